@@ -1,0 +1,7 @@
+"""Autoencoders as scikit-learn estimators."""
+
+from sklearn_ae._transformer import AutoencoderTransformer
+
+__version__ = "0.1.0"
+
+__all__ = ["AutoencoderTransformer", "__version__"]

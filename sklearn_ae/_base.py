@@ -1,0 +1,454 @@
+"""What every estimator here shares: parameters, fit, and inference in blocks."""
+
+import copy
+import functools
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._columns import Columns
+from sklearn_ae._data import Rows, merge_equal_rows, row_blocks
+from sklearn_ae._net import AutoencoderNet, Run
+from sklearn_ae._pca import principal_axes
+from sklearn_ae._torch_state import (
+    few_threads,
+    random_generator,
+    resolve_device,
+    torch_generator,
+)
+from sklearn_ae.nn import ACTIVATIONS, Autoencoder
+from sklearn_ae.objective import RECONSTRUCTION_LOSSES, Objective
+
+# More rows than this to judge by cost time and change no decision.
+MAX_MONITORED = 5_000
+# A code's smallest scale, as a share of the largest: what a nonlinear path divides by.
+MIN_SCALE = 1e-2
+
+
+class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
+    """Fit, partial_fit and the maps between table, matrix and code."""
+
+    _parameter_constraints: dict = {
+        "n_components": [
+            None,
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "init": [StrOptions({"pca", "random"})],
+        "scale": [StrOptions({"standard", "minmax", "quantile"}), None],
+        "loss": [StrOptions(set(RECONSTRUCTION_LOSSES))],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "warm_start": ["boolean"],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "net_params": [dict, None],
+    }
+
+    # -- fit ---------------------------------------------------------------------
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the autoencoder to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least two rows of finite numbers.
+        y : Ignored
+            Present for API consistency; handed to callbacks that score with it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; a row of weight w counts as w copies of it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. If fit fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            For missing or infinite values, fewer than two rows, a parameter out of its
+            range, a device that is not there, or, with ``warm_start``, a parameter that
+            can't change between fits.
+        TypeError
+            For sparse input.
+        """
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        with _all_or_nothing(self):
+            cold = not (self.warm_start and hasattr(self, "module_"))
+            data = self._validate(X, sample_weight, reset=cold)
+            with FitTasks(self, context, X, y, sample_weight) as tasks, few_threads():
+                net = self._started(*data) if cold else self._continued()
+                self._train(net, *data, tasks if hasattr(self, "_skl_callbacks") else None)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on training with one pass over the rows of X, at a constant rate.
+
+        The first call fits scaling, ``n_components`` and the start on its rows, and so
+        should be given a representative batch of two or more; later ones keep them. No
+        row is held out. After ``fit`` it goes on from there.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            A batch of rows.
+        y : Ignored
+            Present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : object
+            The estimator. If the call fails, it is as it was before.
+        """
+        with _all_or_nothing(self):
+            cold = not hasattr(self, "module_")
+            data = self._validate(X, sample_weight, reset=cold)
+            with few_threads():
+                net = self._started(*data) if cold else self._net
+                self._train_one_pass(net, *data)
+        return self
+
+    def _validate(self, X, sample_weight, *, reset):
+        """Rows and weights in floating point, both fit to train on."""
+        X = validate_data(
+            self,
+            X,
+            dtype=[np.float64, np.float32],
+            reset=reset,
+            ensure_min_samples=2 if reset else 1,
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        if reset:
+            self._random = random_generator(self.random_state)
+        rows, weight = merge_equal_rows(X, sample_weight, self._draw_seed())
+        return X[rows], weight
+
+    def _draw_seed(self):
+        return int(self._random.randint(np.iinfo(np.int32).max))
+
+    def _started(self, X, weight):
+        """A net at its start: scaling, number of components and weights from X."""
+        self._columns = Columns(self.scale).fit(X, weight)
+        net_params = copy.deepcopy(self.net_params or {})
+        device = resolve_device(self.device)
+        net = AutoencoderNet(
+            functools.partial(self._build_module, self._matrix(X), weight),
+            functools.partial(Objective, self.loss),
+            **({"device": device, "optimizer__weight_decay": self.alpha} | net_params),
+        ).initialize()
+        # The factory holds the rows; a fitted net has no use for it.
+        net.module = type(net.module_)
+        self._architecture = self._architecture_asked_for()
+        return net
+
+    def _continued(self):
+        """The fitted net, where the parameters still describe it."""
+        asked = self._architecture_asked_for()
+        for name, fitted in self._architecture.items():
+            if asked[name] != fitted:
+                raise ValueError(
+                    f"With warm_start=True {name} can't change between fits: it was "
+                    f"{fitted!r} and is {asked[name]!r}. Set warm_start=False to start "
+                    "again."
+                )
+        return self._net
+
+    def _architecture_asked_for(self):
+        return {
+            "n_components": self.n_components,
+            "hidden_layer_sizes": self._hidden(),
+            "activation": self.activation,
+            "init": self.init,
+            "scale": self.scale,
+            "loss": self.loss,
+        }
+
+    def _hidden(self):
+        """``hidden_layer_sizes`` as a tuple of positive integers."""
+        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
+        if not all(isinstance(n, Integral) and n > 0 for n in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be positive integers, one for each hidden "
+                f"layer of the encoder, got {self.hidden_layer_sizes!r}."
+            )
+        return tuple(int(n) for n in sizes)
+
+    def _build_module(self, matrix, weight):
+        """An untrained autoencoder: around PCA, or random."""
+        n_components = 0.95 if self.n_components is None else self.n_components
+        pca = None
+        if self.init == "pca" or not isinstance(n_components, Integral):
+            pca = principal_axes(matrix, weight, n_components, self._random)
+            n_components = len(pca.axes)
+        sizes = (matrix.shape[1], *self._hidden(), n_components)
+        generator = torch_generator(self._random)
+        if self.init == "random":
+            return Autoencoder.random(sizes, self.activation, generator=generator)
+        floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
+        return Autoencoder.around_linear(
+            sizes,
+            self.activation,
+            mean=torch.from_numpy(pca.mean),
+            axes=torch.from_numpy(pca.axes),
+            scales=torch.from_numpy(np.maximum(pca.scales, floor)),
+            generator=generator,
+        )
+
+    def _train(self, net, X, weight, tasks):
+        """Train ``net`` on merged rows by the budget, and take it on."""
+        rows = self._rows(net, X, weight)
+        train, monitored = self._split(rows)
+        with few_threads(self._flops(net, len(train))):
+            run = self._run(len(train), self.max_iter, schedule=True)
+            net.train(train, monitored, run, tasks)
+        vars(self).update(
+            self._fitted(net),
+            n_iter_=net.n_iter_,
+            loss_curve_=net.loss_curve_,
+            validation_curve_=net.validation_curve_,
+            best_loss_=net.best_loss_,
+        )
+
+    def _train_one_pass(self, net, X, weight):
+        """Train ``net`` on merged rows once, at a constant rate, and take it on."""
+        rows = self._rows(net, X, weight)
+        with few_threads(self._flops(net, len(rows))):
+            net.train(rows, None, self._run(len(rows), 1, schedule=False))
+        vars(self).update(
+            self._fitted(net),
+            n_iter_=getattr(self, "n_iter_", 0) + 1,
+            loss_curve_=[*getattr(self, "loss_curve_", []), *net.loss_curve_],
+            validation_curve_=getattr(self, "validation_curve_", []),
+            best_loss_=net.best_loss_,
+        )
+
+    def _rows(self, net, X, weight):
+        x = torch.from_numpy(self._matrix(X)).to(net.device)
+        return Rows(x, torch.from_numpy(weight).to(net.device))
+
+    def _split(self, rows):
+        """Rows to train on and rows to judge by: apart, or the same without a split."""
+        if not self.early_stopping:
+            return rows, rows.part(slice(MAX_MONITORED))
+        n_held_out = min(max(1, round(self.validation_fraction * len(rows))), MAX_MONITORED)
+        if n_held_out >= len(rows):
+            return rows, rows
+        return rows.part(slice(n_held_out, None)), rows.part(slice(n_held_out))
+
+    def _batch_size(self, n_rows):
+        if self.batch_size != "auto":
+            return self.batch_size
+        return int(np.clip(2 ** np.ceil(np.log2(n_rows / 16)), 16, 256))
+
+    def _run(self, n_rows, n_iterations, *, schedule):
+        return Run(
+            n_iterations=n_iterations,
+            batch_size=self._batch_size(n_rows),
+            learning_rate=self.learning_rate_init,
+            schedule=schedule,
+            shuffle=self.shuffle,
+            patience=self.n_iter_no_change,
+            tol=self.tol,
+            verbose=bool(self.verbose),
+            generator=torch_generator(self._random),
+        )
+
+    def _flops(self, net, n_rows):
+        n_weights = sum(p.numel() for p in net.module_.parameters())
+        return 6 * n_weights * self._batch_size(n_rows)
+
+    def _fitted(self, net, module=None):
+        """Attributes of an estimator whose model is ``net``, or a copy of its module."""
+        module = net.module_ if module is None else module
+        return {
+            "_net": net,
+            "module_": module,
+            "_double": copy.deepcopy(module).double(),
+            "n_components_": module.n_components,
+        }
+
+    # -- inference ---------------------------------------------------------------
+
+    def _check(self, X):
+        check_is_fitted(self, "module_")
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+
+    def _check_code(self, Z):
+        check_is_fitted(self, "module_")
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="X")
+        if Z.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but the code of this "
+                f"{type(self).__name__} has n_components_={self.n_components_}."
+            )
+        return Z
+
+    def _matrix(self, X):
+        """Scaled columns of X in float32, (n, d)."""
+        matrix = np.empty(X.shape, dtype=np.float32)
+        for rows in row_blocks(len(X), X.shape[1], torch.float64):
+            matrix[rows] = self._columns.transform(X[rows])
+        return matrix
+
+    def _encode(self, X):
+        """Table (n, d) to code (n, n_components_)."""
+        return self._in_blocks(
+            X, self.n_components_, lambda m, x: m.encoder(x), into=self._columns.transform
+        )
+
+    def _decode(self, Z):
+        """Code (n, n_components_) to table (n, d)."""
+        return self._in_blocks(
+            Z,
+            self.n_features_in_,
+            lambda m, z: m.decoder(z),
+            out_of=self._columns.inverse_transform,
+        )
+
+    def _reconstruct(self, X):
+        """Table (n, d) to its reconstruction (n, d)."""
+        return self._in_blocks(
+            X,
+            self.n_features_in_,
+            lambda m, x: m(x)[0],
+            into=self._columns.transform,
+            out_of=self._columns.inverse_transform,
+        )
+
+    def _row_errors(self, X):
+        """Reconstruction loss of each row (n,), float64, in scaled units."""
+        objective = Objective(self.loss)
+        return self._in_blocks(
+            X,
+            1,
+            lambda m, x: objective(x, m(x)[0])[:, None],
+            into=self._columns.transform,
+        )[:, 0].astype(np.float64)
+
+    def _in_blocks(self, X, n_out, function, into=None, out_of=None):
+        """``out_of(function(module, into(X)))``, block by block, in X's dtype.
+
+        In float64 for float64: a row's result then does not depend, beyond the last
+        bits of a double, on the rows that it is sent with.
+        """
+        module = self._double if X.dtype == np.float64 else self.module_
+        width = max(X.shape[1], n_out, *self._architecture["hidden_layer_sizes"], 1)
+        device = next(module.parameters()).device
+        result = np.empty((len(X), n_out), dtype=X.dtype)
+        with few_threads(), torch.inference_mode():
+            for rows in row_blocks(len(X), width, torch.float64):
+                block = X[rows] if into is None else into(X[rows])
+                out = function(module, torch.tensor(block, device=device)).cpu().numpy()
+                result[rows] = out if out_of is None else out_of(out)
+        return result
+
+    def score(self, X, y=None, sample_weight=None):
+        """Share of the variance of X that the reconstruction explains.
+
+        The R^2 of the scaled columns, weighted by their variance: 1 is perfect, 0 no
+        better than the columns' means. With the same columns and PCA it is
+        ``r2_score(X, pca.inverse_transform(pca.transform(X)),
+        multioutput="variance_weighted")``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units; at least two.
+        y : Ignored
+            Present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        score : float
+            At most 1.
+        """
+        X = self._check(X)
+        scaled = self._columns.transform(X)
+        return float(
+            r2_score(
+                scaled,
+                self._in_blocks(scaled, X.shape[1], lambda m, x: m(x)[0]),
+                sample_weight=sample_weight,
+                multioutput="variance_weighted",
+            )
+        )
+
+    def score_samples(self, X):
+        """Minus the reconstruction error of each row: higher is more typical.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+            Minus the row's ``loss``, averaged over the scaled columns.
+        """
+        return -self._row_errors(self._check(X))
+
+    # -- scikit-learn ------------------------------------------------------------
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = False
+        return tags
+
+    def __getstate__(self):
+        # The copy in double precision is made again on loading.
+        return {k: v for k, v in super().__getstate__().items() if k != "_double"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "module_"):
+            self._double = copy.deepcopy(self.module_).double()
+
+
+@contextmanager
+def _all_or_nothing(estimator):
+    """Put back the estimator's attributes if the block fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

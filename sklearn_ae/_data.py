@@ -1,0 +1,163 @@
+"""Rows to mini-batches: merged, split and sliced, never fetched row by row."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Batch = tuple[Tensor, Tensor]
+
+# An odd 64-bit constant: 2**64 divided by the golden ratio (Fibonacci hashing).
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def merge_equal_rows(
+    X: NDArray[np.floating], sample_weight: NDArray[np.float64] | None, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Index of each distinct row, in a random order, and its summed weight.
+
+    The order is that of a seeded hash of the rows: random, but a matter of the rows
+    and the seed alone. What is trained on the merged rows depends neither on the order
+    in which they came nor on whether a row is repeated or weighted; and no row can
+    stand on both sides of a validation split. Rows of weight zero are left out.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    sample_weight : ndarray of shape (n_samples,) or None
+    seed : int
+
+    Returns
+    -------
+    rows : ndarray of shape (n_distinct,)
+        Indices into X.
+    weight : ndarray of shape (n_distinct,)
+    """
+    key = _row_hash(X, seed)
+    order = np.argsort(key, kind="stable")
+    if sample_weight is None:
+        sample_weight = np.ones(len(X))
+    else:
+        order = order[sample_weight[order] > 0]
+    same_hash = np.flatnonzero(key[order[1:]] == key[order[:-1]])
+    same = same_hash[(X[order[same_hash]] == X[order[same_hash + 1]]).all(axis=1)]
+    starts = np.delete(np.arange(len(order)), same + 1)
+    return order[starts], np.add.reduceat(sample_weight[order], starts)
+
+
+def _row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
+    bits = np.dtype(f"u{X.dtype.itemsize}")
+    key = np.full(len(X), seed, dtype=np.uint64)
+    for column in X.T:
+        # Adding zero turns -0.0 into 0.0: equal numbers need equal bits.
+        key ^= (np.ascontiguousarray(column) + X.dtype.type(0)).view(bits)
+        key *= _MIX
+        key ^= key >> np.uint64(29)
+    return key
+
+
+class Rows(Dataset[Batch]):
+    """A table and its weights as tensors; a list of indices is one gather.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, n_features)
+    weight : Tensor of shape (n,)
+        Scaled to a mean of one, so that the loss has the same size with or without.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor) -> None:
+        self.x = x
+        self.weight = (weight / weight.mean()).to(x.dtype)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.x[index], self.weight[index]
+
+    def __getitems__(self, index: Tensor | slice) -> Batch:
+        return self.x[index], self.weight[index]
+
+    def part(self, rows: slice) -> "Rows":
+        """Some of the rows, sharing memory with these."""
+        return Rows(self.x[rows], self.weight[rows])
+
+
+class RowBatches(Sampler[Tensor]):
+    """Index tensors of one iteration: a pass over the rows, or ``max_batches`` of one.
+
+    A pass that was cut short goes on in the next iteration, so that every row is seen
+    before any is seen again.
+
+    Parameters
+    ----------
+    n_rows, batch_size : int
+    max_batches : int
+        Mini-batches in an iteration at the most.
+    shuffle : bool
+        Whether each pass has an order of its own.
+    generator : torch.Generator
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        batch_size: int,
+        *,
+        max_batches: int,
+        shuffle: bool,
+        generator: torch.Generator,
+    ) -> None:
+        self.n_rows, self.batch_size = n_rows, min(batch_size, n_rows)
+        self.shuffle, self.generator = shuffle, generator
+        # A shuffled pass drops its last few rows: other ones each time.
+        per_pass = n_rows // self.batch_size
+        if not shuffle and n_rows % self.batch_size:
+            per_pass += 1
+        self.n_batches = min(per_pass, max_batches)
+        self._pass = self._batches_of_passes(per_pass)
+
+    def _batches_of_passes(self, per_pass: int) -> Iterator[Tensor]:
+        order = torch.arange(self.n_rows)
+        while True:
+            if self.shuffle:
+                order = torch.randperm(self.n_rows, generator=self.generator)
+            for i in range(per_pass):
+                yield order[i * self.batch_size : (i + 1) * self.batch_size]
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for _ in range(self.n_batches):
+            yield next(self._pass)
+
+
+class RowLoader(DataLoader[Batch]):
+    """A ``DataLoader`` over ``Rows`` that slices tensors in this process.
+
+    It stays a DataLoader, so that tools which shard or move one (Accelerate) still
+    can; iterating it costs what a bare loop over the indices does.
+    """
+
+    def __init__(self, dataset: Rows, batches: Sequence[Tensor] | Sampler[Tensor]):
+        super().__init__(dataset, batch_sampler=batches, collate_fn=_as_is)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for index in self.batch_sampler:  # type: ignore[union-attr]
+            yield self.dataset.__getitems__(index)  # type: ignore[attr-defined]
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def row_blocks(n_rows: int, width: int, dtype: torch.dtype) -> Iterator[slice]:
+    """Slices over the rows, each small enough for its layers to stay in the cache."""
+    size = max(64, 2**20 // (width * dtype.itemsize))
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))

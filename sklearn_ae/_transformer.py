@@ -1,0 +1,218 @@
+"""The autoencoder as a transformer: where PCA stood."""
+
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+from sklearn_ae._base import _BaseAutoencoder
+
+
+class AutoencoderTransformer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, _BaseAutoencoder
+):
+    """Nonlinear dimensionality reduction by an autoencoder that starts at PCA.
+
+    An encoder E maps a row to a code of ``n_components`` numbers and a decoder D maps
+    it back; both are trained to make D(E(x)) close to x [1]_. By default each is a
+    linear path, set to PCA's solution, plus a nonlinear path that starts at zero:
+    training starts *at* PCA, and since the best weights on held-out rows are kept, the
+    start among them, the result is never worse than PCA there.
+
+    Parameters
+    ----------
+    n_components : int, float in (0, 1) or None, default=None
+        Size of the code. A float is the share of the variance that as many components
+        of PCA explain; None is 0.95. It may exceed n_features (an overcomplete code).
+    hidden_layer_sizes : int or array-like of int, default=(128, 128, 128)
+        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    activation : {"silu", "relu", "gelu", "tanh", "logistic", "identity"}, \
+            default="silu"
+        Activation of the hidden layers.
+    init : {"pca", "random"}, default="pca"
+        "pca" starts at PCA, as above. "random" is the ordinary autoencoder: one path,
+        random weights.
+    scale : {"standard", "minmax", "quantile"} or None, default="standard"
+        Scaling of the columns, undone on the way out: mean 0 and variance 1; range
+        [0, 1]; normal scores of the ranks; or none, where each column keeps its share
+        of the variance, as in PCA.
+    loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
+        Reconstruction loss of a scaled cell.
+    alpha : float, default=0.01
+        Weight decay (decoupled, AdamW [2]_).
+    batch_size : int or "auto", default="auto"
+        Rows in a mini-batch. "auto" is about a sixteenth of the rows, a power of two
+        between 16 and 256.
+    learning_rate_init : float, default=0.01
+        Peak of the learning rate, which rises over the first tenth of the budget and
+        then falls to zero along a cosine.
+    max_iter : int, default=100
+        Iterations. One is a pass over the rows, or 100 mini-batches of a longer pass:
+        the cost of a fit stops growing with the number of rows.
+    tol : float, default=1e-4
+        Smallest gain on the monitored rows that counts, as a share of their loss.
+    early_stopping : bool, default=True
+        Whether to hold rows out to monitor training by. False monitors the loss on
+        training rows (5,000 of them at the most).
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, 5,000 at the most.
+    n_iter_no_change : int, default=20
+        Iterations without a gain after which training stops.
+    shuffle : bool, default=True
+        Whether each pass has an order of its own.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the fitted weights; scaling stays as it was.
+    device : str, default="auto"
+        A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
+    random_state : int, RandomState instance or None, default=None
+        An int gives the same weights, bit for bit, at each fit. None draws a fresh seed
+        from the operating system; numpy's and torch's global generators are not used.
+    verbose : int, default=0
+        Above 0, a line for each iteration.
+    net_params : dict or None, default=None
+        Further parameters of the skorch ``NeuralNet`` that trains the network, such as
+        ``{"optimizer": torch.optim.SGD}`` or ``{"callbacks": [...]}``.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Size of the code.
+    module_ : torch.nn.Module
+        The fitted network in float32, from scaled rows to scaled rows, with its
+        ``encoder`` and ``decoder``.
+    n_iter_ : int
+        Iterations run.
+    loss_curve_ : list of float
+        Mean training loss of each iteration.
+    validation_curve_ : list of float
+        Loss on the monitored rows, at the start and after each iteration.
+    best_loss_ : float
+        Loss of the weights that were kept, on the monitored rows.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X had names that are all strings.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : The linear autoencoder.
+
+    Notes
+    -----
+    Equal rows are merged, their weights summed, before training: the result depends
+    neither on the order of the rows nor on whether one is repeated or weighted. The
+    trained weights replace those of the start only if their gain on the held-out rows
+    exceeds its standard error.
+
+    References
+    ----------
+    .. [1] G. E. Hinton and R. R. Salakhutdinov. Reducing the dimensionality of data
+       with neural networks. Science 313, 2006.
+    .. [2] I. Loshchilov and F. Hutter. Decoupled weight decay regularization. ICLR
+       2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ae import AutoencoderTransformer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> ae = AutoencoderTransformer(n_components=8, max_iter=5, random_state=0).fit(X)
+    >>> ae.transform(X).shape
+    (1797, 8)
+    """
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        hidden_layer_sizes=(128, 128, 128),
+        activation="silu",
+        init="pca",
+        scale="standard",
+        loss="squared_error",
+        alpha=0.01,
+        batch_size="auto",
+        learning_rate_init=0.01,
+        max_iter=100,
+        tol=1e-4,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        shuffle=True,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.init = init
+        self.scale = scale
+        self.loss = loss
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    def transform(self, X):
+        """Encode the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components_), or as ``set_output`` says
+            Codes: float32 for float32, else float64.
+        """
+        return self._encode(self._check(X))
+
+    def inverse_transform(self, X):
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Codes.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features_in_)
+            Rows in input units: float32 for float32, else float64.
+        """
+        return self._decode(self._check_code(X))
+
+    def reconstruct(self, X):
+        """Encode and decode the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            Rows in input units: float32 for float32, else float64.
+        """
+        return self._reconstruct(self._check(X))
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,6 @@
+"""Terms of the objective: each returns one number a row, shape (n,)."""
+
+from sklearn_ae.objective._objective import Objective
+from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
+
+__all__ = ["RECONSTRUCTION_LOSSES", "Objective"]
