@@ -19,12 +19,14 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._codec import Codec
 from sklearn_ae._columns import Columns
-from sklearn_ae._data import Rows, merge_equal_rows, row_blocks
+from sklearn_ae._data import Rows, merge_equal_rows
 from sklearn_ae._net import AutoencoderNet, Run
 from sklearn_ae._pca import principal_axes
 from sklearn_ae._torch_state import (
     few_threads,
+    gradients,
     random_generator,
     resolve_device,
     torch_generator,
@@ -32,10 +34,28 @@ from sklearn_ae._torch_state import (
 from sklearn_ae.nn import ACTIVATIONS, Autoencoder
 from sklearn_ae.objective import RECONSTRUCTION_LOSSES, Objective
 
-# More rows than this to judge by cost time and change no decision.
+# Fewer rows than this to judge by decide little; more cost time and change nothing.
+MIN_MONITORED = 50
 MAX_MONITORED = 5_000
+# Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
+# this, however many rows there are.
+MAX_BATCHES = 100
 # A code's smallest scale, as a share of the largest: what a nonlinear path divides by.
 MIN_SCALE = 1e-2
+# What skorch calls by other names.
+TAKEN_NET_PARAMS = {
+    "module": "hidden_layer_sizes and activation",
+    "criterion": "loss",
+    "lr": "learning_rate_init",
+    "max_epochs": "max_iter",
+    "batch_size": "batch_size",
+    "train_split": "early_stopping and validation_fraction",
+    "iterator_train": "batch_size and shuffle",
+    "iterator_valid": "validation_fraction",
+    "warm_start": "warm_start",
+    "device": "device",
+    "verbose": "verbose",
+}
 
 
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
@@ -47,7 +67,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             Interval(Integral, 1, None, closed="left"),
             Interval(Real, 0, 1, closed="neither"),
         ],
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "init": [StrOptions({"pca", "random"})],
         "scale": [StrOptions({"standard", "minmax", "quantile"}), None],
@@ -105,9 +128,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         with _all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
             data = self._validate(X, sample_weight, reset=cold)
-            with FitTasks(self, context, X, y, sample_weight) as tasks, few_threads():
+            tasks = FitTasks(self, context, X, y, sample_weight)
+            with tasks, few_threads(), gradients():
                 net = self._started(*data) if cold else self._continued()
-                self._train(net, *data, tasks if hasattr(self, "_skl_callbacks") else None)
+                self._train(net, *data, tasks)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -135,8 +159,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         with _all_or_nothing(self):
             cold = not hasattr(self, "module_")
             data = self._validate(X, sample_weight, reset=cold)
-            with few_threads():
-                net = self._started(*data) if cold else self._net
+            with few_threads(), gradients():
+                net = self._started(*data) if cold else copy.deepcopy(self._net)
                 self._train_one_pass(net, *data)
         return self
 
@@ -155,6 +179,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             )
         if reset:
             self._random = random_generator(self.random_state)
+        else:
+            self._random = copy.deepcopy(self._random)
         rows, weight = merge_equal_rows(X, sample_weight, self._draw_seed())
         return X[rows], weight
 
@@ -164,20 +190,32 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def _started(self, X, weight):
         """A net at its start: scaling, number of components and weights from X."""
         self._columns = Columns(self.scale).fit(X, weight)
-        net_params = copy.deepcopy(self.net_params or {})
-        device = resolve_device(self.device)
+        ours = {
+            "device": resolve_device(self.device),
+            "optimizer__weight_decay": self.alpha,
+        }
         net = AutoencoderNet(
-            functools.partial(self._build_module, self._matrix(X), weight),
+            functools.partial(self._build_module, self._columns.matrix(X), weight),
             functools.partial(Objective, self.loss),
-            **({"device": device, "optimizer__weight_decay": self.alpha} | net_params),
+            **(ours | self._free_net_params()),
         ).initialize()
         # The factory holds the rows; a fitted net has no use for it.
         net.module = type(net.module_)
         self._architecture = self._architecture_asked_for()
         return net
 
+    def _free_net_params(self):
+        """A copy of ``net_params``, without what the estimator itself sets."""
+        net_params = copy.deepcopy(self.net_params or {})
+        for name in net_params.keys() & TAKEN_NET_PARAMS.keys():
+            raise ValueError(
+                f"net_params may not set {name!r}: set "
+                f"{TAKEN_NET_PARAMS[name]} instead."
+            )
+        return net_params
+
     def _continued(self):
-        """The fitted net, where the parameters still describe it."""
+        """A copy of the fitted net, where the parameters still describe it."""
         asked = self._architecture_asked_for()
         for name, fitted in self._architecture.items():
             if asked[name] != fitted:
@@ -186,7 +224,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     f"{fitted!r} and is {asked[name]!r}. Set warm_start=False to start "
                     "again."
                 )
-        return self._net
+        return copy.deepcopy(self._net)
 
     def _architecture_asked_for(self):
         return {
@@ -234,7 +272,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         rows = self._rows(net, X, weight)
         train, monitored = self._split(rows)
         with few_threads(self._flops(net, len(train))):
-            run = self._run(len(train), self.max_iter, schedule=True)
+            run = self._run(len(train), self.max_iter, MAX_BATCHES, schedule=True)
             net.train(train, monitored, run, tasks)
         vars(self).update(
             self._fitted(net),
@@ -248,25 +286,29 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """Train ``net`` on merged rows once, at a constant rate, and take it on."""
         rows = self._rows(net, X, weight)
         with few_threads(self._flops(net, len(rows))):
-            net.train(rows, None, self._run(len(rows), 1, schedule=False))
+            net.train(rows, None, self._run(len(rows), 1, len(rows), schedule=False))
         vars(self).update(
             self._fitted(net),
-            n_iter_=getattr(self, "n_iter_", 0) + 1,
+            n_iter_=getattr(self, "n_iter_", 0) + net.n_iter_,
             loss_curve_=[*getattr(self, "loss_curve_", []), *net.loss_curve_],
             validation_curve_=getattr(self, "validation_curve_", []),
-            best_loss_=net.best_loss_,
+            best_loss_=np.nan,
         )
 
     def _rows(self, net, X, weight):
-        x = torch.from_numpy(self._matrix(X)).to(net.device)
+        x = torch.from_numpy(self._columns.matrix(X)).to(net.device)
         return Rows(x, torch.from_numpy(weight).to(net.device))
 
     def _split(self, rows):
         """Rows to train on and rows to judge by: apart, or the same without a split."""
         if not self.early_stopping:
             return rows, rows.part(slice(MAX_MONITORED))
-        n_held_out = min(max(1, round(self.validation_fraction * len(rows))), MAX_MONITORED)
-        if n_held_out >= len(rows):
+        n = len(rows)
+        n_held_out = max(
+            min(round(self.validation_fraction * n), MAX_MONITORED),
+            min(n // 4, MIN_MONITORED),
+        )
+        if n_held_out in (0, n):
             return rows, rows
         return rows.part(slice(n_held_out, None)), rows.part(slice(n_held_out))
 
@@ -275,9 +317,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             return self.batch_size
         return int(np.clip(2 ** np.ceil(np.log2(n_rows / 16)), 16, 256))
 
-    def _run(self, n_rows, n_iterations, *, schedule):
+    def _run(self, n_rows, n_iterations, max_batches, *, schedule):
         return Run(
             n_iterations=n_iterations,
+            max_batches=max_batches,
             batch_size=self._batch_size(n_rows),
             learning_rate=self.learning_rate_init,
             schedule=schedule,
@@ -292,14 +335,15 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         n_weights = sum(p.numel() for p in net.module_.parameters())
         return 6 * n_weights * self._batch_size(n_rows)
 
-    def _fitted(self, net, module=None):
-        """Attributes of an estimator whose model is ``net``, or a copy of its module."""
-        module = net.module_ if module is None else module
+    def _fitted(self, net):
+        """Attributes of an estimator that stops training where ``net`` is now."""
+        codec = Codec(self._columns, net.module_, net.criterion_)
         return {
+            "_columns": self._columns,
+            "_codec": codec,
             "_net": net,
-            "module_": module,
-            "_double": copy.deepcopy(module).double(),
-            "n_components_": module.n_components,
+            "module_": codec.module,
+            "n_components_": codec.module.n_components,
         }
 
     # -- inference ---------------------------------------------------------------
@@ -317,65 +361,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 f"{type(self).__name__} has n_components_={self.n_components_}."
             )
         return Z
-
-    def _matrix(self, X):
-        """Scaled columns of X in float32, (n, d)."""
-        matrix = np.empty(X.shape, dtype=np.float32)
-        for rows in row_blocks(len(X), X.shape[1], torch.float64):
-            matrix[rows] = self._columns.transform(X[rows])
-        return matrix
-
-    def _encode(self, X):
-        """Table (n, d) to code (n, n_components_)."""
-        return self._in_blocks(
-            X, self.n_components_, lambda m, x: m.encoder(x), into=self._columns.transform
-        )
-
-    def _decode(self, Z):
-        """Code (n, n_components_) to table (n, d)."""
-        return self._in_blocks(
-            Z,
-            self.n_features_in_,
-            lambda m, z: m.decoder(z),
-            out_of=self._columns.inverse_transform,
-        )
-
-    def _reconstruct(self, X):
-        """Table (n, d) to its reconstruction (n, d)."""
-        return self._in_blocks(
-            X,
-            self.n_features_in_,
-            lambda m, x: m(x)[0],
-            into=self._columns.transform,
-            out_of=self._columns.inverse_transform,
-        )
-
-    def _row_errors(self, X):
-        """Reconstruction loss of each row (n,), float64, in scaled units."""
-        objective = Objective(self.loss)
-        return self._in_blocks(
-            X,
-            1,
-            lambda m, x: objective(x, m(x)[0])[:, None],
-            into=self._columns.transform,
-        )[:, 0].astype(np.float64)
-
-    def _in_blocks(self, X, n_out, function, into=None, out_of=None):
-        """``out_of(function(module, into(X)))``, block by block, in X's dtype.
-
-        In float64 for float64: a row's result then does not depend, beyond the last
-        bits of a double, on the rows that it is sent with.
-        """
-        module = self._double if X.dtype == np.float64 else self.module_
-        width = max(X.shape[1], n_out, *self._architecture["hidden_layer_sizes"], 1)
-        device = next(module.parameters()).device
-        result = np.empty((len(X), n_out), dtype=X.dtype)
-        with few_threads(), torch.inference_mode():
-            for rows in row_blocks(len(X), width, torch.float64):
-                block = X[rows] if into is None else into(X[rows])
-                out = function(module, torch.tensor(block, device=device)).cpu().numpy()
-                result[rows] = out if out_of is None else out_of(out)
-        return result
 
     def score(self, X, y=None, sample_weight=None):
         """Share of the variance of X that the reconstruction explains.
@@ -399,12 +384,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         score : float
             At most 1.
         """
-        X = self._check(X)
-        scaled = self._columns.transform(X)
+        scaled, reconstruction = self._codec.scaled(self._check(X))
         return float(
             r2_score(
                 scaled,
-                self._in_blocks(scaled, X.shape[1], lambda m, x: m(x)[0]),
+                reconstruction,
                 sample_weight=sample_weight,
                 multioutput="variance_weighted",
             )
@@ -423,23 +407,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,), float64
             Minus the row's ``loss``, averaged over the scaled columns.
         """
-        return -self._row_errors(self._check(X))
-
-    # -- scikit-learn ------------------------------------------------------------
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.non_deterministic = False
-        return tags
-
-    def __getstate__(self):
-        # The copy in double precision is made again on loading.
-        return {k: v for k, v in super().__getstate__().items() if k != "_double"}
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        if hasattr(self, "module_"):
-            self._double = copy.deepcopy(self.module_).double()
+        return -self._codec.row_losses(self._check(X)).astype(np.float64)
 
 
 @contextmanager

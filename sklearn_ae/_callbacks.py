@@ -2,7 +2,7 @@
 
 
 class FitTasks:
-    """The tasks of one fit: a context for the whole, ``begin`` and ``end`` for each part.
+    """The tasks of one fit: the whole (a context) and each iteration of it.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.utils import gen_batches
 
-_BLOCK = 65_536
+_BLOCK = 8_192
 _MAX_QUANTILES = 1_000
 _MAX_ROWS_FOR_QUANTILES = 100_000
 
@@ -25,7 +25,7 @@ class Columns:
 
     def fit(self, X, sample_weight):
         """Learn from X (n, d), float, and its weights (n,)."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.scale == "quantile":
                 self._fit_quantiles(X, sample_weight)
             elif self.scale == "minmax":
@@ -44,7 +44,7 @@ class Columns:
             largest = np.sqrt(scaler.var_.max())
             # Divided first: the square of a large unit may be past float64.
             common = largest * np.sqrt(np.mean(scaler.var_ / max(largest, 1e-300) ** 2))
-            self.scale_ = np.full_like(self.scale_, common if common > 0 else 1.0)
+            self.scale_ = np.full_like(self.scale_, 1.0 if common == 0 else common)
 
     def _fit_minmax(self, X):
         scaler = MinMaxScaler()
@@ -76,6 +76,13 @@ class Columns:
             return self.quantiles_.transform(X.astype(np.float64)).astype(X.dtype)
         # In float64 even for float32: a large offset leaves few digits to subtract.
         return ((X - self.shift_) / self.scale_).astype(X.dtype, copy=False)
+
+    def matrix(self, X):
+        """Scaled columns of X (n, d) in float32, whatever X's dtype."""
+        matrix = np.empty(X.shape, dtype=np.float32)
+        for rows in gen_batches(len(X), _BLOCK):
+            matrix[rows] = self.transform(X[rows])
+        return matrix
 
     def inverse_transform(self, X):
         """Columns of X (n, d) in the table's units, in X's dtype."""

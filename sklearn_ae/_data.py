@@ -37,10 +37,12 @@ def merge_equal_rows(
     weight : ndarray of shape (n_distinct,)
     """
     key = _row_hash(X, seed)
-    order = np.argsort(key, kind="stable")
     if sample_weight is None:
+        order = np.argsort(key, kind="stable")
         sample_weight = np.ones(len(X))
     else:
+        # Equal rows by weight: the last bit of a sum is a matter of its order.
+        order = np.lexsort((sample_weight, key))
         order = order[sample_weight[order] > 0]
     same_hash = np.flatnonzero(key[order[1:]] == key[order[:-1]])
     same = same_hash[(X[order[same_hash]] == X[order[same_hash + 1]]).all(axis=1)]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from scipy.stats import t
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from torch import Tensor, nn
@@ -15,14 +16,13 @@ from torch import Tensor, nn
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae.optim import FlatParameters, flat_vector, one_cycle
 
-# Mini-batches in an iteration at the most: the step budget is max_iter times this,
-# however many rows there are.
-MAX_BATCHES = 100
 MAX_RECOVERIES = 3
+# One standard error of a normal.
+CONFIDENCE = 0.84
 
 
 class Task(Protocol):
-    """Who is told of each iteration: scikit-learn's callbacks, through the estimator."""
+    """Who is told of each iteration."""
 
     def begin(self, net: "AutoencoderNet") -> None:
         """Start of an iteration."""
@@ -41,6 +41,10 @@ class _Candidate(NamedTuple):
     def loss(self) -> float:
         return self.losses.mean().item()
 
+    @property
+    def is_finite(self) -> bool:
+        return bool(self.losses.isfinite().all() and self.vector.isfinite().all())
+
 
 class _Stop(Exception):
     """Ends the loop before its last iteration."""
@@ -53,8 +57,8 @@ class Run:
     Attributes
     ----------
     n_iterations : int
-        Passes over the rows, or stretches of ``MAX_BATCHES`` mini-batches of one.
-    batch_size : int
+        Passes over the rows, or parts of ``max_batches`` mini-batches of longer passes.
+    max_batches, batch_size : int
     learning_rate : float
         The peak, where there is a schedule.
     schedule : bool
@@ -72,6 +76,7 @@ class Run:
     """
 
     n_iterations: int
+    max_batches: int
     batch_size: int
     learning_rate: float
     schedule: bool
@@ -88,8 +93,8 @@ class AutoencoderNet(NeuralNet):
     Parameters
     ----------
     module, criterion, **kwargs
-        As skorch's; ``module()`` gives an ``Autoencoder`` and ``criterion()`` a callable
-        ``(x, x_hat) -> loss of each row``.
+        As skorch's; ``module()`` gives an ``Autoencoder`` and ``criterion()`` a
+        callable ``(x, x_hat) -> loss of each row``.
     max_grad_norm : float
         Longer gradients are scaled down to it.
 
@@ -182,8 +187,7 @@ class AutoencoderNet(NeuralNet):
 
         The weights at the start are among the candidates, and they stay where the gain
         over them is below its own standard error. Whether the budget, ``patience`` or
-        Ctrl-C ends the loop, the weights are finite and the best so far; an error puts
-        back those of the start.
+        Ctrl-C ends the loop, the weights are finite and the best so far.
 
         Parameters
         ----------
@@ -196,13 +200,14 @@ class AutoencoderNet(NeuralNet):
         self._batches = RowBatches(
             len(rows),
             run.batch_size,
-            max_batches=MAX_BATCHES,
+            max_batches=run.max_batches,
             shuffle=run.shuffle,
             generator=run.generator,
         )
         self._step, self._n_steps = 0, run.n_iterations * len(self._batches)
         self._n_recoveries, self._n_waited, self._peak = 0, 0, run.learning_rate
         self.n_iter_ = 0
+        self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
             self._start = self._best = self._candidate()
@@ -220,14 +225,10 @@ class AutoencoderNet(NeuralNet):
                     ConvergenceWarning,
                     stacklevel=2,
                 )
-            except BaseException:
-                self._best = self._start
-                raise
             finally:
                 kept = self._best_or_start()
                 self._restore(kept)
                 self.best_loss_ = kept.loss
-                self.loss_curve_ = self.history[-self.n_iter_ :, "train_loss"]
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
                 del self._run, self._monitored, self._task, self._batches
@@ -243,8 +244,9 @@ class AutoencoderNet(NeuralNet):
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Judge the iteration: a new best, a wait, a recovery, or the end."""
         self.n_iter_ += 1
+        self.loss_curve_.append(self.history[-1, "train_loss"])
         candidate = self._candidate()
-        if math.isfinite(self.history[-1, "train_loss"] + candidate.loss):
+        if candidate.is_finite and math.isfinite(self.loss_curve_[-1]):
             self._compare(candidate)
         else:
             self._recover()
@@ -284,7 +286,7 @@ class AutoencoderNet(NeuralNet):
     def _report(self) -> None:
         if not self._run.verbose:
             return
-        losses = [f"loss = {self.history[-1, 'train_loss']:.6f}"]
+        losses = [f"loss = {self.loss_curve_[-1]:.6f}"]
         if self._monitored is not None:
             losses.append(f"monitored loss = {self.validation_curve_[-1]:.6f}")
         print(f"Iteration {self.n_iter_}, {', '.join(losses)}")
@@ -298,7 +300,7 @@ class AutoencoderNet(NeuralNet):
 
     def _candidate(self) -> _Candidate:
         if self._monitored is None:
-            return _Candidate(self._flat.vector.data.clone(), torch.zeros(1))
+            return _Candidate(self._flat.vector.data.clone(), torch.zeros(0))
         self._set_training(False)
         with torch.no_grad():
             blocks = self.get_iterator(self._monitored)
@@ -306,16 +308,23 @@ class AutoencoderNet(NeuralNet):
         return _Candidate(self._flat.vector.data.clone(), losses)
 
     def _keep_current_if_unmonitored(self) -> None:
-        vector = self._flat.vector.data
-        if self._monitored is None and vector.isfinite().all():
-            self._best = self._candidate()
+        if self._monitored is None and (current := self._candidate()).is_finite:
+            self._best = current
 
     def _best_or_start(self) -> _Candidate:
+        """The best weights, if their gain over the start is more than chance.
+
+        A paired test on the monitored rows: the mean gain has to exceed one standard
+        error (Student's t, one-sided at ``CONFIDENCE``).
+        """
+        if self._monitored is None:
+            return self._best
         gain = self._start.losses - self._best.losses
-        if self._monitored is None or len(gain) == 1:
-            return self._best if self._monitored is None else self._start
-        standard_error = gain.std() / math.sqrt(len(gain))
-        return self._best if gain.mean() > standard_error else self._start
+        if len(gain) < 2:
+            return self._start
+        standard_error = gain.std().item() / math.sqrt(len(gain))
+        needed = t.ppf(CONFIDENCE, df=len(gain) - 1) * standard_error
+        return self._best if gain.mean().item() > needed else self._start
 
     def _restore(self, candidate: _Candidate) -> None:
         self._flat.vector.data.copy_(candidate.vector)

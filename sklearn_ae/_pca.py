@@ -53,7 +53,8 @@ def principal_axes(X, weight, n_components, random):
     n_kept = n_components
     if not isinstance(n_components, Integral):
         share = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
-        n_kept = 1 + min(np.searchsorted(share, n_components), len(share) - 1)
+        n_below = np.searchsorted(share, n_components, side="right")
+        n_kept = 1 + min(n_below, len(share) - 1)
     real = variances > np.finfo(float).eps * max(X.shape) * variances[:1]
     axes = np.where(real[:, None], axes, 0.0)[:n_kept]
     variances = np.where(real, variances, 0.0)[:n_kept]

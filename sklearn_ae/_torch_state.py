@@ -43,7 +43,7 @@ def resolve_device(device: str) -> torch.device:
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device={device!r} can't be used here: {str(error).splitlines()[0]} "
+            f"device={device!r} can't be used here: {str(error).splitlines()[0]}. "
             "Use device='auto' or device='cpu'."
         ) from error
     return resolved
@@ -73,6 +73,13 @@ def few_threads(flops_per_step: float = 0.0) -> Iterator[None]:
             _depth -= 1
             # Of fits that overlap in time, the last puts back what the first found.
             torch.set_num_threads(n_threads_here if _depth else _n_threads_outside)
+
+
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Gradients on, even inside a caller's ``no_grad`` or ``inference_mode``."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 _controllers: list[ThreadpoolController] = []

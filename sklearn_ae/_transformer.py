@@ -84,7 +84,8 @@ class AutoencoderTransformer(
     validation_curve_ : list of float
         Loss on the monitored rows, at the start and after each iteration.
     best_loss_ : float
-        Loss of the weights that were kept, on the monitored rows.
+        Loss of the weights that were kept, on the monitored rows; NaN after
+        ``partial_fit``, which monitors none.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -176,7 +177,7 @@ class AutoencoderTransformer(
         X_new : ndarray of shape (n_samples, n_components_), or as ``set_output`` says
             Codes: float32 for float32, else float64.
         """
-        return self._encode(self._check(X))
+        return self._codec.encode(self._check(X))
 
     def inverse_transform(self, X):
         """Decode codes.
@@ -191,7 +192,7 @@ class AutoencoderTransformer(
         X_original : ndarray of shape (n_samples, n_features_in_)
             Rows in input units: float32 for float32, else float64.
         """
-        return self._decode(self._check_code(X))
+        return self._codec.decode(self._check_code(X))
 
     def reconstruct(self, X):
         """Encode and decode the rows of X.
@@ -206,7 +207,7 @@ class AutoencoderTransformer(
         X_reconstructed : ndarray of shape (n_samples, n_features)
             Rows in input units: float32 for float32, else float64.
         """
-        return self._reconstruct(self._check(X))
+        return self._codec.reconstruct(self._check(X))
 
     @property
     def _n_features_out(self):

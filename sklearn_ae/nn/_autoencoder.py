@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sklearn_ae.nn._mlp import MLP
+from sklearn_ae.nn._mlp import MLP, ResidualMLP, empty_linear
 
 
 class Path(nn.Module):
@@ -31,6 +31,8 @@ class Path(nn.Module):
         scale_out: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.scale_in: Tensor | None
+        self.scale_out: Tensor | None
         self.linear = linear
         self.nonlinear = nonlinear
         self.register_buffer("scale_in", scale_in)
@@ -114,19 +116,18 @@ class Autoencoder(nn.Module):
         decode = _linear(axes.T, mean)
         scales = scales.to(torch.float32)
 
-        def correction(sizes: Sequence[int]) -> MLP:
-            return MLP(sizes, activation, generator=generator, zero_output=True)
-
+        there = ResidualMLP(sizes, activation, generator=generator)
+        back = ResidualMLP(sizes[::-1], activation, generator=generator)
         return cls(
-            Path(encode, correction(sizes), scale_out=scales),
-            Path(decode, correction(sizes[::-1]), scale_in=scales.clone()),
+            Path(encode, there, scale_out=scales),
+            Path(decode, back, scale_in=scales.clone()),
             sizes[-1],
         )
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     n_out, n_in = weight.shape
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=torch.float32)
+    layer = empty_linear(n_in, n_out)
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)

@@ -1,6 +1,7 @@
 """The multilayer perceptron."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+def empty_linear(n_in: int, n_out: int) -> nn.Linear:
+    """A float32 ``Linear`` without values yet, and so without random numbers."""
+    layer = nn.Linear(n_in, n_out, device="meta", dtype=torch.float32)
+    return layer.to_empty(device="cpu")
+
+
 class MLP(nn.Module):
     """Linear layers with an activation between them, none after the last.
 
@@ -26,8 +33,6 @@ class MLP(nn.Module):
         A key of ``ACTIVATIONS``.
     generator : torch.Generator
         Source of the initial weights: the global one is never touched.
-    zero_output : bool, default=False
-        Start with an output layer of zeros, so that the whole network is zero.
 
     Notes
     -----
@@ -41,28 +46,47 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str,
-        *,
-        generator: torch.Generator,
-        zero_output: bool = False,
+        self, sizes: Sequence[int], activation: str, *, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=torch.float32)
-            for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
-        )
-        self.activation = ACTIVATIONS[activation]()
-        for layer in self.layers:
+        layers = [empty_linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
+        for layer in layers:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
-        if zero_output:
-            nn.init.zeros_(self.layers[-1].weight)
+        self.layers = nn.ModuleList(layers)
+        self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, sizes[0]) to (n, sizes[-1])."""
-        *hidden, output = self.layers
-        for layer in hidden:
-            x = self.activation(layer(x))
-        return output(x)
+        first, *others = self.layers
+        x = first(x)
+        for layer in others:
+            x = layer(self.activation(x))
+        return x
+
+
+class ResidualMLP(MLP):
+    """An ``MLP`` that starts at zero, each hidden layer added to the one before.
+
+    Where two hidden layers have the same width, the later one is ``h + W act(h) + b``
+    (pre-activation, He et al. 2016. Identity mappings in deep residual networks);
+    where widths differ there is nothing to add to. The output layer starts at zero.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], activation: str, *, generator: torch.Generator
+    ) -> None:
+        super().__init__(sizes, activation, generator=generator)
+        for weight in self.layers[-1].parameters():
+            nn.init.zeros_(weight)
+        # Whether each layer after the first is added to what it was given.
+        self.adds = [a == b for a, b in pairwise(sizes[1:-1])] + [False]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, sizes[0]) to (n, sizes[-1])."""
+        first, *others = self.layers
+        x = first(x)
+        for layer, adds in zip(others, self.adds, strict=False):
+            h = layer(self.activation(x))
+            x = x + h if adds else h
+        return x

@@ -1,0 +1,1 @@
+"""Questions put to the library and its rivals: ``python -m benchmarks --help``."""

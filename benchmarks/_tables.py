@@ -1,0 +1,98 @@
+"""Tables: those inside scikit-learn and every ``.npz`` of a folder."""
+
+from dataclasses import dataclass
+from functools import partial
+from zipfile import BadZipFile
+
+import numpy as np
+from sklearn import datasets
+
+MIN_ROWS, MAX_ROWS, QUICK_ROWS = 12, 10_000, 500
+
+BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes", "linnerud")
+
+
+class BadInput(Exception):
+    """What the user gave cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows and, where it is a classification, their classes (0, 1, ...)."""
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray | None
+    drawn: str = ""  # what was drawn from what, where not all rows are here
+
+
+def load_tables(options):
+    """Every table that ``--data`` and ``--tables`` ask for."""
+    sources = {name: partial(_bundled, name) for name in BUNDLED}
+    if options.data:
+        sources |= _files(options.data, taken=sources)
+    names = options.tables.split(",") if options.tables else list(sources)
+    if unknown := [name for name in names if name not in sources]:
+        raise BadInput(
+            f"no table {', '.join(unknown)}; there are: {', '.join(sources)}"
+        )
+    max_rows = QUICK_ROWS if options.quick else MAX_ROWS
+    return [_table(name, *sources[name](), max_rows, options.seed) for name in names]
+
+
+def _bundled(name):
+    return getattr(datasets, f"load_{name}")(return_X_y=True)
+
+
+def _files(folder, taken):
+    if not folder.is_dir():
+        raise BadInput(f"--data {folder}: not a folder")
+    paths = sorted(folder.rglob("*.npz"))
+    if not paths:
+        raise BadInput(f"--data {folder}: no .npz file in it")
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    names = [f"{name}.npz" if name in taken else name for name in names]
+    return {name: partial(_read, path) for name, path in zip(names, paths, strict=True)}
+
+
+def _read(path):
+    """X as float64 rows, y or None; whatever is wrong names the file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "X" not in file:
+                raise BadInput(
+                    f"{path}: no array X, only {', '.join(file) or 'nothing'}"
+                )
+            X, y = file["X"].astype(np.float64), file.get("y")
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise BadInput(f"{path}: {error}") from error
+    if X.ndim == 0 or len(X) < MIN_ROWS:
+        raise BadInput(f"{path}: X has shape {X.shape}, needs {MIN_ROWS} rows or more")
+    X = X.reshape(len(X), -1)
+    if not np.isfinite(X).all():
+        raise BadInput(f"{path}: X holds missing or infinite values")
+    if not np.ptp(X, axis=0).any():
+        raise BadInput(f"{path}: every column of X is constant")
+    if y is not None and y.shape[:1] != X.shape[:1]:
+        raise BadInput(f"{path}: X has {len(X)} rows, y has shape {y.shape}")
+    return X, y
+
+
+def _table(name, X, y, max_rows, seed):
+    if len(X) <= max_rows:
+        return Table(name, X, _classes(y))
+    rows = np.random.default_rng(seed).choice(len(X), max_rows, replace=False)
+    note = f"{name} ({max_rows:,} of {len(X):,})"
+    return Table(name, X[rows], None if y is None else _classes(y[rows]), note)
+
+
+def _classes(y):
+    """Y as class numbers, or None where it is a measurement.
+
+    A class needs two rows to be both learnt and tested, and ten on average.
+    """
+    if y is None or y.ndim != 1:
+        return None
+    classes, numbers, counts = np.unique(y, return_inverse=True, return_counts=True)
+    few = 2 <= len(classes) <= len(y) // 10
+    return numbers if few and counts.min() >= 2 else None

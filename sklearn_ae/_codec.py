@@ -1,0 +1,90 @@
+"""A fitted model applied: table to code, and back, in cache-sized blocks."""
+
+import copy
+
+import numpy as np
+import torch
+
+from sklearn_ae._data import row_blocks
+from sklearn_ae._torch_state import few_threads
+
+
+class Codec:
+    """Maps between table (n, d) and code (n, k), in the dtype of what is given.
+
+    float64 is computed in float64: a row's result then does not depend, beyond the last
+    bits of a double, on the rows that it is sent with.
+
+    Parameters
+    ----------
+    columns : Columns
+        Fitted scaling.
+    module : Autoencoder
+        In float32; copied.
+    objective : Objective
+        Loss of a row.
+    """
+
+    def __init__(self, columns, module, objective):
+        self.columns = columns
+        self.objective = objective
+        self.module = copy.deepcopy(module).eval()
+        self._double = copy.deepcopy(self.module).double()
+
+    def encode(self, X):
+        """Table (n, d) to code (n, k)."""
+        return self._in_blocks(
+            lambda module, x: module.encoder(x), X, into=self.columns.transform
+        )
+
+    def decode(self, Z):
+        """Code (n, k) to table (n, d)."""
+        return self._in_blocks(
+            lambda module, z: module.decoder(z),
+            Z,
+            out_of=self.columns.inverse_transform,
+        )
+
+    def reconstruct(self, X):
+        """Table (n, d) to its reconstruction (n, d)."""
+        return self._in_blocks(
+            lambda module, x: module(x)[0],
+            X,
+            into=self.columns.transform,
+            out_of=self.columns.inverse_transform,
+        )
+
+    def row_losses(self, X):
+        """Loss (n,) of each row of a table (n, d), in scaled units."""
+        return self._in_blocks(
+            lambda module, x: self.objective(x, module(x)[0]),
+            X,
+            into=self.columns.transform,
+        )
+
+    def scaled(self, X):
+        """Scaled columns (n, d) of a table, and their reconstruction (n, d)."""
+        X = self.columns.transform(X)
+        return X, self._in_blocks(lambda module, x: module(x)[0], X)
+
+    def _in_blocks(self, function, X, into=None, out_of=None):
+        """``out_of(function(module, into(X)))``, block by block."""
+        module = self._double if X.dtype == np.float64 else self.module
+        device = next(module.parameters()).device
+        width = max(p.shape[0] for p in module.parameters())
+        parts = []
+        with few_threads(), torch.inference_mode():
+            for rows in row_blocks(len(X), max(width, X.shape[1]), torch.float64):
+                block = X[rows] if into is None else into(X[rows])
+                part = function(module, torch.tensor(block, device=device))
+                part = part.cpu().numpy()
+                parts.append(part if out_of is None else out_of(part))
+        return np.concatenate(parts)
+
+    def __getstate__(self):
+        # Made again on loading.
+        return {k: v for k, v in vars(self).items() if k != "_double"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._double = copy.deepcopy(self.module).double()
