@@ -80,7 +80,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
@@ -201,7 +204,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         ).initialize()
         # The factory holds the rows; a fitted net has no use for it.
         net.module = type(net.module_)
-        self._architecture = self._architecture_asked_for()
+        self._lasting = self._lasting_settings()
         return net
 
     def _free_net_params(self):
@@ -216,8 +219,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _continued(self):
         """A copy of the fitted net, where the parameters still describe it."""
-        asked = self._architecture_asked_for()
-        for name, fitted in self._architecture.items():
+        asked = self._lasting_settings()
+        for name, fitted in self._lasting.items():
             if asked[name] != fitted:
                 raise ValueError(
                     f"With warm_start=True {name} can't change between fits: it was "
@@ -226,7 +229,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 )
         return copy.deepcopy(self._net)
 
-    def _architecture_asked_for(self):
+    def _lasting_settings(self):
+        """Parameters that a fit can't change if it is to go on from the last one."""
         return {
             "n_components": self.n_components,
             "hidden_layer_sizes": self._hidden(),
@@ -234,6 +238,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "init": self.init,
             "scale": self.scale,
             "loss": self.loss,
+            "alpha": self.alpha,
+            "device": self.device,
         }
 
     def _hidden(self):
@@ -317,12 +323,17 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             return self.batch_size
         return int(np.clip(2 ** np.ceil(np.log2(n_rows / 16)), 16, 256))
 
+    def _learning_rate(self, n_rows):
+        if self.learning_rate_init != "auto":
+            return self.learning_rate_init
+        return 0.01 * np.sqrt(self._batch_size(n_rows) / 256)
+
     def _run(self, n_rows, n_iterations, max_batches, *, schedule):
         return Run(
             n_iterations=n_iterations,
             max_batches=max_batches,
             batch_size=self._batch_size(n_rows),
-            learning_rate=self.learning_rate_init,
+            learning_rate=self._learning_rate(n_rows),
             schedule=schedule,
             shuffle=self.shuffle,
             patience=self.n_iter_no_change,
@@ -384,7 +395,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         score : float
             At most 1.
         """
-        scaled, reconstruction = self._codec.scaled(self._check(X))
+        X = self._check(X)
+        scaled, reconstruction = self._codec.scaled(X)
         return float(
             r2_score(
                 scaled,
@@ -407,7 +419,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,), float64
             Minus the row's ``loss``, averaged over the scaled columns.
         """
-        return -self._codec.row_losses(self._check(X)).astype(np.float64)
+        X = self._check(X)
+        return -self._codec.row_losses(X).astype(np.float64)
 
 
 @contextmanager

@@ -26,56 +26,71 @@ class Columns:
     def fit(self, X, sample_weight):
         """Learn from X (n, d), float, and its weights (n,)."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if self.scale == "quantile":
-                self._fit_quantiles(X, sample_weight)
-            elif self.scale == "minmax":
-                self._fit_minmax(X)
+            if self.scale in ("minmax", "quantile"):
+                self._fit_range(X)
             else:
-                self._fit_standard(X, sample_weight)
-        self._refuse_overflow()
+                self._fit_moments(X, sample_weight)
+        if self.scale == "quantile":
+            self._fit_quantiles(X, sample_weight)
         return self
 
-    def _fit_standard(self, X, sample_weight):
+    def _fit_moments(self, X, sample_weight):
         scaler = StandardScaler()
         for rows in gen_batches(len(X), _BLOCK):
             scaler.partial_fit(X[rows], sample_weight=sample_weight[rows])
+        self._refuse_overflow(scaler.mean_, scaler.var_)
         self.shift_, self.scale_ = scaler.mean_, scaler.scale_
         if self.scale is None:
-            largest = np.sqrt(scaler.var_.max())
-            # Divided first: the square of a large unit may be past float64.
-            common = largest * np.sqrt(np.mean(scaler.var_ / max(largest, 1e-300) ** 2))
-            self.scale_ = np.full_like(self.scale_, 1.0 if common == 0 else common)
+            common = np.sqrt(scaler.var_.mean())
+            self.scale_ = np.full_like(self.scale_, common if common > 0 else 1.0)
 
-    def _fit_minmax(self, X):
+    def _fit_range(self, X):
         scaler = MinMaxScaler()
         for rows in gen_batches(len(X), _BLOCK):
             scaler.partial_fit(X[rows])
-        self.shift_, self.scale_ = scaler.data_min_, 1 / scaler.scale_
+        self._refuse_overflow(scaler.data_min_, scaler.data_range_)
+        # Its own scale_ takes a range below 2e-15 for a constant.
+        self.shift_ = scaler.data_min_
+        self.scale_ = np.where(scaler.data_range_ > 0, scaler.data_range_, 1.0)
 
     def _fit_quantiles(self, X, sample_weight):
+        # To ranges of about one, as it takes all within 1e-7 of a bound for the bound;
+        # by a power of two, which rounds nothing and so breaks no ties.
+        self.shift_ = np.zeros_like(self.shift_)
+        self.scale_ = np.exp2(np.round(np.log2(self.scale_)))
         rows = _systematic_sample(sample_weight, _MAX_ROWS_FOR_QUANTILES)
-        self.shift_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        self.quantiles_ = QuantileTransformer(
+        self._quantiles = QuantileTransformer(
             n_quantiles=min(_MAX_QUANTILES, len(rows)),
             output_distribution="normal",
             subsample=None,
-        ).fit(X[rows].astype(np.float64))
+        ).fit(self._shifted(X[rows]))
 
-    def _refuse_overflow(self):
-        usable = np.isfinite(self.shift_) & np.isfinite(self.scale_)
+    def _refuse_overflow(self, location, spread):
+        usable = np.isfinite(location) & np.isfinite(spread)
         if not usable.all():
             raise ValueError(
                 f"Column {int(np.argmin(usable))} of X holds values too large to "
-                f"scale (scale={self.scale!r}): their variance is past float64. "
-                "Divide the column by a constant, or use scale='quantile'."
+                f"scale (scale={self.scale!r}): their spread is past float64. Divide "
+                "the column by a constant."
             )
+
+    def _shifted(self, X):
+        # In float64 even for float32: a large offset leaves few digits to subtract.
+        return (X - self.shift_) / self.scale_
 
     def transform(self, X):
         """Scaled columns of X (n, d), in X's dtype."""
+        scaled = self._shifted(X)
         if self.scale == "quantile":
-            return self.quantiles_.transform(X.astype(np.float64)).astype(X.dtype)
-        # In float64 even for float32: a large offset leaves few digits to subtract.
-        return ((X - self.shift_) / self.scale_).astype(X.dtype, copy=False)
+            scaled = self._quantiles.transform(scaled)
+        return scaled.astype(X.dtype, copy=False)
+
+    def inverse_transform(self, X):
+        """Columns of X (n, d) in the table's units, in X's dtype."""
+        scaled = X
+        if self.scale == "quantile":
+            scaled = self._quantiles.inverse_transform(X.astype(np.float64))
+        return (scaled * self.scale_ + self.shift_).astype(X.dtype, copy=False)
 
     def matrix(self, X):
         """Scaled columns of X (n, d) in float32, whatever X's dtype."""
@@ -83,14 +98,6 @@ class Columns:
         for rows in gen_batches(len(X), _BLOCK):
             matrix[rows] = self.transform(X[rows])
         return matrix
-
-    def inverse_transform(self, X):
-        """Columns of X (n, d) in the table's units, in X's dtype."""
-        if self.scale == "quantile":
-            return self.quantiles_.inverse_transform(X.astype(np.float64)).astype(
-                X.dtype
-            )
-        return (X * self.scale_ + self.shift_).astype(X.dtype, copy=False)
 
 
 def _systematic_sample(weight, max_rows):

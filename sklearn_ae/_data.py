@@ -52,12 +52,14 @@ def merge_equal_rows(
 
 def _row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
     bits = np.dtype(f"u{X.dtype.itemsize}")
-    key = np.full(len(X), seed, dtype=np.uint64)
+    key = np.full(len(X), seed, dtype=np.uint64) * _MIX
     for column in X.T:
         # Adding zero turns -0.0 into 0.0: equal numbers need equal bits.
         key ^= (np.ascontiguousarray(column) + X.dtype.type(0)).view(bits)
-        key *= _MIX
-        key ^= key >> np.uint64(29)
+        # Twice: one round leaves the orders of two seeds correlated.
+        for shift in (np.uint64(32), np.uint64(29)):
+            key *= _MIX
+            key ^= key >> shift
     return key
 
 

@@ -36,10 +36,16 @@ class _Candidate(NamedTuple):
 
     vector: Tensor
     losses: Tensor
+    influence: Tensor
 
     @property
     def loss(self) -> float:
         return self.losses.mean().item()
+
+    @property
+    def score(self) -> float:
+        """The loss as training is judged by: no row counts far more than another."""
+        return (self.losses * self.influence).mean().item()
 
     @property
     def is_finite(self) -> bool:
@@ -210,6 +216,8 @@ class AutoencoderNet(NeuralNet):
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
+            self._influence = torch.ones(())
+            self._influence = _influence(self._candidate().losses)
             self._start = self._best = self._candidate()
             self.validation_curve_ = [] if monitored is None else [self._best.loss]
             try:
@@ -232,7 +240,7 @@ class AutoencoderNet(NeuralNet):
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
                 del self._run, self._monitored, self._task, self._batches
-                del self._start, self._best
+                del self._start, self._best, self._influence
         del self._flat
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -246,6 +254,9 @@ class AutoencoderNet(NeuralNet):
         self.n_iter_ += 1
         self.loss_curve_.append(self.history[-1, "train_loss"])
         candidate = self._candidate()
+        if self._monitored is not None:
+            self.validation_curve_.append(candidate.loss)
+            self.history.record("valid_loss", candidate.loss)
         if candidate.is_finite and math.isfinite(self.loss_curve_[-1]):
             self._compare(candidate)
         else:
@@ -257,14 +268,12 @@ class AutoencoderNet(NeuralNet):
             raise _Stop
 
     def _compare(self, candidate: _Candidate) -> None:
-        loss, best = candidate.loss, self._best.loss
         if self._monitored is None:
             self._best = candidate
             return
-        self.validation_curve_.append(loss)
-        self.history.record("valid_loss", loss)
-        self._n_waited = 0 if loss < best * (1 - self._run.tol) else self._n_waited + 1
-        if loss < best:
+        score, best = candidate.score, self._best.score
+        self._n_waited = 0 if score < best * (1 - self._run.tol) else self._n_waited + 1
+        if score < best and candidate.loss <= self._start.loss:
             self._best = candidate
 
     def _recover(self) -> None:
@@ -300,12 +309,13 @@ class AutoencoderNet(NeuralNet):
 
     def _candidate(self) -> _Candidate:
         if self._monitored is None:
-            return _Candidate(self._flat.vector.data.clone(), torch.zeros(0))
+            nothing = torch.zeros(0)
+            return _Candidate(self._flat.vector.data.clone(), nothing, nothing)
         self._set_training(False)
         with torch.no_grad():
             blocks = self.get_iterator(self._monitored)
             losses = torch.cat([self._row_losses(block) for block in blocks])
-        return _Candidate(self._flat.vector.data.clone(), losses)
+        return _Candidate(self._flat.vector.data.clone(), losses, self._influence)
 
     def _keep_current_if_unmonitored(self) -> None:
         if self._monitored is None and (current := self._candidate()).is_finite:
@@ -319,7 +329,7 @@ class AutoencoderNet(NeuralNet):
         """
         if self._monitored is None:
             return self._best
-        gain = self._start.losses - self._best.losses
+        gain = (self._start.losses - self._best.losses) * self._influence
         if len(gain) < 2:
             return self._start
         standard_error = gain.std().item() / math.sqrt(len(gain))
@@ -336,3 +346,16 @@ class AutoencoderNet(NeuralNet):
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return self.module_.named_parameters()
+
+
+def _influence(losses: Tensor) -> Tensor:
+    """What a unit of each row's loss counts for, from the losses at the start.
+
+    ``1 / (loss + median)``, scaled: in tables with heavy tails a single row can hold a
+    third of all the squared error, and would decide alone when training is best.
+    """
+    floor = losses.median() if losses.numel() else losses.sum()
+    if not floor > 0:
+        return torch.ones_like(losses)
+    influence = 1 / (losses + floor)
+    return influence / influence.mean()

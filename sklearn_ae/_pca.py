@@ -55,7 +55,9 @@ def principal_axes(X, weight, n_components, random):
         share = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
         n_below = np.searchsorted(share, n_components, side="right")
         n_kept = 1 + min(n_below, len(share) - 1)
-    real = variances > np.finfo(float).eps * max(X.shape) * variances[:1]
+    # Rounding, of the largest variance and of the mean that was taken off.
+    noise = np.finfo(float).eps * (variances[:1] + np.finfo(float).eps * mean @ mean)
+    real = variances > noise * max(X.shape)
     axes = np.where(real[:, None], axes, 0.0)[:n_kept]
     variances = np.where(real, variances, 0.0)[:n_kept]
     missing = n_kept - len(axes)

@@ -13,10 +13,6 @@ from threadpoolctl import ThreadpoolController
 # Below, on a busy machine, two threads are many times slower than one.
 MIN_FLOPS_FOR_THREADS = 2e9
 
-_lock = threading.Lock()
-_depth = 0
-_n_threads_outside = 1
-
 
 def random_generator(random_state: object) -> np.random.RandomState:
     """scikit-learn's ``check_random_state``, except that None is fresh entropy.
@@ -49,6 +45,38 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
+class _Threads:
+    """The process's thread settings, while any number of contexts hold them down."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_open = 0
+        self._controller: ThreadpoolController | None = None
+
+    def enter(self, n_torch: int) -> int:
+        """Limit BLAS with the first context; return torch's number before it."""
+        with self._lock:
+            if self._n_open == 0:
+                # Looking up the loaded libraries costs milliseconds: once is enough.
+                self._controller = self._controller or ThreadpoolController()
+                self._limits = self._controller.limit(limits=1, user_api="blas")
+                self._n_torch = n_torch
+            self._n_open += 1
+            return self._n_torch
+
+    def leave(self, n_torch: int) -> int:
+        """Return torch's number to go back to; with the last context free BLAS."""
+        with self._lock:
+            self._n_open -= 1
+            if self._n_open:
+                return n_torch
+            self._limits.restore_original_limits()
+            return self._n_torch
+
+
+_threads = _Threads()
+
+
 @contextmanager
 def few_threads(flops_per_step: float = 0.0) -> Iterator[None]:
     """One thread for small work, torch's own number for large; restored on exit.
@@ -57,22 +85,15 @@ def few_threads(flops_per_step: float = 0.0) -> Iterator[None]:
     results depend on the number of threads in the last bit, and with it everything
     that is trained from them, which would then change with ``n_jobs``.
     """
-    global _depth, _n_threads_outside
-    n_threads_here = torch.get_num_threads()
-    with _lock:
-        if _depth == 0:
-            _n_threads_outside = n_threads_here
-        _depth += 1
-    n_threads = _n_threads_outside if flops_per_step > MIN_FLOPS_FOR_THREADS else 1
+    n_here = torch.get_num_threads()
+    n_outside = _threads.enter(n_here)
     try:
-        torch.set_num_threads(n_threads)
-        with _controller().limit(limits=1, user_api="blas"):
-            yield
+        torch.set_num_threads(
+            n_outside if flops_per_step > MIN_FLOPS_FOR_THREADS else 1
+        )
+        yield
     finally:
-        with _lock:
-            _depth -= 1
-            # Of fits that overlap in time, the last puts back what the first found.
-            torch.set_num_threads(n_threads_here if _depth else _n_threads_outside)
+        torch.set_num_threads(_threads.leave(n_here))
 
 
 @contextmanager
@@ -80,13 +101,3 @@ def gradients() -> Iterator[None]:
     """Gradients on, even inside a caller's ``no_grad`` or ``inference_mode``."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
-
-
-_controllers: list[ThreadpoolController] = []
-
-
-def _controller() -> ThreadpoolController:
-    # Looking up the loaded libraries costs milliseconds: once a process is enough.
-    if not _controllers:
-        _controllers.append(ThreadpoolController())
-    return _controllers[0]

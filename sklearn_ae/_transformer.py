@@ -40,9 +40,10 @@ class AutoencoderTransformer(
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch. "auto" is about a sixteenth of the rows, a power of two
         between 16 and 256.
-    learning_rate_init : float, default=0.01
+    learning_rate_init : float or "auto", default="auto"
         Peak of the learning rate, which rises over the first tenth of the budget and
-        then falls to zero along a cosine.
+        then falls to zero along a cosine. "auto" is 0.01 for mini-batches of 256, and
+        proportional to the square root of their size (Adam's scaling rule [3]_).
     max_iter : int, default=100
         Iterations. One is a pass over the rows, or 100 mini-batches of a longer pass:
         the cost of a fit stops growing with the number of rows.
@@ -108,6 +109,8 @@ class AutoencoderTransformer(
        with neural networks. Science 313, 2006.
     .. [2] I. Loshchilov and F. Hutter. Decoupled weight decay regularization. ICLR
        2019.
+    .. [3] S. Malladi et al. On the SDEs and scaling rules for adaptive gradient
+       algorithms. NeurIPS 2022.
 
     Examples
     --------
@@ -130,7 +133,7 @@ class AutoencoderTransformer(
         loss="squared_error",
         alpha=0.01,
         batch_size="auto",
-        learning_rate_init=0.01,
+        learning_rate_init="auto",
         max_iter=100,
         tol=1e-4,
         early_stopping=True,
@@ -177,7 +180,8 @@ class AutoencoderTransformer(
         X_new : ndarray of shape (n_samples, n_components_), or as ``set_output`` says
             Codes: float32 for float32, else float64.
         """
-        return self._codec.encode(self._check(X))
+        X = self._check(X)
+        return self._codec.encode(X)
 
     def inverse_transform(self, X):
         """Decode codes.
@@ -192,7 +196,8 @@ class AutoencoderTransformer(
         X_original : ndarray of shape (n_samples, n_features_in_)
             Rows in input units: float32 for float32, else float64.
         """
-        return self._codec.decode(self._check_code(X))
+        X = self._check_code(X)
+        return self._codec.decode(X)
 
     def reconstruct(self, X):
         """Encode and decode the rows of X.
@@ -207,7 +212,8 @@ class AutoencoderTransformer(
         X_reconstructed : ndarray of shape (n_samples, n_features)
             Rows in input units: float32 for float32, else float64.
         """
-        return self._codec.reconstruct(self._check(X))
+        X = self._check(X)
+        return self._codec.reconstruct(X)
 
     @property
     def _n_features_out(self):

@@ -1,0 +1,144 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import erf, expit
+
+from sklearn_ae.nn import ACTIVATIONS, MLP, ResidualMLP
+
+NUMPY = {
+    "identity": lambda x: x,
+    "logistic": expit,
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
+    "silu": lambda x: x * expit(x),
+}
+SIZES = [(3, 2), (5, 7, 2), (4, 6, 6, 3), (4, 6, 5, 5, 5, 3)]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def random_module(kind, sizes, activation):
+    """A module in double precision, none of whose parameters is zero."""
+    module = kind(sizes, activation, generator=generator()).double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.normal_(generator=generator(p.numel()))
+    return module
+
+
+def numpy_layers(module):
+    return [
+        (layer.weight.detach().numpy(), layer.bias.detach().numpy())
+        for layer in module.layers
+    ]
+
+
+def numpy_mlp(module, act, x):
+    (w, b), *others = numpy_layers(module)
+    x = x @ w.T + b
+    for w, b in others:
+        x = act(x) @ w.T + b
+    return x
+
+
+def numpy_residual_mlp(module, act, x):
+    (w, b), *hidden = numpy_layers(module)
+    x = x @ w.T + b
+    if not hidden:
+        return x
+    *hidden, (w_out, b_out) = hidden
+    for w, b in hidden:
+        x = (x if w.shape[0] == w.shape[1] else 0) + act(x) @ w.T + b
+    return act(x) @ w_out.T + b_out
+
+
+def test_the_activations_are_those_of_the_reference():
+    assert set(ACTIVATIONS) == set(NUMPY)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("activation", NUMPY)
+@pytest.mark.parametrize(
+    ("kind", "reference"), [(MLP, numpy_mlp), (ResidualMLP, numpy_residual_mlp)]
+)
+def test_forward_is_the_numpy_forward(kind, reference, activation, sizes):
+    module = random_module(kind, sizes, activation)
+    x = np.random.default_rng(0).normal(size=(11, sizes[0]))
+    expected = reference(module, NUMPY[activation], x)
+    with torch.no_grad():
+        np.testing.assert_allclose(module(torch.from_numpy(x)), expected, rtol=1e-10)
+
+
+def test_an_output_as_wide_as_the_last_hidden_layer_is_not_added_to():
+    module = random_module(ResidualMLP, (4, 3, 3), "tanh")
+    x = np.ones((2, 4))
+    with torch.no_grad():
+        out = module(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(out, numpy_residual_mlp(module, np.tanh, x))
+    np.testing.assert_allclose(out, numpy_mlp(module, np.tanh, x))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("activation", NUMPY)
+def test_residual_mlp_starts_at_zero(activation, sizes):
+    module = ResidualMLP(sizes, activation, generator=generator())
+    x = torch.randn(9, sizes[0], generator=generator())
+    assert torch.count_nonzero(module(x)) == 0
+    # Its hidden layers don't: from there a gradient could not move it.
+    assert all(layer.weight.any() for layer in module.layers[:-1])
+
+
+@pytest.mark.parametrize("kind", [MLP, ResidualMLP])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_gradient_is_that_of_finite_differences(kind, activation):
+    module = random_module(kind, (3, 4, 4, 2), activation)
+    names, values = zip(*module.named_parameters(), strict=True)
+    x = torch.randn(5, 3, dtype=torch.double, generator=generator(), requires_grad=True)
+
+    def function(x, *values):
+        return torch.func.functional_call(
+            module, dict(zip(names, values, strict=True)), x
+        )
+
+    assert torch.autograd.gradcheck(function, (x, *values))
+
+
+def test_weights_start_at_glorots_uniform_distribution_and_biases_at_zero():
+    module = MLP((200, 300, 100), "relu", generator=generator())
+    for layer, (n_in, n_out) in zip(
+        module.layers, pairwise((200, 300, 100)), strict=True
+    ):
+        bound = np.sqrt(6 / (n_in + n_out))
+        weight = layer.weight.detach().numpy()
+        assert np.abs(weight).max() <= bound
+        assert weight.std() == pytest.approx(bound / np.sqrt(3), rel=0.02)
+        assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("kind", [MLP, ResidualMLP])
+def test_weights_come_from_the_given_generator_alone(kind):
+    before = torch.get_rng_state()
+    first = kind((3, 5, 2), "silu", generator=generator(1))
+    assert torch.equal(torch.get_rng_state(), before)
+    again = kind((3, 5, 2), "silu", generator=generator(1))
+    other = kind((3, 5, 2), "silu", generator=generator(2))
+    assert torch.equal(first.layers[0].weight, again.layers[0].weight)
+    assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_by_default")
+def test_parameters_are_float32_whatever_the_default():
+    module = MLP((3, 5, 2), "silu", generator=generator())
+    assert {p.dtype for p in module.parameters()} == {torch.float32}

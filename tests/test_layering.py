@@ -1,0 +1,143 @@
+"""Which room of the library may import what."""
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import sklearn_ae
+
+ROOT = Path(sklearn_ae.__file__).parent
+TORCH_ROOMS = ["nn", "objective", "optim"]
+BELOW_THE_NET = [
+    "_columns",
+    "_data",
+    "_torch_state",
+    "_pca",
+    "_callbacks",
+    "_codec",
+]
+FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
+ESTIMATORS = [
+    "sklearn_ae._base",
+    "sklearn_ae._transformer",
+    "sklearn_ae._outlier_detector",
+]
+
+
+def imports(name):
+    """Dotted names that a file imports, wherever in it; ``from a import b`` is a.b."""
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def offences(name, packages):
+    """Imports of a file that lie in one of the packages."""
+    return [i for i in imports(name) for p in packages if f"{i}.".startswith(f"{p}.")]
+
+
+def room(*names):
+    """Files of the rooms that there are yet."""
+    return sorted(f for f in FILES if f.split("/")[0].removesuffix(".py") in names)
+
+
+@pytest.mark.parametrize("name", room(*TORCH_ROOMS))
+def test_torch_rooms_know_only_torch_and_themselves(name):
+    own = f"sklearn_ae.{name.split('/')[0]}"
+    allowed = {"torch", *sys.stdlib_module_names}
+    foreign = [i for i in imports(name) if i.split(".")[0] not in allowed]
+    assert foreign == offences(name, [own])
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_only_the_net_imports_skorch(name):
+    if name == "_net.py":
+        assert offences(name, ["skorch"])
+    else:
+        assert not offences(name, ["skorch"])
+
+
+@pytest.mark.parametrize("name", room(*BELOW_THE_NET))
+def test_rooms_below_the_net_do_not_know_what_is_above(name):
+    above = ["sklearn_ae._net", "sklearn_ae.metrics", "sklearn_ae.plots", *ESTIMATORS]
+    assert not offences(name, above)
+
+
+def test_the_net_knows_no_estimators():
+    from_sklearn = offences("_net.py", ["sklearn"])
+    assert from_sklearn == offences("_net.py", ["sklearn.exceptions"])
+    assert not offences("_net.py", ESTIMATORS)
+
+
+@pytest.mark.parametrize("name", room("metrics"))
+def test_metrics_do_not_know_the_estimators(name):
+    assert not offences(name, [*ESTIMATORS, "sklearn_ae._net"])
+
+
+@pytest.mark.parametrize("name", room("plots"))
+def test_plots_do_not_know_torch(name):
+    assert not offences(name, ["torch", *(f"sklearn_ae.{r}" for r in TORCH_ROOMS)])
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - set(room("plots"))))
+def test_only_plots_import_matplotlib(name):
+    assert not offences(name, ["matplotlib"])
+
+
+def test_the_walk_sees_an_import_wherever_it_stands(tmp_path, monkeypatch):
+    source = "def f():\n    import skorch.callbacks\n    from torch import nn\n"
+    (tmp_path / "file.py").write_text(source)
+    monkeypatch.setitem(FILES, "file.py", tmp_path / "file.py")
+    assert list(imports("file.py")) == ["skorch.callbacks", "torch.nn"]
+    assert offences("file.py", ["skorch"]) == ["skorch.callbacks"]
+    # "torch" is no prefix of "torchvision".
+    assert not offences("file.py", ["tor"])
+
+
+def exported(name):
+    for node in ast.parse(FILES[name].read_text()).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+PACKAGES = sorted(name for name in FILES if name.endswith("__init__.py"))
+
+
+def test_public_names_are_reexported_once():
+    counts = Counter(n for package in PACKAGES for n in exported(package))
+    assert [n for n, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_exports_what_it_imports_from_private_files(package):
+    names = [i.rsplit(".", 1) for i in imports(package)]
+    assert sorted(n for _, n in names) == sorted(
+        set(exported(package)) - {"__version__"}
+    )
+    assert all(module.split(".")[-1].startswith("_") for module, _ in names)
+
+
+def test_import_brings_in_no_plotting_and_no_vision():
+    heavy = [
+        "matplotlib",
+        "torchvision",
+        "pandas.plotting._matplotlib",
+        "polars",
+    ]
+    code = f"import sys, sklearn_ae; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,579 @@
+"""The training loop: what it keeps, when it stops, how it recovers."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from skorch.callbacks import Callback
+
+from sklearn_ae import AutoencoderTransformer
+from sklearn_ae.optim import one_cycle
+
+X = load_wine().data
+DIGITS = load_digits().data[:600]
+
+
+def transformer(*callbacks, **params):
+    defaults = {"n_components": 2, "max_iter": 3, "batch_size": 16, "random_state": 0}
+    defaults["learning_rate_init"] = 0.01
+    net_params = {"callbacks": list(callbacks)} | params.pop("net_params", {})
+    return AutoencoderTransformer(**(defaults | params), net_params=net_params)
+
+
+def losses(ae, x):
+    """Squared error of each scaled row, in the network's own precision."""
+    with torch.no_grad():
+        return (ae.module_(x)[0] - x).square().mean(dim=1)
+
+
+def is_finite(ae):
+    weights = torch.cat([p.flatten() for p in ae.module_.parameters()])
+    return bool(weights.isfinite().all()) and np.isfinite(ae.reconstruct(X)).all()
+
+
+class Shared(Callback):
+    """A skorch callback that the estimator's copies share with the test."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Spy(Shared):
+    """Records each mini-batch, and the rows that the fit is judged by."""
+
+    def __init__(self):
+        self.batches, self.rates = [], []
+
+    def on_train_begin(self, net, **kwargs):
+        monitored = net._monitored
+        self.monitored = None if monitored is None else monitored.x.clone()
+
+    def on_batch_end(self, net, batch, **kwargs):
+        self.batches.append(batch[0])
+        self.rates.append(net.optimizer_.param_groups[0]["lr"])
+
+
+class Trap(Shared):
+    """Raises after a number of mini-batches, once it is set."""
+
+    def __init__(self, error, after=None):
+        self.error, self.after = error, after
+
+    def on_batch_end(self, net, **kwargs):
+        if self.after is not None:
+            self.after -= 1
+            if self.after == 0:
+                raise self.error
+
+
+class Poison(Shared):
+    """Sets the weights to NaN after the mini-batches of these numbers."""
+
+    def __init__(self, *batches):
+        self.batches, self.n = batches, 0
+
+    def on_batch_end(self, net, **kwargs):
+        self.n += 1
+        if self.n in self.batches:
+            with torch.no_grad():
+                for p in net.module_.parameters():
+                    p.fill_(float("nan"))
+
+
+# -- best weights ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize("learning_rate_init", [0.01, 0.3])
+def test_the_best_weights_on_the_monitored_rows_are_kept(
+    early_stopping, init, learning_rate_init
+):
+    spy = Spy()
+    ae = transformer(
+        spy,
+        init=init,
+        early_stopping=early_stopping,
+        learning_rate_init=learning_rate_init,
+        max_iter=8,
+    ).fit(X)
+    assert losses(ae, spy.monitored).mean().item() == pytest.approx(
+        ae.best_loss_, rel=1e-5
+    )
+    assert ae.best_loss_ in (min(ae.validation_curve_), ae.validation_curve_[0])
+    assert ae.best_loss_ <= ae.validation_curve_[0]
+    assert len(ae.validation_curve_) == ae.n_iter_ + 1
+    assert len(ae.loss_curve_) == ae.n_iter_
+
+
+def test_training_improves_and_is_kept():
+    ae = transformer(max_iter=10, batch_size=32).fit(DIGITS)
+    assert ae.best_loss_ == min(ae.validation_curve_) < 0.8 * ae.validation_curve_[0]
+    assert ae.loss_curve_[-1] < ae.loss_curve_[0]
+
+
+def test_a_gain_below_its_standard_error_is_no_gain():
+    # Pure noise in as many directions as there are columns: nothing to learn.
+    noise = np.random.default_rng(0).normal(size=(200, 6))
+    ae = transformer(max_iter=10).fit(noise)
+    assert ae.best_loss_ == ae.validation_curve_[0]
+    start = transformer(learning_rate_init=1e-30, max_iter=1).fit(noise)
+    np.testing.assert_array_equal(ae.transform(noise), start.transform(noise))
+
+
+def test_held_out_rows_are_not_trained_on():
+    spy = Spy()
+    transformer(spy, max_iter=2, shuffle=False, batch_size=1).fit(X)
+    held_out = {tuple(row.tolist()) for row in spy.monitored}
+    trained = {tuple(row.tolist()) for x in spy.batches for row in x}
+    assert len(held_out) > 10
+    assert not held_out & trained
+    assert len(held_out | trained) == len(np.unique(X, axis=0))
+
+
+def test_the_share_held_out_is_validation_fraction():
+    for fraction in (0.3, 0.5):
+        spy = Spy()
+        transformer(spy, validation_fraction=fraction).fit(X)
+        assert len(spy.monitored) == round(fraction * len(X))
+
+
+def test_without_early_stopping_training_rows_are_monitored():
+    spy = Spy()
+    transformer(spy, early_stopping=False, max_iter=1).fit(X)
+    assert len(spy.monitored) == len(np.unique(X, axis=0))
+
+
+# -- divergence ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_diverging_fit_warns_and_ends_no_worse_than_the_start(init, early_stopping):
+    ae = transformer(
+        init=init, learning_rate_init=1e6, early_stopping=early_stopping, max_iter=5
+    )
+    with pytest.warns(ConvergenceWarning, match="not finite"):
+        ae.fit(X)
+    assert is_finite(ae)
+    assert ae.best_loss_ <= ae.validation_curve_[0]
+
+
+def test_a_diverging_fit_gives_up_after_three_recoveries():
+    with pytest.warns(ConvergenceWarning) as warnings:
+        ae = transformer(Poison(*range(1, 1_000)), max_iter=10).fit(X)
+    assert ae.n_iter_ == len(warnings) == 3
+    assert "no further try" in str(warnings[-1].message)
+    assert is_finite(ae)
+    assert ae.best_loss_ == ae.validation_curve_[0]
+
+
+def test_a_fit_that_recovers_goes_on_at_a_tenth_of_the_rate():
+    spy, n_per_iteration = Spy(), (len(X) - 44) // 16
+    with pytest.warns(ConvergenceWarning, match="a tenth of the rate") as warnings:
+        ae = transformer(
+            spy, Poison(n_per_iteration + 2), max_iter=20, learning_rate_init=0.05
+        ).fit(X)
+    assert len(warnings) == 1
+    assert ae.n_iter_ == 20
+    assert is_finite(ae)
+    # It went on learning from the best weights.
+    assert ae.best_loss_ < min(ae.validation_curve_[:2])
+    steps = len(spy.rates)
+    expected = 0.05 * np.array([one_cycle(i, steps) for i in range(steps)])
+    expected[2 * steps // 20 :] /= 10
+    np.testing.assert_allclose(spy.rates, expected)
+
+
+def test_the_curves_of_a_fit_that_recovered_have_an_entry_for_each_iteration():
+    with pytest.warns(ConvergenceWarning):
+        ae = transformer(Poison(3), max_iter=5).fit(X)
+    assert len(ae.loss_curve_) == ae.n_iter_ == 5
+    assert len(ae.validation_curve_) == 6
+
+
+@pytest.mark.parametrize("after_fit", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+def test_partial_fit_never_keeps_nan_weights(after_fit, last):
+    poison = Poison()
+    ae = transformer(poison, batch_size=64)
+    if after_fit:
+        ae.fit(X)
+    # The weights after the last mini-batch are those that no loss has seen.
+    poison.n, poison.batches = 0, (2 if last else 1,)
+    with pytest.warns(ConvergenceWarning, match="not finite"):
+        ae.partial_fit(X)
+    assert is_finite(ae)
+
+
+# -- Ctrl-C ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("after", [1, 12, 30])
+def test_ctrl_c_keeps_the_best_weights_so_far(after, early_stopping):
+    spy, trap = Spy(), Trap(KeyboardInterrupt(), after)
+    ae = transformer(spy, trap, max_iter=10, early_stopping=early_stopping)
+    with pytest.warns(ConvergenceWarning, match="Interrupted"):
+        ae.fit(X)
+    assert is_finite(ae)
+    n_done = (after - 1) // (8 if early_stopping else 11)
+    assert ae.n_iter_ == len(ae.loss_curve_) == len(ae.validation_curve_) - 1 == n_done
+    assert ae.best_loss_ <= ae.validation_curve_[0]
+    assert losses(ae, spy.monitored).mean().item() == pytest.approx(
+        ae.best_loss_, rel=1e-5
+    )
+    assert ae.fit(X).n_iter_ == 10
+
+
+def test_ctrl_c_in_the_first_iteration_leaves_pca():
+    with pytest.warns(ConvergenceWarning, match="Interrupted after 0 of 3"):
+        ae = transformer(Trap(KeyboardInterrupt(), 1)).fit(X)
+    start = transformer(learning_rate_init=1e-30, max_iter=1).fit(X)
+    np.testing.assert_array_equal(ae.transform(X), start.transform(X))
+
+
+def test_ctrl_c_in_a_warm_start_is_no_worse_than_before():
+    trap = Trap(KeyboardInterrupt())
+    ae = transformer(trap, warm_start=True).fit(X)
+    trap.after = 1
+    with pytest.warns(ConvergenceWarning, match="Interrupted"):
+        codes = clone(ae).fit(X).transform(X), ae.transform(X)
+    assert codes[0].shape == codes[1].shape
+    before = ae.transform(X)
+    trap.after = 1
+    with pytest.warns(ConvergenceWarning, match="Interrupted"):
+        ae.fit(X)
+    np.testing.assert_array_equal(ae.transform(X), before)
+    assert ae.loss_curve_ == []
+
+
+@pytest.mark.parametrize("after_fit", [True, False])
+@pytest.mark.parametrize("after", [1, 5])
+def test_ctrl_c_in_partial_fit_keeps_what_was_learnt(after, after_fit):
+    trap = Trap(KeyboardInterrupt())
+    ae = transformer(trap)
+    if after_fit:
+        ae.fit(X)
+    trap.after = after
+    with pytest.warns(ConvergenceWarning, match="Interrupted"):
+        ae.partial_fit(X)
+    assert is_finite(ae)
+    assert ae.n_components_ == 2
+    n_iter = ae.n_iter_
+    assert ae.partial_fit(X).n_iter_ == n_iter + 1
+    assert len(ae.loss_curve_) == ae.n_iter_
+
+
+def test_ctrl_c_before_training_leaves_no_half_fitted_estimator(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn_ae._base.principal_axes", interrupted)
+    ae = transformer()
+    before = dict(vars(ae))
+    with pytest.raises(KeyboardInterrupt):
+        ae.fit(X)
+    assert vars(ae) == before
+
+
+# -- all or nothing --------------------------------------------------------------
+
+
+def outputs(ae):
+    """What an estimator says, from float64 and float32."""
+    codes = [ae.transform(X), ae.transform(X.astype(np.float32))]
+    return [*codes, *map(ae.inverse_transform, codes), ae.score_samples(X)]
+
+
+@pytest.mark.parametrize("after", [1, 12])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_an_error_in_training_leaves_an_unfitted_estimator_unfitted(method, after):
+    ae = transformer(Trap(ZeroDivisionError("mine"), min(after, 11)))
+    before = dict(vars(ae))
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        getattr(ae, method)(X)
+    assert vars(ae) == before
+    with pytest.raises(NotFittedError):
+        ae.transform(X)
+
+
+@pytest.mark.parametrize("after", [1, 10])
+@pytest.mark.parametrize(
+    ("method", "warm_start"), [("fit", False), ("fit", True), ("partial_fit", False)]
+)
+def test_an_error_in_training_leaves_a_fitted_estimator_as_it_was(
+    method, warm_start, after
+):
+    trap = Trap(ZeroDivisionError("mine"))
+    ae = transformer(trap, warm_start=warm_start).fit(X)
+    before, expected = dict(vars(ae)), outputs(ae)
+    twin = copy.deepcopy(ae)
+    trap.after = after
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        getattr(ae, method)(X)
+    assert vars(ae).keys() == before.keys()
+    assert all(vars(ae)[name] is value for name, value in before.items())
+    for a, b in zip(outputs(ae), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # And it trains on as if nothing had been: optimiser and generators included.
+    getattr(ae, method)(X)
+    getattr(twin, method)(X)
+    np.testing.assert_array_equal(ae.transform(X), twin.transform(X))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_bad_data_leaves_a_fitted_estimator_as_it_was(method):
+    ae = transformer().fit(X)
+    before, expected = dict(vars(ae)), outputs(ae)
+    with pytest.raises(ValueError, match="NaN"):
+        getattr(ae, method)(np.where(X > 10, np.nan, X))
+    assert vars(ae) == before
+    for a, b in zip(outputs(ae), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# -- copies ----------------------------------------------------------------------
+
+
+def pickled(ae):
+    return pickle.loads(pickle.dumps(ae))
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_copy_trains_on_as_the_original(copied, method):
+    # Bit for bit: the optimiser's state has to be bound to the copy's weights.
+    original = getattr(transformer(), method)(X).partial_fit(X[:80])
+    other = copied(original)
+    codes = [ae.partial_fit(X[80:]).transform(X) for ae in (original, other)]
+    np.testing.assert_array_equal(*codes)
+    assert not np.array_equal(codes[0], copied(original).partial_fit(X).transform(X))
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy])
+def test_training_a_copy_leaves_the_original(copied):
+    original = transformer().fit(X)
+    expected = outputs(original)
+    other = copied(original).partial_fit(X)
+    for a, b in zip(outputs(original), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(other.transform(X), expected[0])
+
+
+# -- net_params ------------------------------------------------------------------
+
+
+class Recorder(torch.optim.SGD):
+    """SGD that remembers what it is given."""
+
+    def step(self, closure=None):
+        (vector,) = (p for group in self.param_groups for p in group["params"])
+        type(self).norms.append(vector.grad.norm().item())
+        return super().step(closure)
+
+
+def test_a_users_optimizer_trains_one_vector():
+    Recorder.norms = []
+    ae = transformer(
+        init="random",
+        hidden_layer_sizes=(),
+        learning_rate_init=0.5,
+        max_iter=10,
+        net_params={"optimizer": Recorder},
+    ).fit(DIGITS)
+    assert type(ae._net.optimizer_) is Recorder
+    assert min(Recorder.norms) > 0
+    assert ae.best_loss_ < 0.9 * ae.validation_curve_[0]
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 0.03])
+def test_gradients_are_clipped_before_the_step(max_grad_norm):
+    Recorder.norms = []
+    params = {"optimizer": Recorder}
+    if max_grad_norm is not None:
+        params["max_grad_norm"] = max_grad_norm
+    # An outlier makes a long gradient.
+    table = np.vstack([DIGITS, 50 * DIGITS[:1]])
+    transformer(early_stopping=False, learning_rate_init=0.01, net_params=params).fit(
+        table
+    )
+    assert max(Recorder.norms) == pytest.approx(max_grad_norm or 1, rel=1e-5)
+
+
+def test_options_of_the_optimizer_are_net_params():
+    params = {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.5}
+    ae = transformer(net_params=params, alpha=0.25).fit(X)
+    (group,) = ae._net.optimizer_.param_groups
+    assert group["momentum"] == 0.5
+    assert group["weight_decay"] == 0.25
+
+
+class Counter(Callback):
+    n = 0
+
+    def initialize(self):
+        self.n, self.names = 0, []
+        return self
+
+    def on_batch_end(self, net, **kwargs):
+        self.n += 1
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        self.names = [name for name, p in named_parameters if p.grad.any()]
+
+
+def test_a_users_callbacks_are_called_but_not_changed():
+    counter = Counter()
+    ae = transformer(counter)
+    params = ae.net_params
+    ae.fit(X)
+    assert counter.n == 0
+    assert ae.net_params is params == {"callbacks": [counter]}
+    (used,) = (c for _, c in ae._net.callbacks_ if isinstance(c, Counter))
+    assert used.n == 3 * 8
+    # Gradients have the names of the module's parameters.
+    assert set(used.names) <= dict(ae.module_.named_parameters()).keys()
+    assert used.names
+    assert clone(ae).fit(X).n_iter_ == ae.n_iter_
+
+
+TAKEN = ["module", "criterion", "lr", "max_epochs", "batch_size", "train_split"]
+TAKEN += ["iterator_train", "iterator_valid", "warm_start", "device", "verbose"]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_the_estimator_sets_is_no_net_param(name):
+    with pytest.raises(ValueError, match=f"net_params may not set '{name}'"):
+        transformer(net_params={name: 1}).fit(X)
+
+
+# -- budget, schedule, patience, output ------------------------------------------
+
+
+@pytest.mark.parametrize(("n_rows", "per_iteration"), [(3_000, 100), (1_000, 56)])
+def test_an_iteration_has_at_most_100_mini_batches(n_rows, per_iteration):
+    rows = np.random.default_rng(0).normal(size=(n_rows, 3))
+    spy = Spy()
+    transformer(spy, hidden_layer_sizes=(4,), tol=0).fit(rows)
+    assert len(spy.batches) == 3 * per_iteration
+    assert {len(x) for x in spy.batches} == {16}
+
+
+def test_partial_fit_is_one_pass_over_all_rows():
+    rows = np.random.default_rng(0).normal(size=(3_000, 3))
+    spy = Spy()
+    ae = transformer(spy, hidden_layer_sizes=(4,), shuffle=False).partial_fit(rows)
+    assert sum(map(len, spy.batches)) == 3_000
+    assert len(torch.unique(torch.cat(spy.batches), dim=0)) == 3_000
+    assert ae.n_iter_ == 1
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size"), [(40, 16), (1_000, 64), (3_000, 256), (6_000, 256)]
+)
+def test_auto_batch_size_is_a_sixteenth_a_power_of_two_from_16_to_256(
+    n_rows, batch_size
+):
+    rows = np.random.default_rng(0).normal(size=(n_rows, 2))
+    spy = Spy()
+    transformer(spy, batch_size="auto", hidden_layer_sizes=(4,), max_iter=1).fit(rows)
+    assert {len(x) for x in spy.batches} == {batch_size}
+
+
+def test_the_rate_follows_one_cycle_in_fit_and_is_constant_in_partial_fit():
+    spy = Spy()
+    ae = transformer(spy, learning_rate_init=0.02, max_iter=4).fit(X)
+    steps = len(spy.rates)
+    assert steps == 4 * 8
+    expected = [0.02 * one_cycle(i, steps) for i in range(steps)]
+    np.testing.assert_allclose(spy.rates, expected)
+    spy.rates.clear()
+    ae.partial_fit(X)
+    assert set(spy.rates) == {0.02}
+
+
+@pytest.mark.parametrize("batch_size", [16, 64, 128])
+def test_auto_rate_goes_with_the_root_of_the_batch_size(batch_size):
+    spy = Spy()
+    params = {"batch_size": batch_size, "learning_rate_init": "auto"}
+    transformer(spy, **params).partial_fit(X)
+    assert spy.rates[0] == pytest.approx(0.01 * np.sqrt(batch_size / 256))
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_patience_stops(patience):
+    # A gain of all of the loss is never made: no iteration counts as one.
+    ae = transformer(tol=1.0, n_iter_no_change=patience, max_iter=20).fit(X)
+    assert ae.n_iter_ == patience
+
+
+def test_patience_counts_iterations_since_the_last_gain():
+    ae = transformer(
+        n_iter_no_change=2,
+        max_iter=60,
+        batch_size=32,
+        learning_rate_init=0.03,
+        tol=0.02,
+    ).fit(DIGITS)
+    best, waited, stops = ae.validation_curve_[0], 0, []
+    for i, loss in enumerate(ae.validation_curve_[1:], start=1):
+        waited = 0 if loss < best * (1 - 0.02) else waited + 1
+        best = min(best, loss)
+        if waited == 2:
+            stops.append(i)
+    assert stops == [ae.n_iter_]
+    assert 4 < ae.n_iter_ < 60
+
+
+def test_max_iter_is_reached_where_each_iteration_gains():
+    assert transformer(max_iter=5, n_iter_no_change=5).fit(X).n_iter_ == 5
+
+
+@pytest.mark.parametrize("verbose", [1, True])
+def test_verbose_prints_a_line_an_iteration(verbose, capsys):
+    ae = transformer(verbose=verbose).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == ae.n_iter_ == 3
+    for i, line in enumerate(lines):
+        train, monitored = ae.loss_curve_[i], ae.validation_curve_[i + 1]
+        assert line == (
+            f"Iteration {i + 1}, loss = {train:.6f}, monitored loss = {monitored:.6f}"
+        )
+    ae.partial_fit(X)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f"Iteration 1, loss = {ae.loss_curve_[-1]:.6f}"
+
+
+def test_not_verbose_prints_nothing(capsys):
+    transformer().fit(X).partial_fit(X)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_partial_fit_reports_no_loss_that_it_did_not_measure():
+    assert np.isnan(transformer().partial_fit(X).best_loss_)
+    assert np.isnan(transformer().fit(X).partial_fit(X).best_loss_)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_the_fitted_module_is_ready_for_inference(method):
+    ae = getattr(transformer(), method)(X)
+    assert not any(m.training for m in ae.module_.modules())
+    assert all(p.grad is None for p in ae.module_.parameters())
+    assert all(
+        p.untyped_storage().nbytes() == 4 * p.numel() for p in ae.module_.parameters()
+    )
+
+
+def test_a_fitted_estimator_does_not_hold_its_rows():
+    few, many = (
+        len(pickle.dumps(transformer(max_iter=1).fit(np.repeat(X, n, axis=0) + noise)))
+        for n in (1, 20)
+        for noise in [np.random.default_rng(0).normal(size=(n * len(X), X.shape[1]))]
+    )
+    assert many < 1.05 * few
