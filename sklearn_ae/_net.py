@@ -5,20 +5,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
-from scipy.stats import t
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
+from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import FlatParameters, flat_vector, one_cycle
 
 MAX_RECOVERIES = 3
-# One standard error of a normal.
-CONFIDENCE = 0.84
 
 
 class Task(Protocol):
@@ -29,27 +27,6 @@ class Task(Protocol):
 
     def end(self, net: "AutoencoderNet") -> bool:
         """End of an iteration; True asks to stop."""
-
-
-class _Candidate(NamedTuple):
-    """Weights, and their loss on each monitored row."""
-
-    vector: Tensor
-    losses: Tensor
-    influence: Tensor
-
-    @property
-    def loss(self) -> float:
-        return self.losses.mean().item()
-
-    @property
-    def score(self) -> float:
-        """The loss as training is judged by: no row counts far more than another."""
-        return (self.losses * self.influence).mean().item()
-
-    @property
-    def is_finite(self) -> bool:
-        return bool(self.losses.isfinite().all() and self.vector.isfinite().all())
 
 
 class _Stop(Exception):
@@ -155,7 +132,8 @@ class AutoencoderNet(NeuralNet):
         for group in self.optimizer_.param_groups:
             group["lr"] = self._learning_rate()
         self._flat.grad.zero_()
-        loss = self._row_losses(batch).mean()
+        x, weight = batch
+        loss = (self._row_losses(x) * weight).mean()
         loss.backward()
         self.notify("on_grad_computed", named_parameters=self._named_parameters())
         self._flat.clip_grad_norm_(self.max_grad_norm)
@@ -175,7 +153,7 @@ class AutoencoderNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        total = torch.zeros((), device=self._flat.vector.device)
+        total = self._flat.vector.new_zeros(())
         n_batches = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -211,22 +189,21 @@ class AutoencoderNet(NeuralNet):
             generator=run.generator,
         )
         self._step, self._n_steps = 0, run.n_iterations * len(self._batches)
-        self._n_recoveries, self._n_waited, self._peak = 0, 0, run.learning_rate
+        self._n_recoveries, self._peak = 0, run.learning_rate
         self.n_iter_ = 0
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
-            self._influence = torch.ones(())
-            self._influence = _influence(self._candidate().losses)
-            self._start = self._best = self._candidate()
-            self.validation_curve_ = [] if monitored is None else [self._best.loss]
+            weight = torch.ones(0) if monitored is None else monitored.weight
+            self._monitor = Monitor(vector.data, self._losses(), weight, run.tol)
             try:
                 self.notify("on_train_begin", X=rows)
                 self.fit_loop(rows, epochs=run.n_iterations)
             except _Stop:
                 pass
             except KeyboardInterrupt:
-                self._keep_current_if_unmonitored()
+                if monitored is None:
+                    self._monitor.see(vector.data, self._losses())
                 warnings.warn(
                     f"Interrupted after {self.n_iter_} of {run.n_iterations} "
                     "iterations: the best weights so far are kept.",
@@ -234,14 +211,13 @@ class AutoencoderNet(NeuralNet):
                     stacklevel=2,
                 )
             finally:
-                kept = self._best_or_start()
-                self._restore(kept)
-                self.best_loss_ = kept.loss
+                kept, self.best_loss_ = self._monitor.choose()
+                vector.data.copy_(kept)
+                self.validation_curve_ = self._monitor.curve
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
-                del self._run, self._monitored, self._task, self._batches
-                del self._start, self._best, self._influence
-        del self._flat
+        del self._run, self._monitored, self._task
+        del self._batches, self._flat, self._monitor
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Start an iteration."""
@@ -253,33 +229,21 @@ class AutoencoderNet(NeuralNet):
         """Judge the iteration: a new best, a wait, a recovery, or the end."""
         self.n_iter_ += 1
         self.loss_curve_.append(self.history[-1, "train_loss"])
-        candidate = self._candidate()
+        seen = self._monitor.see(self._flat.vector.data, self._losses())
         if self._monitored is not None:
-            self.validation_curve_.append(candidate.loss)
-            self.history.record("valid_loss", candidate.loss)
-        if candidate.is_finite and math.isfinite(self.loss_curve_[-1]):
-            self._compare(candidate)
-        else:
+            self.history.record("valid_loss", self._monitor.curve[-1])
+        if not (seen and math.isfinite(self.loss_curve_[-1])):
             self._recover()
         self._report()
         if self._task is not None and self._task.end(self):
             raise _Stop
-        if self._n_waited >= self._run.patience:
+        if self._monitor.n_waited >= self._run.patience:
             raise _Stop
-
-    def _compare(self, candidate: _Candidate) -> None:
-        if self._monitored is None:
-            self._best = candidate
-            return
-        score, best = candidate.score, self._best.score
-        self._n_waited = 0 if score < best * (1 - self._run.tol) else self._n_waited + 1
-        if score < best and candidate.loss <= self._start.loss:
-            self._best = candidate
 
     def _recover(self) -> None:
         self._n_recoveries += 1
         self._peak *= 0.1
-        self._restore(self._best)
+        self._flat.vector.data.copy_(self._monitor.best)
         self.optimizer_.state.clear()
         last = self._n_recoveries == MAX_RECOVERIES
         warnings.warn(
@@ -297,47 +261,23 @@ class AutoencoderNet(NeuralNet):
             return
         losses = [f"loss = {self.loss_curve_[-1]:.6f}"]
         if self._monitored is not None:
-            losses.append(f"monitored loss = {self.validation_curve_[-1]:.6f}")
+            losses.append(f"monitored loss = {self._monitor.curve[-1]:.6f}")
         print(f"Iteration {self.n_iter_}, {', '.join(losses)}")
 
     # -- pieces ------------------------------------------------------------------
 
-    def _row_losses(self, batch: Batch) -> Tensor:
-        x, weight = batch
+    def _row_losses(self, x: Tensor) -> Tensor:
         x_hat, _ = self.module_(x)
-        return self.criterion_(x, x_hat) * weight
+        return self.criterion_(x, x_hat)
 
-    def _candidate(self) -> _Candidate:
+    def _losses(self) -> Tensor:
+        """Loss of each monitored row."""
         if self._monitored is None:
-            nothing = torch.zeros(0)
-            return _Candidate(self._flat.vector.data.clone(), nothing, nothing)
+            return torch.zeros(0)
         self._set_training(False)
         with torch.no_grad():
             blocks = self.get_iterator(self._monitored)
-            losses = torch.cat([self._row_losses(block) for block in blocks])
-        return _Candidate(self._flat.vector.data.clone(), losses, self._influence)
-
-    def _keep_current_if_unmonitored(self) -> None:
-        if self._monitored is None and (current := self._candidate()).is_finite:
-            self._best = current
-
-    def _best_or_start(self) -> _Candidate:
-        """The best weights, if their gain over the start is more than chance.
-
-        A paired test on the monitored rows: the mean gain has to exceed one standard
-        error (Student's t, one-sided at ``CONFIDENCE``).
-        """
-        if self._monitored is None:
-            return self._best
-        gain = (self._start.losses - self._best.losses) * self._influence
-        if len(gain) < 2:
-            return self._start
-        standard_error = gain.std().item() / math.sqrt(len(gain))
-        needed = t.ppf(CONFIDENCE, df=len(gain) - 1) * standard_error
-        return self._best if gain.mean().item() > needed else self._start
-
-    def _restore(self, candidate: _Candidate) -> None:
-        self._flat.vector.data.copy_(candidate.vector)
+            return torch.cat([self._row_losses(x) for x, _ in blocks])
 
     def _learning_rate(self) -> float:
         if not self._run.schedule:
@@ -346,16 +286,3 @@ class AutoencoderNet(NeuralNet):
 
     def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         return self.module_.named_parameters()
-
-
-def _influence(losses: Tensor) -> Tensor:
-    """What a unit of each row's loss counts for, from the losses at the start.
-
-    ``1 / (loss + median)``, scaled: in tables with heavy tails a single row can hold a
-    third of all the squared error, and would decide alone when training is best.
-    """
-    floor = losses.median() if losses.numel() else losses.sum()
-    if not floor > 0:
-        return torch.ones_like(losses)
-    influence = 1 / (losses + floor)
-    return influence / influence.mean()

@@ -19,6 +19,7 @@ BELOW_THE_NET = [
     "_pca",
     "_callbacks",
     "_codec",
+    "_monitor",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
 ESTIMATORS = [

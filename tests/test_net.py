@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback
 
 from sklearn_ae import AutoencoderTransformer
+from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import one_cycle
 
 X = load_wine().data
@@ -88,32 +89,51 @@ class Poison(Shared):
 # -- best weights ----------------------------------------------------------------
 
 
+class Judge(Spy):
+    """Judges the weights by the rule, at the start and after each iteration."""
+
+    def _losses(self, net):
+        with torch.no_grad():
+            x = net._monitored.x
+            return (net.module_.eval()(x)[0] - x).square().mean(dim=1)
+
+    def on_train_begin(self, net, **kwargs):
+        super().on_train_begin(net, **kwargs)
+        losses, weight = self._losses(net), net._monitored.weight
+        self.rule = Monitor(torch.zeros(1), losses, weight, tol=0.02)
+        self.waits = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.rule.see(torch.tensor([float(net.n_iter_)]), self._losses(net))
+        self.waits.append(self.rule.n_waited)
+
+
 @pytest.mark.parametrize("early_stopping", [True, False])
 @pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("learning_rate_init", [0.01, 0.3])
+@pytest.mark.parametrize("learning_rate_init", [0.01, 0.1, 0.3])
 def test_the_best_weights_on_the_monitored_rows_are_kept(
     early_stopping, init, learning_rate_init
 ):
-    spy = Spy()
+    judge = Judge()
     ae = transformer(
-        spy,
+        judge,
         init=init,
         early_stopping=early_stopping,
         learning_rate_init=learning_rate_init,
         max_iter=8,
     ).fit(X)
-    assert losses(ae, spy.monitored).mean().item() == pytest.approx(
-        ae.best_loss_, rel=1e-5
-    )
-    assert ae.best_loss_ in (min(ae.validation_curve_), ae.validation_curve_[0])
-    assert ae.best_loss_ <= ae.validation_curve_[0]
-    assert len(ae.validation_curve_) == ae.n_iter_ + 1
+    # tests/test_monitor.py holds the rule itself.
+    kept, loss = judge.rule.choose()
+    assert len(ae.validation_curve_) == ae.n_iter_ + 1 == 9
     assert len(ae.loss_curve_) == ae.n_iter_
+    assert ae.validation_curve_ == pytest.approx(judge.rule.curve, rel=1e-5)
+    assert ae.best_loss_ == ae.validation_curve_[int(kept)] <= ae.validation_curve_[0]
+    assert losses(ae, judge.monitored).mean().item() == pytest.approx(loss, rel=1e-5)
 
 
 def test_training_improves_and_is_kept():
     ae = transformer(max_iter=10, batch_size=32).fit(DIGITS)
-    assert ae.best_loss_ == min(ae.validation_curve_) < 0.8 * ae.validation_curve_[0]
+    assert ae.best_loss_ < 0.8 * ae.validation_curve_[0]
     assert ae.loss_curve_[-1] < ae.loss_curve_[0]
 
 
@@ -325,6 +345,7 @@ def test_an_error_in_training_leaves_a_fitted_estimator_as_it_was(
     getattr(ae, method)(X)
     getattr(twin, method)(X)
     np.testing.assert_array_equal(ae.transform(X), twin.transform(X))
+    assert ae.loss_curve_ == twin.loss_curve_
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -514,20 +535,19 @@ def test_patience_stops(patience):
 
 
 def test_patience_counts_iterations_since_the_last_gain():
+    judge = Judge()
     ae = transformer(
+        judge,
         n_iter_no_change=2,
         max_iter=60,
         batch_size=32,
         learning_rate_init=0.03,
         tol=0.02,
     ).fit(DIGITS)
-    best, waited, stops = ae.validation_curve_[0], 0, []
-    for i, loss in enumerate(ae.validation_curve_[1:], start=1):
-        waited = 0 if loss < best * (1 - 0.02) else waited + 1
-        best = min(best, loss)
-        if waited == 2:
-            stops.append(i)
-    assert stops == [ae.n_iter_]
+    # The iteration that stops the fit is not told to callbacks.
+    assert len(judge.waits) == ae.n_iter_ - 1
+    assert max(judge.waits) == judge.waits[-1] == 1
+    assert judge.waits.count(1) > 1
     assert 4 < ae.n_iter_ < 60
 
 

