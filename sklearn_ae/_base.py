@@ -39,7 +39,7 @@ MIN_MONITORED = 50
 MAX_MONITORED = 5_000
 # Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
 # this, however many rows there are.
-MAX_BATCHES = 100
+MAX_BATCHES = 50
 # A code's smallest scale, as a share of the largest: what a nonlinear path divides by.
 MIN_SCALE = 1e-2
 # What skorch calls by other names.

@@ -44,8 +44,8 @@ class AutoencoderTransformer(
         Peak of the learning rate, which rises over the first tenth of the budget and
         then falls to zero along a cosine. "auto" is 0.01 for mini-batches of 256, and
         proportional to the square root of their size (Adam's scaling rule [3]_).
-    max_iter : int, default=100
-        Iterations. One is a pass over the rows, or 100 mini-batches of a longer pass:
+    max_iter : int, default=200
+        Iterations. One is a pass over the rows, or 50 mini-batches of a longer pass:
         the cost of a fit stops growing with the number of rows.
     tol : float, default=1e-4
         Smallest gain on the monitored rows that counts, as a share of their loss.
@@ -53,8 +53,9 @@ class AutoencoderTransformer(
         Whether to hold rows out to monitor training by. False monitors the loss on
         training rows (5,000 of them at the most).
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, 5,000 at the most.
-    n_iter_no_change : int, default=20
+        Share of the rows to hold out: 5,000 at the most, and at the least 50 or a
+        quarter of a small table.
+    n_iter_no_change : int, default=40
         Iterations without a gain after which training stops.
     shuffle : bool, default=True
         Whether each pass has an order of its own.
@@ -134,11 +135,11 @@ class AutoencoderTransformer(
         alpha=0.01,
         batch_size="auto",
         learning_rate_init="auto",
-        max_iter=100,
+        max_iter=200,
         tol=1e-4,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=40,
         shuffle=True,
         warm_start=False,
         device="auto",

@@ -61,11 +61,15 @@ def test_the_plain_loss_is_never_above_the_starts():
     start = np.array([1.0, 1, 1, 1, 1, 1, 1, 1000])
     losses = start.copy()
     losses[:-1] *= 0.01
-    losses[-1] *= 1.05
+    losses[-1] *= 1.01
     m = monitor(start)
     see(m, 1, losses)
     assert losses.mean() > start.mean()
     assert chosen(m) == (0, start.mean())
+    # But for that it would be kept: with as much less on that row it is.
+    losses[-1] = 0.99 * start[-1]
+    see(m, 2, losses)
+    assert chosen(m) == (2, losses.mean())
 
 
 @pytest.mark.parametrize("seed", range(20))
