@@ -48,12 +48,21 @@ def main(argv=None):
 def _ask(question, cases):
     """Measure every case, showing each as it comes."""
     rows = []
-    with _report.screen(question.FORMATS, cases) as screen:
+    with _screen()(question.FORMATS, cases) as screen:
         for case in cases:
             screen.start_case(case)
             rows.append(_attempt(question.measure, case))
             screen.add(rows[-1])
     return pd.DataFrame(rows, columns=[*question.FORMATS, "error"]).infer_objects()
+
+
+def _screen():
+    """A live table in a terminal, plain lines in a pipe."""
+    if not sys.stdout.isatty():
+        return _report.Lines
+    from benchmarks._live import Live  # needs rich, which a pipe does not
+
+    return Live
 
 
 def _attempt(measure, case):

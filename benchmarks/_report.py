@@ -1,6 +1,5 @@
 """What every question shows: rows as they come, a summary, and three files."""
 
-import sys
 from importlib.metadata import version
 from platform import python_version
 
@@ -21,15 +20,6 @@ def cells(row, formats):
     """Format one row; what is not there is a dash."""
     values = {column: row.get(column) for column in formats}
     return ["-" if pd.isna(v) else formats[c](v) for c, v in values.items()]
-
-
-def screen(formats, cases):
-    """Show a live table in a terminal, plain lines in a pipe."""
-    if not sys.stdout.isatty():
-        return Lines(formats, cases)
-    from benchmarks._live import Live  # needs rich, which a pipe does not
-
-    return Live(formats, cases)
 
 
 class Lines:

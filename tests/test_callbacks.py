@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import rich
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_wine
@@ -224,9 +225,17 @@ def test_scoring_monitor_inside_a_search(n_jobs):
     assert np.isclose(ends.score, fitted.best_estimator_.score(X), rtol=1e-9).sum() == 1
 
 
+@pytest.fixture
+def _wide_terminal():
+    """Room for the whole line: rich cuts what is past the 80th column."""
+    rich.reconfigure(width=200)
+    yield
+    rich.reconfigure()
+
+
 @pytest.mark.parametrize("target", [None, y])
-def test_progress_bar(target, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.mark.usefixtures("_wide_terminal")
+def test_progress_bar(target, capsys):
     transformer().set_callbacks(ProgressBar()).fit(X, target)
     out = capsys.readouterr().out
     assert "AutoencoderTransformer - fit" in out
@@ -234,8 +243,8 @@ def test_progress_bar(target, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_progress_bar_on_a_search(n_jobs, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.mark.usefixtures("_wide_terminal")
+def test_progress_bar_on_a_search(n_jobs, capsys):
     fitted = search(n_jobs).set_callbacks(ProgressBar()).fit(X, y)
     out = capsys.readouterr().out
     assert "GridSearchCV" in out
@@ -252,8 +261,8 @@ def test_progress_bar_on_a_pipeline(capsys):
     assert "AutoencoderTransformer - fit" in capsys.readouterr().out
 
 
-def test_progress_bar_of_a_fit_that_stops_early_or_is_cloned(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.mark.usefixtures("_wide_terminal")
+def test_progress_bar_of_a_fit_that_stops_early_or_is_cloned(capsys):
     ae = transformer(tol=1.0, n_iter_no_change=1).set_callbacks(ProgressBar())
     assert ae.fit(X).n_iter_ == 1
     assert "100%" in capsys.readouterr().out

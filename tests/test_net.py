@@ -148,7 +148,7 @@ def test_a_gain_below_its_standard_error_is_no_gain():
 
 def test_held_out_rows_are_not_trained_on():
     spy = Spy()
-    transformer(spy, max_iter=2, shuffle=False, batch_size=1).fit(X)
+    transformer(spy, max_iter=4, shuffle=False, batch_size=1).fit(X)
     held_out = {tuple(row.tolist()) for row in spy.monitored}
     trained = {tuple(row.tolist()) for x in spy.batches for row in x}
     assert len(held_out) > 10
@@ -477,8 +477,8 @@ def test_what_the_estimator_sets_is_no_net_param(name):
 # -- budget, schedule, patience, output ------------------------------------------
 
 
-@pytest.mark.parametrize(("n_rows", "per_iteration"), [(3_000, 100), (1_000, 56)])
-def test_an_iteration_has_at_most_100_mini_batches(n_rows, per_iteration):
+@pytest.mark.parametrize(("n_rows", "per_iteration"), [(3_000, 50), (700, 39)])
+def test_an_iteration_has_at_most_50_mini_batches(n_rows, per_iteration):
     rows = np.random.default_rng(0).normal(size=(n_rows, 3))
     spy = Spy()
     transformer(spy, hidden_layer_sizes=(4,), tol=0).fit(rows)
