@@ -47,9 +47,12 @@ TAKEN_NET_PARAMS = {
     "module": "hidden_layer_sizes and activation",
     "criterion": "loss",
     "lr": "learning_rate_init",
+    "optimizer__lr": "learning_rate_init",
+    "optimizer__weight_decay": "alpha",
     "max_epochs": "max_iter",
     "batch_size": "batch_size",
     "train_split": "early_stopping and validation_fraction",
+    "dataset": "X",
     "iterator_train": "batch_size and shuffle",
     "iterator_valid": "validation_fraction",
     "warm_start": "warm_start",
@@ -130,9 +133,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         context = self._init_callback_context(max_subtasks=self.max_iter)
         with _all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
-            data = self._validate(X, sample_weight, reset=cold)
             tasks = FitTasks(self, context, X, y, sample_weight)
             with tasks, few_threads(), gradients():
+                data = self._matrix_and_weight(X, sample_weight, cold=cold)
                 net = self._started(*data) if cold else self._continued()
                 self._train(net, *data, tasks)
         return self
@@ -158,47 +161,59 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         -------
         self : object
             The estimator. If the call fails, it is as it was before.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``; also where the columns or a parameter that describes the
+            network have changed since the first call.
+        TypeError
+            For sparse input.
         """
         with _all_or_nothing(self):
             cold = not hasattr(self, "module_")
-            data = self._validate(X, sample_weight, reset=cold)
             with few_threads(), gradients():
-                net = self._started(*data) if cold else copy.deepcopy(self._net)
+                data = self._matrix_and_weight(X, sample_weight, cold=cold)
+                net = self._started(*data) if cold else self._continued()
                 self._train_one_pass(net, *data)
         return self
 
-    def _validate(self, X, sample_weight, *, reset):
-        """Rows and weights in floating point, both fit to train on."""
+    def _matrix_and_weight(self, X, sample_weight, *, cold):
+        """Distinct rows, scaled, in float32, and their weights."""
         X = validate_data(
             self,
             X,
             dtype=[np.float64, np.float32],
-            reset=reset,
-            ensure_min_samples=2 if reset else 1,
+            reset=cold,
+            ensure_min_samples=2 if cold else 1,
         )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        if reset:
+        if cold:
             self._random = random_generator(self.random_state)
+            # Kept, so that a warm start holds out the same rows again.
+            self._order = self._draw_seed()
         else:
             self._random = copy.deepcopy(self._random)
-        rows, weight = merge_equal_rows(X, sample_weight, self._draw_seed())
-        return X[rows], weight
+        rows, weight = merge_equal_rows(X, sample_weight, self._order)
+        X = X[rows]
+        if cold:
+            self._columns = Columns(self.scale).fit(X, weight)
+        return self._columns.matrix(X), weight
 
     def _draw_seed(self):
         return int(self._random.randint(np.iinfo(np.int32).max))
 
-    def _started(self, X, weight):
-        """A net at its start: scaling, number of components and weights from X."""
-        self._columns = Columns(self.scale).fit(X, weight)
+    def _started(self, matrix, weight):
+        """A net at its start: number of components and weights from the matrix."""
         ours = {
             "device": resolve_device(self.device),
             "optimizer__weight_decay": self.alpha,
         }
         net = AutoencoderNet(
-            functools.partial(self._build_module, self._columns.matrix(X), weight),
+            functools.partial(self._build_module, matrix, weight),
             functools.partial(Objective, self.loss),
             **(ours | self._free_net_params()),
         ).initialize()
@@ -210,11 +225,14 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def _free_net_params(self):
         """A copy of ``net_params``, without what the estimator itself sets."""
         net_params = copy.deepcopy(self.net_params or {})
-        for name in net_params.keys() & TAKEN_NET_PARAMS.keys():
-            raise ValueError(
-                f"net_params may not set {name!r}: set "
-                f"{TAKEN_NET_PARAMS[name]} instead."
+        for name in net_params:
+            taken = TAKEN_NET_PARAMS.get(
+                name, TAKEN_NET_PARAMS.get(name.split("__")[0])
             )
+            if taken is not None:
+                raise ValueError(
+                    f"net_params may not set {name!r}: set {taken} instead."
+                )
         return net_params
 
     def _continued(self):
@@ -223,14 +241,14 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         for name, fitted in self._lasting.items():
             if asked[name] != fitted:
                 raise ValueError(
-                    f"With warm_start=True {name} can't change between fits: it was "
-                    f"{fitted!r} and is {asked[name]!r}. Set warm_start=False to start "
-                    "again."
+                    f"{name} can't change in partial_fit or with warm_start=True: it "
+                    f"was {fitted!r} and is {asked[name]!r}. Call fit with "
+                    "warm_start=False to start again."
                 )
         return copy.deepcopy(self._net)
 
     def _lasting_settings(self):
-        """Parameters that a fit can't change if it is to go on from the last one."""
+        """Parameters that can't change while training goes on."""
         return {
             "n_components": self.n_components,
             "hidden_layer_sizes": self._hidden(),
@@ -264,18 +282,20 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self.init == "random":
             return Autoencoder.random(sizes, self.activation, generator=generator)
         floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
+        spread = np.where(pca.spread > 0, pca.spread, 1.0)
         return Autoencoder.around_linear(
             sizes,
             self.activation,
             mean=torch.from_numpy(pca.mean),
+            spread=torch.from_numpy(spread),
             axes=torch.from_numpy(pca.axes),
             scales=torch.from_numpy(np.maximum(pca.scales, floor)),
             generator=generator,
         )
 
-    def _train(self, net, X, weight, tasks):
-        """Train ``net`` on merged rows by the budget, and take it on."""
-        rows = self._rows(net, X, weight)
+    def _train(self, net, matrix, weight, tasks):
+        """Train ``net`` by the budget, and take it on."""
+        rows = self._rows(net, matrix, weight)
         train, monitored = self._split(rows)
         with few_threads(self._flops(net, len(train))):
             run = self._run(len(train), self.max_iter, MAX_BATCHES, schedule=True)
@@ -288,9 +308,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             best_loss_=net.best_loss_,
         )
 
-    def _train_one_pass(self, net, X, weight):
-        """Train ``net`` on merged rows once, at a constant rate, and take it on."""
-        rows = self._rows(net, X, weight)
+    def _train_one_pass(self, net, matrix, weight):
+        """Train ``net`` on each row once, at a constant rate, and take it on."""
+        rows = self._rows(net, matrix, weight)
         with few_threads(self._flops(net, len(rows))):
             net.train(rows, None, self._run(len(rows), 1, len(rows), schedule=False))
         vars(self).update(
@@ -301,8 +321,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             best_loss_=np.nan,
         )
 
-    def _rows(self, net, X, weight):
-        x = torch.from_numpy(self._columns.matrix(X)).to(net.device)
+    def _rows(self, net, matrix, weight):
+        x = torch.from_numpy(matrix).to(net.device)
         return Rows(x, torch.from_numpy(weight).to(net.device))
 
     def _split(self, rows):
@@ -323,21 +343,25 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             return self.batch_size
         return int(np.clip(2 ** np.ceil(np.log2(n_rows / 16)), 16, 256))
 
-    def _learning_rate(self, n_rows):
+    def _learning_rate(self, n_rows, schedule):
         if self.learning_rate_init != "auto":
             return self.learning_rate_init
-        return 0.01 * np.sqrt(self._batch_size(n_rows) / 256)
+        # A constant rate has no decay to end on: it has to be lower throughout.
+        peak = 0.01 if schedule else 0.001
+        return peak * np.sqrt(self._batch_size(n_rows) / 256)
 
     def _run(self, n_rows, n_iterations, max_batches, *, schedule):
         return Run(
             n_iterations=n_iterations,
             max_batches=max_batches,
             batch_size=self._batch_size(n_rows),
-            learning_rate=self._learning_rate(n_rows),
+            learning_rate=self._learning_rate(n_rows, schedule),
             schedule=schedule,
             shuffle=self.shuffle,
             patience=self.n_iter_no_change,
             tol=self.tol,
+            # A random start is nothing to hold on to.
+            cautious=self.init == "pca",
             verbose=bool(self.verbose),
             generator=torch_generator(self._random),
         )
@@ -353,11 +377,15 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "_columns": self._columns,
             "_codec": codec,
             "_net": net,
-            "module_": codec.module,
             "n_components_": codec.module.n_components,
         }
 
     # -- inference ---------------------------------------------------------------
+
+    @property
+    def module_(self):
+        """The fitted network."""
+        return self._codec.module
 
     def _check(self, X):
         check_is_fitted(self, "module_")
@@ -379,7 +407,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         The R^2 of the scaled columns, weighted by their variance: 1 is perfect, 0 no
         better than the columns' means. With the same columns and PCA it is
         ``r2_score(X, pca.inverse_transform(pca.transform(X)),
-        multioutput="variance_weighted")``.
+        multioutput="variance_weighted")``. Settings that differ in ``scale`` can't be
+        compared by it: each is judged in its own units.
 
         Parameters
         ----------

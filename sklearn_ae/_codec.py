@@ -29,7 +29,7 @@ class Codec:
         self.columns = columns
         self.objective = objective
         self.module = copy.deepcopy(module).eval()
-        self._double = copy.deepcopy(self.module).double()
+        self._double = None
 
     def encode(self, X):
         """Table (n, d) to code (n, k)."""
@@ -69,7 +69,7 @@ class Codec:
 
     def _in_blocks(self, function, X, into=None, out_of=None):
         """``out_of(function(module, into(X)))``, block by block."""
-        module = self._double if X.dtype == np.float64 else self.module
+        module = self._module_for(X.dtype)
         device = next(module.parameters()).device
         width = max(p.shape[0] for p in module.parameters())
         parts = []
@@ -81,10 +81,14 @@ class Codec:
                 parts.append(part if out_of is None else out_of(part))
         return np.concatenate(parts)
 
-    def __getstate__(self):
-        # Made again on loading.
-        return {k: v for k, v in vars(self).items() if k != "_double"}
+    def _module_for(self, dtype):
+        if dtype != np.float64:
+            return self.module
+        if self._double is None:
+            self._double = copy.deepcopy(self.module).double()
+        return self._double
 
-    def __setstate__(self, state):
-        vars(self).update(state)
-        self._double = copy.deepcopy(self.module).double()
+    def __getstate__(self):
+        # What was trained on a GPU loads anywhere; the double is made again when asked.
+        module = copy.deepcopy(self.module).cpu()
+        return vars(self) | {"module": module, "_double": None}

@@ -30,8 +30,8 @@ class Columns:
                 self._fit_range(X)
             else:
                 self._fit_moments(X, sample_weight)
-        if self.scale == "quantile":
-            self._fit_quantiles(X, sample_weight)
+            if self.scale == "quantile":
+                self._fit_quantiles(X, sample_weight)
         return self
 
     def _fit_moments(self, X, sample_weight):
@@ -56,6 +56,7 @@ class Columns:
     def _fit_quantiles(self, X, sample_weight):
         # To ranges of about one, as it takes all within 1e-7 of a bound for the bound;
         # by a power of two, which rounds nothing and so breaks no ties.
+        self._constant = np.ptp(X, axis=0) == 0
         self.shift_ = np.zeros_like(self.shift_)
         self.scale_ = np.exp2(np.round(np.log2(self.scale_)))
         rows = _systematic_sample(sample_weight, _MAX_ROWS_FOR_QUANTILES)
@@ -83,6 +84,7 @@ class Columns:
         scaled = self._shifted(X)
         if self.scale == "quantile":
             scaled = self._quantiles.transform(scaled)
+            scaled[:, self._constant] = 0
         return scaled.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):

@@ -99,12 +99,17 @@ class RowBatches(Sampler[Tensor]):
 
     Parameters
     ----------
-    n_rows, batch_size : int
+    n_rows : int
+    batch_size : int
+        Rows in a mini-batch at the most.
     max_batches : int
         Mini-batches in an iteration at the most.
     shuffle : bool
         Whether each pass has an order of its own.
     generator : torch.Generator
+        On the CPU, so that the order is the same whatever the device.
+    device : torch.device, optional
+        Where the rows are.
     """
 
     def __init__(
@@ -115,30 +120,30 @@ class RowBatches(Sampler[Tensor]):
         max_batches: int,
         shuffle: bool,
         generator: torch.Generator,
+        device: torch.device | None = None,
     ) -> None:
-        self.n_rows, self.batch_size = n_rows, min(batch_size, n_rows)
+        self.device = device
+        self.n_rows = n_rows
         self.shuffle, self.generator = shuffle, generator
-        # A shuffled pass drops its last few rows: other ones each time.
-        per_pass = n_rows // self.batch_size
-        if not shuffle and n_rows % self.batch_size:
-            per_pass += 1
+        per_pass = -(-n_rows // batch_size)
         self.n_batches = min(per_pass, max_batches)
-        self._pass = self._batches_of_passes(per_pass)
+        self._passes = self._batches_of_passes(per_pass)
 
     def _batches_of_passes(self, per_pass: int) -> Iterator[Tensor]:
-        order = torch.arange(self.n_rows)
+        order = torch.arange(self.n_rows, device=self.device)
         while True:
             if self.shuffle:
                 order = torch.randperm(self.n_rows, generator=self.generator)
-            for i in range(per_pass):
-                yield order[i * self.batch_size : (i + 1) * self.batch_size]
+                order = order.to(self.device)
+            # Of about one size: no last batch of a few rows, and none left out.
+            yield from torch.tensor_split(order, per_pass)
 
     def __len__(self) -> int:
         return self.n_batches
 
     def __iter__(self) -> Iterator[Tensor]:
         for _ in range(self.n_batches):
-            yield next(self._pass)
+            yield next(self._passes)
 
 
 class RowLoader(DataLoader[Batch]):

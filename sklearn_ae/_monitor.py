@@ -14,10 +14,10 @@ class Monitor:
     """The best weights so far, those of the start among them.
 
     Rows are judged by ``weight * influence * loss``, where the influence of a row whose
-    loss at the start was l is ``1 / (l + 4 mean l)``: no row counts for more than five
-    average ones. In tables with heavy tails a single row can hold a third of all the
-    squared error; it would decide alone when training is best. The plain mean loss may
-    never be above the start's either.
+    loss at the start was l is ``1 / (l + 4 mean l)``: at the start, no row counts for
+    more than five average ones. In tables with heavy tails a single row can hold a
+    third of all the squared error; it would decide alone when training is best. The
+    plain mean loss may never be above the start's either.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ class Monitor:
         Sample weights, with a mean of one.
     tol : float
         Smallest gain that counts, as a share of the loss.
+    cautious : bool
+        Whether to keep the start unless the best is better by more than chance.
 
     Attributes
     ----------
@@ -40,9 +42,15 @@ class Monitor:
     """
 
     def __init__(
-        self, vector: Tensor, losses: Tensor, weight: Tensor, tol: float
+        self,
+        vector: Tensor,
+        losses: Tensor,
+        weight: Tensor,
+        *,
+        tol: float,
+        cautious: bool,
     ) -> None:
-        self.tol = tol
+        self.tol, self.cautious = tol, cautious
         self._weight = weight
         self._start = self._best = vector.clone()
         self._start_losses = self._best_losses = losses
@@ -70,11 +78,12 @@ class Monitor:
     def choose(self) -> tuple[Tensor, float]:
         """The weights to keep, and their mean loss.
 
-        The best, if its gain over the start is more than chance: in a paired test its
-        mean has to exceed one standard error (Student's t, one-sided).
+        The best; if cautious, only where its gain over the start is more than chance:
+        in a paired test its mean has to exceed one standard error (Student's t,
+        one-sided).
         """
         gain = (self._start_losses - self._best_losses) * self._judged_by
-        if len(gain) > 0 and not _more_than_chance(gain):
+        if self.cautious and len(gain) > 0 and not _more_than_chance(gain):
             return self._start, self.curve[0]
         return self._best, self._loss(self._best_losses)
 

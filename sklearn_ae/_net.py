@@ -52,6 +52,8 @@ class Run:
         Iterations without a gain on the monitored rows before it stops.
     tol : float
         Smallest gain that counts, as a share of the loss.
+    cautious : bool
+        Whether to keep the start unless the best is better by more than chance.
     verbose : bool
         Whether to print a line for each iteration.
     generator : torch.Generator
@@ -66,6 +68,7 @@ class Run:
     shuffle: bool
     patience: int
     tol: float
+    cautious: bool
     verbose: bool
     generator: torch.Generator
 
@@ -125,7 +128,9 @@ class AutoencoderNet(NeuralNet):
         return RowLoader(dataset, self._batches)
 
     def on_batch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Keep no history of single mini-batches."""
+        """Keep a history of single mini-batches only for a user's callbacks."""
+        if self.callbacks:
+            super().on_batch_begin(net, **kwargs)
 
     def train_step(self, batch: Batch, **fit_params: Any) -> Tensor:
         """One step down the gradient; returns the mini-batch's loss."""
@@ -157,10 +162,21 @@ class AutoencoderNet(NeuralNet):
         n_batches = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            total += step_fn(batch, **fit_params)
+            loss = step_fn(batch, **fit_params)
+            total += loss
             n_batches += 1
-            self.notify("on_batch_end", batch=batch, training=training)
-        self.history.record(f"{prefix}_loss", total.item() / n_batches)
+            if self.callbacks:
+                self.history.record_batch(f"{prefix}_loss", loss.item())
+                self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+            self.notify("on_batch_end", batch=batch, training=training, loss=loss)
+        self.history.record(f"{prefix}_batch_count", n_batches)
+        self._record(f"{prefix}_loss", total.item() / n_batches)
+
+    def _record(self, name: str, loss: float) -> None:
+        """A loss, and whether it is the lowest yet, by skorch's names."""
+        self.history.record(name, loss)
+        earlier = [row[name] for row in self.history[:-1] if name in row]
+        self.history.record(f"{name}_best", loss <= min(earlier, default=loss))
 
     # -- training ----------------------------------------------------------------
 
@@ -187,15 +203,24 @@ class AutoencoderNet(NeuralNet):
             max_batches=run.max_batches,
             shuffle=run.shuffle,
             generator=run.generator,
+            device=rows.x.device,
         )
+        self.history.clear()
         self._step, self._n_steps = 0, run.n_iterations * len(self._batches)
         self._n_recoveries, self._peak = 0, run.learning_rate
+        self._stopped = False
         self.n_iter_ = 0
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
             weight = torch.ones(0) if monitored is None else monitored.weight
-            self._monitor = Monitor(vector.data, self._losses(), weight, run.tol)
+            self._monitor = Monitor(
+                vector.data,
+                self._losses(),
+                weight,
+                tol=run.tol,
+                cautious=run.cautious,
+            )
             try:
                 self.notify("on_train_begin", X=rows)
                 self.fit_loop(rows, epochs=run.n_iterations)
@@ -220,7 +245,9 @@ class AutoencoderNet(NeuralNet):
         del self._batches, self._flat, self._monitor
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Start an iteration."""
+        """Start an iteration, unless the last one was to be the last."""
+        if self._stopped:
+            raise _Stop
         super().on_epoch_begin(net, **kwargs)
         if self._task is not None:
             self._task.begin(self)
@@ -231,14 +258,14 @@ class AutoencoderNet(NeuralNet):
         self.loss_curve_.append(self.history[-1, "train_loss"])
         seen = self._monitor.see(self._flat.vector.data, self._losses())
         if self._monitored is not None:
-            self.history.record("valid_loss", self._monitor.curve[-1])
+            self._record("valid_loss", self._monitor.curve[-1])
         if not (seen and math.isfinite(self.loss_curve_[-1])):
             self._recover()
         self._report()
         if self._task is not None and self._task.end(self):
-            raise _Stop
+            self._stopped = True
         if self._monitor.n_waited >= self._run.patience:
-            raise _Stop
+            self._stopped = True
 
     def _recover(self) -> None:
         self._n_recoveries += 1
@@ -253,8 +280,7 @@ class AutoencoderNet(NeuralNet):
             ConvergenceWarning,
             stacklevel=2,
         )
-        if last:
-            raise _Stop
+        self._stopped = last
 
     def _report(self) -> None:
         if not self._run.verbose:

@@ -17,7 +17,8 @@ class PrincipalAxes(NamedTuple):
 
     Attributes
     ----------
-    mean : ndarray of shape (n_features,)
+    mean, spread : ndarray of shape (n_features,)
+        Mean and standard deviation of the columns.
     axes : ndarray of shape (n_components, n_features)
         Orthonormal rows; rows of zeros past the rank of the data.
     scales : ndarray of shape (n_components,)
@@ -25,6 +26,7 @@ class PrincipalAxes(NamedTuple):
     """
 
     mean: np.ndarray
+    spread: np.ndarray
     axes: np.ndarray
     scales: np.ndarray
 
@@ -63,19 +65,23 @@ def principal_axes(X, weight, n_components, random):
     missing = n_kept - len(axes)
     return PrincipalAxes(
         mean,
+        np.sqrt(_weighted_mean(X, root**2, lambda part: (part - mean) ** 2)),
         np.pad(axes, ((0, missing), (0, 0))),
         np.pad(np.sqrt(variances), (0, missing)),
     )
 
 
-def _weighted_mean(X, share):
-    return sum(share[rows] @ X[rows] for rows in gen_batches(len(X), _BLOCK))
+def _weighted_mean(X, share, of=lambda part: part):
+    blocks = gen_batches(len(X), _BLOCK)
+    return sum(share[rows] @ of(X[rows]) for rows in blocks)
 
 
 def _spectrum(X, mean, root, n_components, random):
     """Variances in falling order and their axes, by the solver that suits the shape."""
     n, d = X.shape
-    if d <= min(n, _MAX_EXACT):
+    few = isinstance(n_components, Integral) and n_components < 0.8 * min(n, d)
+    randomised = few and min(n, d) > _MAX_EXACT
+    if d <= n and not randomised:
         covariance = np.zeros((d, d))
         for rows in gen_batches(n, _BLOCK):
             part = (X[rows] - mean) * root[rows, None]
@@ -84,8 +90,7 @@ def _spectrum(X, mean, root, n_components, random):
         variances, axes = variances[::-1], axes.T[::-1]
     else:
         centred = (X - mean) * root[:, None]
-        few = isinstance(n_components, Integral) and n_components < 0.8 * min(n, d)
-        if few and min(n, d) > _MAX_EXACT:
+        if randomised:
             _, s, axes = randomized_svd(centred, n_components, random_state=random)
         else:
             _, s, axes = np.linalg.svd(centred, full_matrices=False)

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 from threadpoolctl import ThreadpoolController
 
-# Above this many multiply-adds a step, a second thread earns more than it costs.
+# Above this many operations a step, a second thread earns more than it costs.
 # Below, on a busy machine, two threads are many times slower than one.
 MIN_FLOPS_FOR_THREADS = 2e9
 
@@ -36,8 +36,9 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
-    except (RuntimeError, AssertionError) as error:
+        # In double precision, and with a value: some devices lack one of them.
+        torch.zeros(1, device=resolved, dtype=torch.float64).item()
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device={device!r} can't be used here: {str(error).splitlines()[0]}. "
             "Use device='auto' or device='cpu'."

@@ -43,7 +43,8 @@ class AutoencoderTransformer(
     learning_rate_init : float or "auto", default="auto"
         Peak of the learning rate, which rises over the first tenth of the budget and
         then falls to zero along a cosine. "auto" is 0.01 for mini-batches of 256, and
-        proportional to the square root of their size (Adam's scaling rule [3]_).
+        proportional to the square root of their size (Adam's scaling rule [3]_);
+        in ``partial_fit``, where it is constant, a tenth of that.
     max_iter : int, default=200
         Iterations. One is a pass over the rows, or 50 mini-batches of a longer pass:
         the cost of a fit stops growing with the number of rows.
@@ -70,7 +71,10 @@ class AutoencoderTransformer(
         Above 0, a line for each iteration.
     net_params : dict or None, default=None
         Further parameters of the skorch ``NeuralNet`` that trains the network, such as
-        ``{"optimizer": torch.optim.SGD}`` or ``{"callbacks": [...]}``.
+        ``{"callbacks": [...]}`` or ``{"optimizer__betas": (0.9, 0.95)}``. Another
+        ``optimizer`` has to take ``weight_decay`` and step without a closure, and
+        needs a ``learning_rate_init`` and an ``alpha`` of its own: theirs are tuned
+        for AdamW. Read when training starts anew, not by a warm start.
 
     Attributes
     ----------

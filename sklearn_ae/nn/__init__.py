@@ -1,6 +1,6 @@
 """Torch modules: they know tensors only."""
 
-from sklearn_ae.nn._autoencoder import Autoencoder, Path
+from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, ResidualMLP
 
-__all__ = ["ACTIVATIONS", "MLP", "Autoencoder", "Path", "ResidualMLP"]
+__all__ = ["ACTIVATIONS", "MLP", "Autoencoder", "CorrectedLinear", "ResidualMLP"]

@@ -8,42 +8,52 @@ from torch import Tensor, nn
 from sklearn_ae.nn._mlp import MLP, ResidualMLP, empty_linear
 
 
-class Path(nn.Module):
-    """``linear(x) + scale_out * nonlinear(x / scale_in)``: a map and its correction.
+class CorrectedLinear(nn.Module):
+    """``linear(x) + scale_out * correction(asinh((x - shift_in) / scale_in))``.
+
+    The linear path is fixed; the correction is what is trained. It sees and gives
+    numbers of order one, whatever the units; the inverse hyperbolic sine leaves small
+    numbers as they are and takes the logarithm of large ones, so that far from the rows
+    that it was trained on the map is all but linear.
 
     Parameters
     ----------
-    linear : nn.Linear or None
-        The linear path; None leaves the nonlinear one alone.
-    nonlinear : nn.Module
-        The nonlinear path, from the same inputs to the same outputs.
-    scale_in, scale_out : Tensor of shape (n_in,) and (n_out,), or float
-        Fixed units of the nonlinear path, so that it sees and gives numbers of
-        order one although a code's leading components are far larger than its last.
+    linear : nn.Linear
+        From n_in to n_out.
+    correction : nn.Module
+        From n_in to n_out.
+    shift_in, scale_in : Tensor of shape (n_in,)
+        Mean and standard deviation of the inputs.
+    scale_out : Tensor of shape (n_out,)
+        Standard deviation of the outputs.
     """
+
+    shift_in: Tensor
+    scale_in: Tensor
+    scale_out: Tensor
 
     def __init__(
         self,
-        linear: nn.Linear | None,
-        nonlinear: nn.Module,
+        linear: nn.Linear,
+        correction: nn.Module,
         *,
-        scale_in: Tensor | None = None,
-        scale_out: Tensor | None = None,
+        shift_in: Tensor,
+        scale_in: Tensor,
+        scale_out: Tensor,
     ) -> None:
         super().__init__()
-        self.scale_in: Tensor | None
-        self.scale_out: Tensor | None
-        self.linear = linear
-        self.nonlinear = nonlinear
-        self.register_buffer("scale_in", scale_in)
-        self.register_buffer("scale_out", scale_out)
+        # NOTE: were it trained, Adam would move the weight of a column that is nearly
+        # always zero as fast as any, and the rare row where it is not would fly off.
+        self.linear = linear.requires_grad_(False)
+        self.correction = correction
+        self.register_buffer("shift_in", shift_in.to(torch.float32))
+        self.register_buffer("scale_in", scale_in.to(torch.float32))
+        self.register_buffer("scale_out", scale_out.to(torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_in) to (n, n_out)."""
-        y = self.nonlinear(x if self.scale_in is None else x / self.scale_in)
-        if self.scale_out is not None:
-            y = y * self.scale_out
-        return y if self.linear is None else y + self.linear(x)
+        seen = torch.asinh((x - self.shift_in) / self.scale_in)
+        return torch.addcmul(self.linear(x), self.scale_out, self.correction(seen))
 
 
 class Autoencoder(nn.Module):
@@ -79,8 +89,8 @@ class Autoencoder(nn.Module):
     ) -> "Autoencoder":
         """The ordinary autoencoder: ``sizes`` there and back, random weights."""
         return cls(
-            Path(None, MLP(sizes, activation, generator=generator)),
-            Path(None, MLP(sizes[::-1], activation, generator=generator)),
+            MLP(sizes, activation, generator=generator),
+            MLP(sizes[::-1], activation, generator=generator),
             sizes[-1],
         )
 
@@ -91,6 +101,7 @@ class Autoencoder(nn.Module):
         activation: str,
         *,
         mean: Tensor,
+        spread: Tensor,
         axes: Tensor,
         scales: Tensor,
         generator: torch.Generator,
@@ -103,26 +114,30 @@ class Autoencoder(nn.Module):
             n_features, the encoder's hidden widths, n_components.
         activation : str
             A key of ``ACTIVATIONS``.
-        mean : Tensor of shape (n_features,)
-            Centre of the rows.
+        mean, spread : Tensor of shape (n_features,)
+            Centre and standard deviation of the features; the latter positive.
         axes : Tensor of shape (n_components, n_features)
             Orthonormal rows, or zeros where there is no further direction.
         scales : Tensor of shape (n_components,)
             Standard deviation of each component's code, positive.
         generator : torch.Generator
-            Source of the nonlinear path's weights.
+            Source of the corrections' weights.
         """
-        encode = _linear(axes, -axes @ mean)
-        decode = _linear(axes.T, mean)
-        scales = scales.to(torch.float32)
-
-        there = ResidualMLP(sizes, activation, generator=generator)
-        back = ResidualMLP(sizes[::-1], activation, generator=generator)
-        return cls(
-            Path(encode, there, scale_out=scales),
-            Path(decode, back, scale_in=scales.clone()),
-            sizes[-1],
+        encoder = CorrectedLinear(
+            _linear(axes, -axes @ mean),
+            ResidualMLP(sizes, activation, generator=generator),
+            shift_in=mean,
+            scale_in=spread,
+            scale_out=scales,
         )
+        decoder = CorrectedLinear(
+            _linear(axes.T, mean),
+            ResidualMLP(sizes[::-1], activation, generator=generator),
+            shift_in=torch.zeros_like(scales),
+            scale_in=scales,
+            scale_out=spread,
+        )
+        return cls(encoder, decoder, sizes[-1])
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
