@@ -42,6 +42,8 @@ MAX_MONITORED = 5_000
 MAX_BATCHES = 50
 # A code's smallest scale, as a share of the largest: what a nonlinear path divides by.
 MIN_SCALE = 1e-2
+# A column whose share of the largest spread is below this is constant but for rounding.
+MIN_SPREAD = 1e-6
 # What skorch calls by other names.
 TAKEN_NET_PARAMS = {
     "module": "hidden_layer_sizes and activation",
@@ -133,9 +135,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         context = self._init_callback_context(max_subtasks=self.max_iter)
         with _all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
+            X, weight = self._validate(X, sample_weight, reset=cold)
             tasks = FitTasks(self, context, X, y, sample_weight)
             with tasks, few_threads(), gradients():
-                data = self._matrix_and_weight(X, sample_weight, cold=cold)
+                data = self._prepare(X, weight, cold=cold)
                 net = self._started(*data) if cold else self._continued()
                 self._train(net, *data, tasks)
         return self
@@ -172,32 +175,36 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """
         with _all_or_nothing(self):
             cold = not hasattr(self, "module_")
+            X, weight = self._validate(X, sample_weight, reset=cold)
             with few_threads(), gradients():
-                data = self._matrix_and_weight(X, sample_weight, cold=cold)
+                data = self._prepare(X, weight, cold=cold)
                 net = self._started(*data) if cold else self._continued()
                 self._train_one_pass(net, *data)
         return self
 
-    def _matrix_and_weight(self, X, sample_weight, *, cold):
-        """Distinct rows, scaled, in float32, and their weights."""
+    def _validate(self, X, sample_weight, *, reset):
         X = validate_data(
             self,
             X,
             dtype=[np.float64, np.float32],
-            reset=cold,
-            ensure_min_samples=2 if cold else 1,
+            reset=reset,
+            ensure_min_samples=2 if reset else 1,
         )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
+        return X, sample_weight
+
+    def _prepare(self, X, weight, *, cold):
+        """Distinct rows, scaled, in float32, and their weights."""
         if cold:
             self._random = random_generator(self.random_state)
             # Kept, so that a warm start holds out the same rows again.
             self._order = self._draw_seed()
         else:
             self._random = copy.deepcopy(self._random)
-        rows, weight = merge_equal_rows(X, sample_weight, self._order)
+        rows, weight = merge_equal_rows(X, weight, self._order)
         X = X[rows]
         if cold:
             self._columns = Columns(self.scale).fit(X, weight)
@@ -282,7 +289,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self.init == "random":
             return Autoencoder.random(sizes, self.activation, generator=generator)
         floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
-        spread = np.where(pca.spread > 0, pca.spread, 1.0)
+        varies = pca.spread > MIN_SPREAD * pca.spread.max()
+        spread = np.where(varies, pca.spread, 1.0)
         return Autoencoder.around_linear(
             sizes,
             self.activation,

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -140,7 +140,9 @@ class AutoencoderNet(NeuralNet):
         x, weight = batch
         loss = (self._row_losses(x) * weight).mean()
         loss.backward()
-        self.notify("on_grad_computed", named_parameters=self._named_parameters())
+        if self.callbacks:
+            named = list(self.module_.named_parameters())
+            self.notify("on_grad_computed", named_parameters=named, batch=batch)
         self._flat.clip_grad_norm_(self.max_grad_norm)
         self.optimizer_.step()
         self._step += 1
@@ -309,6 +311,3 @@ class AutoencoderNet(NeuralNet):
         if not self._run.schedule:
             return self._peak
         return self._peak * one_cycle(self._step, self._n_steps)
-
-    def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return self.module_.named_parameters()

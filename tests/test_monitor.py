@@ -12,11 +12,12 @@ def tensor(values):
     return torch.as_tensor(values, dtype=torch.float64)
 
 
-def monitor(losses, weight=None, tol=0.0):
+def monitor(losses, weight=None, tol=0.0, cautious=True):
     """A monitor whose start is the vector (0,)."""
     losses = tensor(losses)
     weight = torch.ones_like(losses) if weight is None else tensor(weight)
-    return Monitor(tensor([0.0]), losses, weight / weight.mean(), tol)
+    weight = weight / weight.mean()
+    return Monitor(tensor([0.0]), losses, weight, tol=tol, cautious=cautious)
 
 
 def see(m, number, losses):
@@ -33,6 +34,15 @@ def test_the_start_is_kept_where_nothing_is_better():
     assert chosen(m) == (0, 2)
     assert see(m, 1, [1.1, 2.1, 3.1])
     assert chosen(m) == (0, 2)
+
+
+def test_without_caution_any_gain_is_kept():
+    start, gain = [1.0, 2.0, 3.0], [0.0, 0.0, 0.1]
+    cautious, bold = monitor(start), monitor(start, cautious=False)
+    for m in (cautious, bold):
+        see(m, 1, np.subtract(start, gain))
+    assert chosen(cautious)[0] == 0
+    assert chosen(bold)[0] == 1
 
 
 def test_the_best_seen_is_kept_and_not_the_last():
@@ -148,7 +158,7 @@ def test_waiting_is_counted_from_the_last_gain_of_at_least_tol():
 
 def test_a_later_change_of_the_vector_changes_nothing():
     vector = tensor([0.0])
-    m = Monitor(vector, tensor([1.0, 1.0]), tensor([1.0, 1.0]), 0.0)
+    m = Monitor(vector, tensor([1.0, 1.0]), tensor([1.0, 1.0]), tol=0, cautious=True)
     vector.fill_(1)
     assert m.best.item() == 0
     m.see(vector, tensor([0.5, 0.5]))

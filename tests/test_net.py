@@ -83,7 +83,8 @@ class Poison(Shared):
         if self.n in self.batches:
             with torch.no_grad():
                 for p in net.module_.parameters():
-                    p.fill_(float("nan"))
+                    if p.requires_grad:
+                        p.fill_(float("nan"))
 
 
 # -- best weights ----------------------------------------------------------------
@@ -100,7 +101,9 @@ class Judge(Spy):
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
         losses, weight = self._losses(net), net._monitored.weight
-        self.rule = Monitor(torch.zeros(1), losses, weight, tol=0.02)
+        self.rule = Monitor(
+            torch.zeros(1), losses, weight, tol=0.02, cautious=net._run.cautious
+        )
         self.waits = []
 
     def on_epoch_end(self, net, **kwargs):
@@ -242,7 +245,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(after, early_stopping):
     with pytest.warns(ConvergenceWarning, match="Interrupted"):
         ae.fit(X)
     assert is_finite(ae)
-    n_done = (after - 1) // (8 if early_stopping else 11)
+    n_done = (after - 1) // (9 if early_stopping else 12)
     assert ae.n_iter_ == len(ae.loss_curve_) == len(ae.validation_curve_) - 1 == n_done
     assert ae.best_loss_ <= ae.validation_curve_[0]
     assert losses(ae, spy.monitored).mean().item() == pytest.approx(
@@ -413,18 +416,14 @@ def test_a_users_optimizer_trains_one_vector():
     assert ae.best_loss_ < 0.9 * ae.validation_curve_[0]
 
 
-@pytest.mark.parametrize("max_grad_norm", [None, 0.03])
+@pytest.mark.parametrize("max_grad_norm", [0.01, 0.03])
 def test_gradients_are_clipped_before_the_step(max_grad_norm):
     Recorder.norms = []
-    params = {"optimizer": Recorder}
-    if max_grad_norm is not None:
-        params["max_grad_norm"] = max_grad_norm
-    # An outlier makes a long gradient.
-    table = np.vstack([DIGITS, 50 * DIGITS[:1]])
-    transformer(early_stopping=False, learning_rate_init=0.01, net_params=params).fit(
-        table
-    )
-    assert max(Recorder.norms) == pytest.approx(max_grad_norm or 1, rel=1e-5)
+    params = {"optimizer": Recorder, "max_grad_norm": max_grad_norm}
+    transformer(learning_rate_init=0.01, net_params=params).fit(DIGITS)
+    assert max(Recorder.norms) == pytest.approx(max_grad_norm, rel=1e-5)
+    assert min(Recorder.norms) <= max_grad_norm
+    assert transformer().fit(X)._net.max_grad_norm == 1
 
 
 def test_options_of_the_optimizer_are_net_params():
@@ -446,7 +445,7 @@ class Counter(Callback):
         self.n += 1
 
     def on_grad_computed(self, net, named_parameters, **kwargs):
-        self.names = [name for name, p in named_parameters if p.grad.any()]
+        self.names = [name for name, p in named_parameters if p.grad is not None]
 
 
 def test_a_users_callbacks_are_called_but_not_changed():
@@ -457,7 +456,7 @@ def test_a_users_callbacks_are_called_but_not_changed():
     assert counter.n == 0
     assert ae.net_params is params == {"callbacks": [counter]}
     (used,) = (c for _, c in ae._net.callbacks_ if isinstance(c, Counter))
-    assert used.n == 3 * 8
+    assert used.n == 3 * 9
     # Gradients have the names of the module's parameters.
     assert set(used.names) <= dict(ae.module_.named_parameters()).keys()
     assert used.names
@@ -477,21 +476,23 @@ def test_what_the_estimator_sets_is_no_net_param(name):
 # -- budget, schedule, patience, output ------------------------------------------
 
 
-@pytest.mark.parametrize(("n_rows", "per_iteration"), [(3_000, 50), (700, 39)])
+@pytest.mark.parametrize(("n_rows", "per_iteration"), [(3_000, 50), (700, 40)])
 def test_an_iteration_has_at_most_50_mini_batches(n_rows, per_iteration):
     rows = np.random.default_rng(0).normal(size=(n_rows, 3))
     spy = Spy()
     transformer(spy, hidden_layer_sizes=(4,), tol=0).fit(rows)
     assert len(spy.batches) == 3 * per_iteration
-    assert {len(x) for x in spy.batches} == {16}
+    assert {len(x) for x in spy.batches} <= {15, 16}
 
 
-def test_partial_fit_is_one_pass_over_all_rows():
-    rows = np.random.default_rng(0).normal(size=(3_000, 3))
+@pytest.mark.parametrize("n_rows", [31, 3_000])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_partial_fit_is_one_pass_over_all_rows(n_rows, shuffle):
+    rows = np.random.default_rng(0).normal(size=(n_rows, 3))
     spy = Spy()
-    ae = transformer(spy, hidden_layer_sizes=(4,), shuffle=False).partial_fit(rows)
-    assert sum(map(len, spy.batches)) == 3_000
-    assert len(torch.unique(torch.cat(spy.batches), dim=0)) == 3_000
+    ae = transformer(spy, hidden_layer_sizes=(4,), shuffle=shuffle).partial_fit(rows)
+    assert sum(map(len, spy.batches)) == n_rows
+    assert len(torch.unique(torch.cat(spy.batches), dim=0)) == n_rows
     assert ae.n_iter_ == 1
 
 
@@ -504,14 +505,15 @@ def test_auto_batch_size_is_a_sixteenth_a_power_of_two_from_16_to_256(
     rows = np.random.default_rng(0).normal(size=(n_rows, 2))
     spy = Spy()
     transformer(spy, batch_size="auto", hidden_layer_sizes=(4,), max_iter=1).fit(rows)
-    assert {len(x) for x in spy.batches} == {batch_size}
+    # As many rows as that at the most, and about one size.
+    assert 0.9 * batch_size < max(len(x) for x in spy.batches) <= batch_size
 
 
 def test_the_rate_follows_one_cycle_in_fit_and_is_constant_in_partial_fit():
     spy = Spy()
     ae = transformer(spy, learning_rate_init=0.02, max_iter=4).fit(X)
     steps = len(spy.rates)
-    assert steps == 4 * 8
+    assert steps == 4 * 9
     expected = [0.02 * one_cycle(i, steps) for i in range(steps)]
     np.testing.assert_allclose(spy.rates, expected)
     spy.rates.clear()
@@ -523,8 +525,14 @@ def test_the_rate_follows_one_cycle_in_fit_and_is_constant_in_partial_fit():
 def test_auto_rate_goes_with_the_root_of_the_batch_size(batch_size):
     spy = Spy()
     params = {"batch_size": batch_size, "learning_rate_init": "auto"}
-    transformer(spy, **params).partial_fit(X)
-    assert spy.rates[0] == pytest.approx(0.01 * np.sqrt(batch_size / 256))
+    ae = transformer(spy, max_iter=200, **params).fit(X)
+    peak = 0.01 * np.sqrt(batch_size / 256)
+    assert max(spy.rates) == pytest.approx(peak, rel=0.01)
+    # Where it is constant, a tenth of it.
+    ae = transformer(spy, **params)
+    spy.rates.clear()
+    ae.partial_fit(X)
+    np.testing.assert_allclose(spy.rates, 0.1 * peak)
 
 
 @pytest.mark.parametrize("patience", [1, 3])
@@ -544,11 +552,11 @@ def test_patience_counts_iterations_since_the_last_gain():
         learning_rate_init=0.03,
         tol=0.02,
     ).fit(DIGITS)
-    # The iteration that stops the fit is not told to callbacks.
-    assert len(judge.waits) == ae.n_iter_ - 1
-    assert max(judge.waits) == judge.waits[-1] == 1
+    assert len(judge.waits) == ae.n_iter_
+    assert max(judge.waits) == judge.waits[-1] == 2
+    assert judge.waits.count(2) == 1
     assert judge.waits.count(1) > 1
-    assert 4 < ae.n_iter_ < 60
+    assert 3 < ae.n_iter_ < 60
 
 
 def test_max_iter_is_reached_where_each_iteration_gains():

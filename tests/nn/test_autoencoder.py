@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import scale
 from torch import nn
 
-from sklearn_ae.nn import Autoencoder, Path
+from sklearn_ae.nn import Autoencoder, CorrectedLinear
 
 
 def generator(seed=0):
@@ -24,6 +24,7 @@ def around(pca, hidden=(16, 16), activation="silu", n_extra=0):
         (d, *hidden, k + n_extra),
         activation,
         mean=tensor(pca.mean_),
+        spread=tensor(np.linspace(0.5, 2.0, d)),
         axes=tensor(np.pad(pca.components_, ((0, n_extra), (0, 0)))),
         scales=tensor(np.pad(pca.singular_values_, (0, n_extra), constant_values=1.0)),
         generator=generator(),
@@ -50,14 +51,15 @@ def test_around_linear_starts_at_pca(X, hidden, activation, n_extra):
     assert not z[:, 4:].any()
 
 
-def test_around_linear_has_a_gradient_for_both_paths(X):
+def test_around_linear_trains_the_correction_and_leaves_the_linear_path(X):
     model = around(PCA(3).fit(X))
     x = tensor(X).float()
     (model(x)[0] - x).square().sum().backward()
-    moved = {n for n, p in model.named_parameters() if p.grad.any()}
+    moved = {n for n, p in model.named_parameters() if p.grad is not None}
     for path in ("encoder", "decoder"):
-        assert f"{path}.linear.weight" in moved
-        assert f"{path}.nonlinear.layers.2.weight" in moved
+        assert f"{path}.linear.weight" not in moved
+        assert f"{path}.correction.layers.2.weight" in moved
+    assert model.encoder.correction.layers[2].weight.grad.any()
 
 
 def test_no_two_parameters_share_memory(X):
@@ -68,15 +70,13 @@ def test_no_two_parameters_share_memory(X):
 
 def test_random_is_the_mirrored_mlp_without_a_linear_path():
     model = Autoencoder.random((5, 4, 3, 2), "tanh", generator=generator())
-    shapes = [tuple(layer.weight.shape) for layer in model.encoder.nonlinear.layers]
-    back = [tuple(layer.weight.shape) for layer in model.decoder.nonlinear.layers]
+    shapes = [tuple(layer.weight.shape) for layer in model.encoder.layers]
+    back = [tuple(layer.weight.shape) for layer in model.decoder.layers]
     assert shapes == [(4, 5), (3, 4), (2, 3)]
     assert back == [(3, 2), (4, 3), (5, 4)]
-    assert model.encoder.linear is None
-    assert model.decoder.linear is None
     assert model.n_components == 2
-    first, last = model.encoder.nonlinear.layers[0], model.decoder.nonlinear.layers[-1]
-    # Each path draws its own weights.
+    first, last = model.encoder.layers[0], model.decoder.layers[-1]
+    # Each draws its own weights.
     assert not torch.equal(first.weight, last.weight.T)
 
 
@@ -89,23 +89,33 @@ def test_forward_is_the_decoder_of_the_encoder(X):
         assert torch.equal(x_hat, model.decoder(z))
 
 
-def test_path_is_linear_plus_scaled_nonlinear():
+class Cubes(nn.Module):
+    def forward(self, x):
+        return torch.stack([x[:, 0] ** 3, x[:, 1] ** 3, x.prod(dim=1)], dim=1)
+
+
+def test_the_correction_is_added_in_its_own_units():
     linear = nn.Linear(2, 3)
     x = torch.tensor([[1.0, -2.0], [0.5, 4.0]])
-    scale_in, scale_out = torch.tensor([2.0, 0.5]), torch.tensor([1.0, 10.0, 100.0])
-
-    class Cubes(nn.Module):
-        def forward(self, x):
-            return torch.stack([x[:, 0] ** 3, x[:, 1] ** 3, x.prod(dim=1)], dim=1)
-
-    path = Path(linear, Cubes(), scale_in=scale_in, scale_out=scale_out)
-    u = x / scale_in
-    expected = linear(x) + scale_out * torch.stack(
-        [u[:, 0] ** 3, u[:, 1] ** 3, u[:, 0] * u[:, 1]], dim=1
+    shift_in, scale_in = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.5])
+    scale_out = torch.tensor([1.0, 10.0, 100.0])
+    path = CorrectedLinear(
+        linear, Cubes(), shift_in=shift_in, scale_in=scale_in, scale_out=scale_out
     )
-    torch.testing.assert_close(path(x), expected)
-    torch.testing.assert_close(Path(linear, Cubes())(x), linear(x) + Cubes()(x))
-    torch.testing.assert_close(Path(None, Cubes())(x), Cubes()(x))
+    u = np.arcsinh((x.numpy() - shift_in.numpy()) / scale_in.numpy())
+    added = np.stack([u[:, 0] ** 3, u[:, 1] ** 3, u[:, 0] * u[:, 1]], axis=1)
+    expected = linear(x).detach().numpy() + scale_out.numpy() * added
+    np.testing.assert_allclose(path(x).detach().numpy(), expected, rtol=1e-5)
+
+
+def test_far_from_the_rows_the_map_is_all_but_linear(X):
+    model = around(PCA(3).fit(X))
+    with torch.no_grad():
+        model.encoder.correction.layers[-1].weight.normal_(generator=generator())
+        x = 1e6 * torch.ones(1, 13)
+        correction = model.encoder(x) - model.encoder.linear(x)
+    assert correction.abs().max() > 0
+    assert correction.abs().max() < 1e-3 * model.encoder.linear(x).abs().max()
 
 
 @pytest.mark.parametrize("kind", ["pca", "random"])
@@ -119,7 +129,8 @@ def test_gradient_is_that_of_finite_differences(X, kind):
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(generator=generator(p.numel()))
-    names, values = zip(*model.named_parameters(), strict=True)
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    names, values = zip(*trained, strict=True)
 
     def function(*values):
         state = dict(zip(names, values, strict=True))
