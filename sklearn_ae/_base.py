@@ -204,6 +204,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             self._order = self._draw_seed()
         else:
             self._random = copy.deepcopy(self._random)
+        if cold and weight is not None and np.count_nonzero(weight) < 2:
+            raise ValueError(
+                "sample_weight is above zero for 1 row of X only, while a minimum of 2 "
+                "is required."
+            )
         rows, weight = merge_equal_rows(X, weight, self._order)
         X = X[rows]
         if cold:
@@ -219,13 +224,19 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "device": resolve_device(self.device),
             "optimizer__weight_decay": self.alpha,
         }
-        net = AutoencoderNet(
-            functools.partial(self._build_module, matrix, weight),
-            functools.partial(Objective, self.loss),
-            **(ours | self._free_net_params()),
-        ).initialize()
-        # The factory holds the rows; a fitted net has no use for it.
-        net.module = type(net.module_)
+        # A module of its own: one that is handed on would be trained on.
+        module = self._build_module(matrix, weight)
+        criterion = functools.partial(Objective, self.loss)
+        theirs = self._free_net_params()
+        try:
+            net = AutoencoderNet(module, criterion, **(ours | theirs)).initialize()
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"net_params={self.net_params!r} is not accepted by skorch's NeuralNet "
+                f"or by the optimizer: {error}"
+            ) from error
+        # Weights are pickled once, as net.module_.
+        net.module = type(module)
         self._lasting = self._lasting_settings()
         return net
 
@@ -433,6 +444,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             At most 1.
         """
         X = self._check(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, ensure_non_negative=True
+            )
         scaled, reconstruction = self._codec.scaled(X)
         return float(
             r2_score(

@@ -79,8 +79,8 @@ class AutoencoderNet(NeuralNet):
     Parameters
     ----------
     module, criterion, **kwargs
-        As skorch's; ``module()`` gives an ``Autoencoder`` and ``criterion()`` a
-        callable ``(x, x_hat) -> loss of each row``.
+        As skorch's; the module is an ``Autoencoder`` and ``criterion()`` a callable
+        ``(x, x_hat) -> loss of each row``.
     max_grad_norm : float
         Longer gradients are scaled down to it.
 
@@ -93,7 +93,7 @@ class AutoencoderNet(NeuralNet):
 
     def __init__(
         self,
-        module: Callable[..., nn.Module],
+        module: nn.Module | Callable[..., nn.Module],
         criterion: Callable[..., Any],
         *,
         max_grad_norm: float = 1.0,
@@ -131,6 +131,15 @@ class AutoencoderNet(NeuralNet):
         """Keep a history of single mini-batches only for a user's callbacks."""
         if self.callbacks:
             super().on_batch_begin(net, **kwargs)
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Tell the callbacks; skorch's stop training by a KeyboardInterrupt."""
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt:
+            if method_name != "on_epoch_end":
+                raise
+            self._stopped = True
 
     def train_step(self, batch: Batch, **fit_params: Any) -> Tensor:
         """One step down the gradient; returns the mini-batch's loss."""

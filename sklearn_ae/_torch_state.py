@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def resolve_device(device: str) -> torch.device:
         torch.zeros(1, device=resolved, dtype=torch.float64).item()
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
-            f"device={device!r} can't be used here: {str(error).splitlines()[0]}. "
+            f"device={device!r} can't be used here ({shorten(str(error), 200)}). "
             "Use device='auto' or device='cpu'."
         ) from error
     return resolved
