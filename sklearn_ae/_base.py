@@ -37,13 +37,13 @@ from sklearn_ae.objective import RECONSTRUCTION_LOSSES, Objective
 # Fewer rows than this to judge by decide little; more cost time and change nothing.
 MIN_MONITORED = 50
 MAX_MONITORED = 5_000
+# Share of the rows, those nearest the centre, that may be held out.
+TYPICAL = 0.9
 # Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
 # this, however many rows there are.
 MAX_BATCHES = 50
 # A code's smallest scale, as a share of the largest: what a nonlinear path divides by.
 MIN_SCALE = 1e-2
-# A column whose share of the largest spread is below this is constant but for rounding.
-MIN_SPREAD = 1e-6
 # What skorch calls by other names.
 TAKEN_NET_PARAMS = {
     "module": "hidden_layer_sizes and activation",
@@ -139,8 +139,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             tasks = FitTasks(self, context, X, y, sample_weight)
             with tasks, few_threads(), gradients():
                 data = self._prepare(X, weight, cold=cold)
-                net = self._started(*data) if cold else self._continued()
-                self._train(net, *data, tasks)
+                n_held_out = self._n_held_out(len(data[0]))
+                net = self._started(*data, n_held_out) if cold else self._continued()
+                self._train(net, *data, n_held_out, tasks)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -178,7 +179,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             X, weight = self._validate(X, sample_weight, reset=cold)
             with few_threads(), gradients():
                 data = self._prepare(X, weight, cold=cold)
-                net = self._started(*data) if cold else self._continued()
+                net = self._started(*data, 0) if cold else self._continued()
                 self._train_one_pass(net, *data)
         return self
 
@@ -213,19 +214,21 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         X = X[rows]
         if cold:
             self._columns = Columns(self.scale).fit(X, weight)
-        return self._columns.matrix(X), weight
+        matrix = self._columns.matrix(X)
+        order = _typical_first(matrix)
+        return matrix[order], weight[order]
 
     def _draw_seed(self):
         return int(self._random.randint(np.iinfo(np.int32).max))
 
-    def _started(self, matrix, weight):
+    def _started(self, matrix, weight, n_held_out):
         """A net at its start: number of components and weights from the matrix."""
         ours = {
             "device": resolve_device(self.device),
             "optimizer__weight_decay": self.alpha,
         }
         # A module of its own: one that is handed on would be trained on.
-        module = self._build_module(matrix, weight)
+        module = self._build_module(matrix, weight, n_held_out)
         criterion = functools.partial(Objective, self.loss)
         theirs = self._free_net_params()
         try:
@@ -288,7 +291,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             )
         return tuple(int(n) for n in sizes)
 
-    def _build_module(self, matrix, weight):
+    def _build_module(self, matrix, weight, n_held_out):
         """An untrained autoencoder: around PCA, or random."""
         n_components = 0.95 if self.n_components is None else self.n_components
         pca = None
@@ -300,22 +303,23 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self.init == "random":
             return Autoencoder.random(sizes, self.activation, generator=generator)
         floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
-        varies = pca.spread > MIN_SPREAD * pca.spread.max()
-        spread = np.where(varies, pca.spread, 1.0)
+        centre, spread = _centre_and_spread(matrix[n_held_out:])
         return Autoencoder.around_linear(
             sizes,
             self.activation,
             mean=torch.from_numpy(pca.mean),
+            centre=torch.from_numpy(centre),
             spread=torch.from_numpy(spread),
             axes=torch.from_numpy(pca.axes),
             scales=torch.from_numpy(np.maximum(pca.scales, floor)),
             generator=generator,
         )
 
-    def _train(self, net, matrix, weight, tasks):
+    def _train(self, net, matrix, weight, n_held_out, tasks):
         """Train ``net`` by the budget, and take it on."""
         rows = self._rows(net, matrix, weight)
-        train, monitored = self._split(rows)
+        train = rows.part(slice(n_held_out, None))
+        monitored = rows.part(slice(n_held_out or MAX_MONITORED))
         with few_threads(self._flops(net, len(train))):
             run = self._run(len(train), self.max_iter, MAX_BATCHES, schedule=True)
             net.train(train, monitored, run, tasks)
@@ -344,18 +348,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         x = torch.from_numpy(matrix).to(net.device)
         return Rows(x, torch.from_numpy(weight).to(net.device))
 
-    def _split(self, rows):
-        """Rows to train on and rows to judge by: apart, or the same without a split."""
+    def _n_held_out(self, n_rows):
+        """How many rows to judge by and not to train on."""
         if not self.early_stopping:
-            return rows, rows.part(slice(MAX_MONITORED))
-        n = len(rows)
-        n_held_out = max(
-            min(round(self.validation_fraction * n), MAX_MONITORED),
-            min(n // 4, MIN_MONITORED),
-        )
-        if n_held_out in (0, n):
-            return rows, rows
-        return rows.part(slice(n_held_out, None)), rows.part(slice(n_held_out))
+            return 0
+        share = min(round(self.validation_fraction * n_rows), MAX_MONITORED)
+        n_held_out = max(share, min(n_rows // 4, MIN_MONITORED))
+        return n_held_out if n_held_out < n_rows else 0
 
     def _batch_size(self, n_rows):
         if self.batch_size != "auto":
@@ -485,3 +484,24 @@ def _all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _typical_first(matrix):
+    """Order of the rows with the tenth that is farthest from the centre at the end.
+
+    Rows are held out from the front. PCA is fitted on all rows, and a row far from the
+    others draws an axis to itself: held out, it would be PCA's to reproduce and
+    nobody's to learn, and would speak for the start alone.
+    """
+    distance = np.square(matrix - matrix.mean(axis=0)).sum(axis=1)
+    far = distance > np.quantile(distance, TYPICAL)
+    return np.argsort(far, kind="stable")
+
+
+def _centre_and_spread(matrix):
+    """Mean and standard deviation of the columns; its value and inf if it has one."""
+    lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
+    constant = lowest == highest
+    centre = np.where(constant, lowest, matrix.mean(axis=0, dtype=np.float64))
+    spread = np.where(constant, np.inf, matrix.std(axis=0, dtype=np.float64))
+    return centre, spread

@@ -17,8 +17,7 @@ class PrincipalAxes(NamedTuple):
 
     Attributes
     ----------
-    mean, spread : ndarray of shape (n_features,)
-        Mean and standard deviation of the columns.
+    mean : ndarray of shape (n_features,)
     axes : ndarray of shape (n_components, n_features)
         Orthonormal rows; rows of zeros past the rank of the data.
     scales : ndarray of shape (n_components,)
@@ -26,7 +25,6 @@ class PrincipalAxes(NamedTuple):
     """
 
     mean: np.ndarray
-    spread: np.ndarray
     axes: np.ndarray
     scales: np.ndarray
 
@@ -65,15 +63,13 @@ def principal_axes(X, weight, n_components, random):
     missing = n_kept - len(axes)
     return PrincipalAxes(
         mean,
-        np.sqrt(_weighted_mean(X, root**2, lambda part: (part - mean) ** 2)),
         np.pad(axes, ((0, missing), (0, 0))),
         np.pad(np.sqrt(variances), (0, missing)),
     )
 
 
-def _weighted_mean(X, share, of=lambda part: part):
-    blocks = gen_batches(len(X), _BLOCK)
-    return sum(share[rows] @ of(X[rows]) for rows in blocks)
+def _weighted_mean(X, share):
+    return sum(share[rows] @ X[rows] for rows in gen_batches(len(X), _BLOCK))
 
 
 def _spectrum(X, mean, root, n_components, random):

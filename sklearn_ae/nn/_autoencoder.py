@@ -9,12 +9,7 @@ from sklearn_ae.nn._mlp import MLP, ResidualMLP, empty_linear
 
 
 class CorrectedLinear(nn.Module):
-    """``linear(x) + scale_out * correction(asinh((x - shift_in) / scale_in))``.
-
-    The linear path is fixed; the correction is what is trained. It sees and gives
-    numbers of order one, whatever the units; the inverse hyperbolic sine leaves small
-    numbers as they are and takes the logarithm of large ones, so that far from the rows
-    that it was trained on the map is all but linear.
+    """``linear(u) + scale_out * correction(u / scale_in)`` with ``u = x - shift_in``.
 
     Parameters
     ----------
@@ -22,10 +17,13 @@ class CorrectedLinear(nn.Module):
         From n_in to n_out.
     correction : nn.Module
         From n_in to n_out.
-    shift_in, scale_in : Tensor of shape (n_in,)
-        Mean and standard deviation of the inputs.
-    scale_out : Tensor of shape (n_out,)
-        Standard deviation of the outputs.
+    shift_in : Tensor of shape (n_in,)
+        Centre of the inputs. NOTE: a column that is always at its centre in training
+        has no gradient; off it, even by little, Adam would move its weights as fast as
+        any other's, and the first row with another value would fly off.
+    scale_in, scale_out : Tensor of shape (n_in,) and (n_out,)
+        Standard deviations of inputs and outputs: the correction sees and gives numbers
+        of order one. It does not see an input of infinite scale.
     """
 
     shift_in: Tensor
@@ -42,9 +40,7 @@ class CorrectedLinear(nn.Module):
         scale_out: Tensor,
     ) -> None:
         super().__init__()
-        # NOTE: were it trained, Adam would move the weight of a column that is nearly
-        # always zero as fast as any, and the rare row where it is not would fly off.
-        self.linear = linear.requires_grad_(False)
+        self.linear = linear
         self.correction = correction
         self.register_buffer("shift_in", shift_in.to(torch.float32))
         self.register_buffer("scale_in", scale_in.to(torch.float32))
@@ -52,8 +48,9 @@ class CorrectedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, n_in) to (n, n_out)."""
-        seen = torch.asinh((x - self.shift_in) / self.scale_in)
-        return torch.addcmul(self.linear(x), self.scale_out, self.correction(seen))
+        u = x - self.shift_in
+        correction = self.correction(u / self.scale_in)
+        return torch.addcmul(self.linear(u), self.scale_out, correction)
 
 
 class Autoencoder(nn.Module):
@@ -101,6 +98,7 @@ class Autoencoder(nn.Module):
         activation: str,
         *,
         mean: Tensor,
+        centre: Tensor,
         spread: Tensor,
         axes: Tensor,
         scales: Tensor,
@@ -114,8 +112,11 @@ class Autoencoder(nn.Module):
             n_features, the encoder's hidden widths, n_components.
         activation : str
             A key of ``ACTIVATIONS``.
-        mean, spread : Tensor of shape (n_features,)
-            Centre and standard deviation of the features; the latter positive.
+        mean : Tensor of shape (n_features,)
+            Of the rows that the axes are of.
+        centre, spread : Tensor of shape (n_features,)
+            Mean and standard deviation of the features in training; the latter
+            positive, and infinite for a feature that is constant there.
         axes : Tensor of shape (n_components, n_features)
             Orthonormal rows, or zeros where there is no further direction.
         scales : Tensor of shape (n_components,)
@@ -124,9 +125,9 @@ class Autoencoder(nn.Module):
             Source of the corrections' weights.
         """
         encoder = CorrectedLinear(
-            _linear(axes, -axes @ mean),
+            _linear(axes, axes @ (centre - mean)),
             ResidualMLP(sizes, activation, generator=generator),
-            shift_in=mean,
+            shift_in=centre,
             scale_in=spread,
             scale_out=scales,
         )
@@ -135,7 +136,7 @@ class Autoencoder(nn.Module):
             ResidualMLP(sizes[::-1], activation, generator=generator),
             shift_in=torch.zeros_like(scales),
             scale_in=scales,
-            scale_out=spread,
+            scale_out=torch.where(spread.isfinite(), spread, 1.0),
         )
         return cls(encoder, decoder, sizes[-1])
 

@@ -7,14 +7,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 
-def trained(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a module that are not fixed."""
-    return [p for p in module.parameters() if p.requires_grad]
-
-
 def flat_vector(module: nn.Module) -> nn.Parameter:
-    """A vector with the values of all the parameters that are trained."""
-    return nn.Parameter(parameters_to_vector(trained(module)).detach())
+    """A vector with the values of all of a module's parameters."""
+    return nn.Parameter(parameters_to_vector(module.parameters()).detach())
 
 
 class FlatParameters:
@@ -47,7 +42,7 @@ class FlatParameters:
         self.vector.data = flat_vector(self.module).data
         self.vector.grad = torch.zeros_like(self.vector)
         start = 0
-        for p in trained(self.module):
+        for p in self.module.parameters():
             part = slice(start, start + p.numel())
             p.data = self.vector.data[part].view_as(p)
             p.grad = self.vector.grad[part].view_as(p)
@@ -60,7 +55,7 @@ class FlatParameters:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for p in trained(self.module):
+        for p in self.module.parameters():
             p.data = p.data.clone()
             p.grad = None
         self.vector.grad = None
