@@ -9,14 +9,16 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from skorch.callbacks import Callback
+from sklearn.preprocessing import scale
+from skorch.callbacks import Callback, EarlyStopping
 
 from sklearn_ae import AutoencoderTransformer
 from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import one_cycle
 
 X = load_wine().data
-DIGITS = load_digits().data[:600]
+ALL_DIGITS = load_digits().data
+DIGITS = ALL_DIGITS[:600]
 
 
 def transformer(*callbacks, **params):
@@ -605,3 +607,50 @@ def test_a_fitted_estimator_does_not_hold_its_rows():
         for noise in [np.random.default_rng(0).normal(size=(n * len(X), X.shape[1]))]
     )
     assert many < 1.05 * few
+
+
+# -- what is held out, and what becomes of a start -------------------------------
+
+
+def test_rows_far_from_the_centre_are_trained_on():
+    spy = Spy()
+    table = np.random.default_rng(0).normal(size=(200, 4))
+    table[:10] *= 50
+    transformer(spy).fit(table)
+    far = np.sort(np.square(scale(table)).sum(axis=1))[-20]
+    assert len(spy.monitored) == 50
+    assert np.square(spy.monitored.numpy()).sum(axis=1).max() < far
+
+
+def test_a_warm_start_holds_out_the_same_rows():
+    spy = Spy()
+    ae = transformer(spy, warm_start=True).fit(X)
+    first = spy.monitored
+    assert torch.equal(first, ae.fit(X)._net.callbacks_[0][1].monitored)
+
+
+@pytest.mark.parametrize("n_rows", [4, 6, 10])
+def test_a_random_start_is_never_kept(n_rows):
+    # Of one or two rows held out nothing can be said for certain.
+    table = np.outer(np.linspace(-1, 1, n_rows), [1.0, 2.0, -1.0])
+    ae = AutoencoderTransformer(1, init="random", random_state=0).fit(table)
+    assert ae.score(table) > 0.5
+
+
+def test_partial_fit_with_defaults_does_not_undo_a_fit():
+    ae = AutoencoderTransformer(8, max_iter=30, random_state=0).fit(ALL_DIGITS[:1_000])
+    before = ae.score(ALL_DIGITS[1_000:])
+    for start in range(0, 1_000, 100):
+        ae.partial_fit(ALL_DIGITS[start : start + 100])
+    assert ae.score(ALL_DIGITS[1_000:]) > before - 0.01
+
+
+def test_skorchs_early_stopping_is_no_interruption():
+    stop = EarlyStopping(monitor="train_loss", threshold=1.0, patience=2)
+    # Warnings are errors: one that says «interrupted» would end here.
+    assert transformer(stop, max_iter=20).fit(X).n_iter_ < 20
+
+
+def test_what_net_params_can_not_be_is_named():
+    with pytest.raises(ValueError, match=r"net_params=.*momntum"):
+        transformer(net_params={"optimizer__momntum": 0.9}).fit(X)

@@ -42,7 +42,6 @@ def test_axes_are_pcas(name, block, monkeypatch):
     X = table(name) * np.arange(1, 1 + table(name).shape[1])
     ours = axes_of(X, 4)
     assert_is_pca(ours, PCA(4).fit(X), len(X))
-    np.testing.assert_allclose(ours.spread, X.std(axis=0), atol=1e-9)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 0.95, 0.999])
@@ -91,7 +90,7 @@ def test_axes_past_the_rank_are_zero(n, d, rank):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d)) + 1
     k = d + 3
-    mean, _, axes, scales = axes_of(X, k)
+    mean, axes, scales = axes_of(X, k)
     assert axes.shape == (k, d)
     assert scales.shape == (k,)
     assert (scales[:rank] > 0.01).all()
@@ -103,7 +102,7 @@ def test_axes_past_the_rank_are_zero(n, d, rank):
 
 @pytest.mark.parametrize("n_components", [3, 0.95])
 def test_a_table_of_constants_has_no_axes(n_components):
-    mean, _, axes, scales = axes_of(np.full((6, 3), 7.0), n_components)
+    mean, axes, scales = axes_of(np.full((6, 3), 7.0), n_components)
     np.testing.assert_allclose(mean, 7)
     assert not axes.any()
     assert not scales.any()
@@ -113,7 +112,7 @@ def test_a_table_of_constants_has_no_axes(n_components):
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("k", [2, 4])
 def test_axes_are_orthonormal_in_falling_order_and_of_one_sign(name, k):
-    _, _, axes, scales = axes_of(table(name), k)
+    _, axes, scales = axes_of(table(name), k)
     np.testing.assert_allclose(axes @ axes.T, np.eye(k), atol=1e-10)
     assert (np.diff(scales) <= 0).all()
     assert (axes[np.arange(k), np.abs(axes).argmax(axis=1)] > 0).all()
