@@ -22,8 +22,13 @@ from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._codec import Codec
 from sklearn_ae._columns import Columns
 from sklearn_ae._data import Rows, merge_equal_rows
-from sklearn_ae._net import AutoencoderNet, Run
-from sklearn_ae._pca import principal_axes
+from sklearn_ae._net import AutoencoderNet, Run, free_net_params
+from sklearn_ae._start import (
+    MAX_MONITORED,
+    n_held_out,
+    starting_module,
+    typical_first,
+)
 from sklearn_ae._torch_state import (
     few_threads,
     gradients,
@@ -31,36 +36,12 @@ from sklearn_ae._torch_state import (
     resolve_device,
     torch_generator,
 )
-from sklearn_ae.nn import ACTIVATIONS, Autoencoder
+from sklearn_ae.nn import ACTIVATIONS
 from sklearn_ae.objective import RECONSTRUCTION_LOSSES, Objective
 
-# Fewer rows than this to judge by decide little; more cost time and change nothing.
-MIN_MONITORED = 50
-MAX_MONITORED = 5_000
-# Share of the rows, those nearest the centre, that may be held out.
-TYPICAL = 0.9
 # Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
 # this, however many rows there are.
 MAX_BATCHES = 50
-# A code's smallest scale, as a share of the largest: what a nonlinear path divides by.
-MIN_SCALE = 1e-2
-# What skorch calls by other names.
-TAKEN_NET_PARAMS = {
-    "module": "hidden_layer_sizes and activation",
-    "criterion": "loss",
-    "lr": "learning_rate_init",
-    "optimizer__lr": "learning_rate_init",
-    "optimizer__weight_decay": "alpha",
-    "max_epochs": "max_iter",
-    "batch_size": "batch_size",
-    "train_split": "early_stopping and validation_fraction",
-    "dataset": "X",
-    "iterator_train": "batch_size and shuffle",
-    "iterator_valid": "validation_fraction",
-    "warm_start": "warm_start",
-    "device": "device",
-    "verbose": "verbose",
-}
 
 
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
@@ -138,10 +119,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             X, weight = self._validate(X, sample_weight, reset=cold)
             tasks = FitTasks(self, context, X, y, sample_weight)
             with tasks, few_threads(), gradients():
-                data = self._prepare(X, weight, cold=cold)
-                n_held_out = self._n_held_out(len(data[0]))
-                net = self._started(*data, n_held_out) if cold else self._continued()
-                self._train(net, *data, n_held_out, tasks)
+                data = self._split(*self._prepare(X, weight, cold=cold))
+                net = self._started(*data) if cold else self._continued()
+                self._train(net, *data, tasks)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -214,9 +194,14 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         X = X[rows]
         if cold:
             self._columns = Columns(self.scale).fit(X, weight)
-        matrix = self._columns.matrix(X)
-        order = _typical_first(matrix)
-        return matrix[order], weight[order]
+        return self._columns.matrix(X), weight
+
+    def _split(self, matrix, weight):
+        """Rows and weights, those to hold out first, and the number of these."""
+        order = typical_first(matrix)
+        fraction = self.validation_fraction
+        n = n_held_out(len(order), fraction) if self.early_stopping else 0
+        return matrix[order], weight[order], n
 
     def _draw_seed(self):
         return int(self._random.randint(np.iinfo(np.int32).max))
@@ -228,9 +213,18 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "optimizer__weight_decay": self.alpha,
         }
         # A module of its own: one that is handed on would be trained on.
-        module = self._build_module(matrix, weight, n_held_out)
+        module = starting_module(
+            matrix,
+            weight,
+            n_held_out,
+            n_components=self.n_components,
+            hidden=self._hidden(),
+            activation=self.activation,
+            init=self.init,
+            random=self._random,
+        )
         criterion = functools.partial(Objective, self.loss)
-        theirs = self._free_net_params()
+        theirs = free_net_params(self.net_params)
         try:
             net = AutoencoderNet(module, criterion, **(ours | theirs)).initialize()
         except (TypeError, ValueError) as error:
@@ -242,19 +236,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         net.module = type(module)
         self._lasting = self._lasting_settings()
         return net
-
-    def _free_net_params(self):
-        """A copy of ``net_params``, without what the estimator itself sets."""
-        net_params = copy.deepcopy(self.net_params or {})
-        for name in net_params:
-            taken = TAKEN_NET_PARAMS.get(
-                name, TAKEN_NET_PARAMS.get(name.split("__")[0])
-            )
-            if taken is not None:
-                raise ValueError(
-                    f"net_params may not set {name!r}: set {taken} instead."
-                )
-        return net_params
 
     def _continued(self):
         """A copy of the fitted net, where the parameters still describe it."""
@@ -291,30 +272,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             )
         return tuple(int(n) for n in sizes)
 
-    def _build_module(self, matrix, weight, n_held_out):
-        """An untrained autoencoder: around PCA, or random."""
-        n_components = 0.95 if self.n_components is None else self.n_components
-        pca = None
-        if self.init == "pca" or not isinstance(n_components, Integral):
-            pca = principal_axes(matrix, weight, n_components, self._random)
-            n_components = len(pca.axes)
-        sizes = (matrix.shape[1], *self._hidden(), n_components)
-        generator = torch_generator(self._random)
-        if self.init == "random":
-            return Autoencoder.random(sizes, self.activation, generator=generator)
-        floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
-        centre, spread = _centre_and_spread(matrix[n_held_out:])
-        return Autoencoder.around_linear(
-            sizes,
-            self.activation,
-            mean=torch.from_numpy(pca.mean),
-            centre=torch.from_numpy(centre),
-            spread=torch.from_numpy(spread),
-            axes=torch.from_numpy(pca.axes),
-            scales=torch.from_numpy(np.maximum(pca.scales, floor)),
-            generator=generator,
-        )
-
     def _train(self, net, matrix, weight, n_held_out, tasks):
         """Train ``net`` by the budget, and take it on."""
         rows = self._rows(net, matrix, weight)
@@ -347,14 +304,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def _rows(self, net, matrix, weight):
         x = torch.from_numpy(matrix).to(net.device)
         return Rows(x, torch.from_numpy(weight).to(net.device))
-
-    def _n_held_out(self, n_rows):
-        """How many rows to judge by and not to train on."""
-        if not self.early_stopping:
-            return 0
-        share = min(round(self.validation_fraction * n_rows), MAX_MONITORED)
-        n_held_out = max(share, min(n_rows // 4, MIN_MONITORED))
-        return n_held_out if n_held_out < n_rows else 0
 
     def _batch_size(self, n_rows):
         if self.batch_size != "auto":
@@ -484,24 +433,3 @@ def _all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-
-
-def _typical_first(matrix):
-    """Order of the rows with the tenth that is farthest from the centre at the end.
-
-    Rows are held out from the front. PCA is fitted on all rows, and a row far from the
-    others draws an axis to itself: held out, it would be PCA's to reproduce and
-    nobody's to learn, and would speak for the start alone.
-    """
-    distance = np.square(matrix - matrix.mean(axis=0)).sum(axis=1)
-    far = distance > np.quantile(distance, TYPICAL)
-    return np.argsort(far, kind="stable")
-
-
-def _centre_and_spread(matrix):
-    """Mean and standard deviation of the columns; its value and inf if it has one."""
-    lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
-    constant = lowest == highest
-    centre = np.where(constant, lowest, matrix.mean(axis=0, dtype=np.float64))
-    spread = np.where(constant, np.inf, matrix.std(axis=0, dtype=np.float64))
-    return centre, spread

@@ -1,5 +1,6 @@
 """The training loop, by skorch. The only file that imports it."""
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,23 @@ from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import FlatParameters, flat_vector, one_cycle
 
 MAX_RECOVERIES = 3
+# What skorch calls by other names.
+TAKEN_NET_PARAMS = {
+    "module": "hidden_layer_sizes and activation",
+    "criterion": "loss",
+    "lr": "learning_rate_init",
+    "optimizer__lr": "learning_rate_init",
+    "optimizer__weight_decay": "alpha",
+    "max_epochs": "max_iter",
+    "batch_size": "batch_size",
+    "train_split": "early_stopping and validation_fraction",
+    "dataset": "X",
+    "iterator_train": "batch_size and shuffle",
+    "iterator_valid": "validation_fraction",
+    "warm_start": "warm_start",
+    "device": "device",
+    "verbose": "verbose",
+}
 
 
 class Task(Protocol):
@@ -320,3 +338,12 @@ class AutoencoderNet(NeuralNet):
         if not self._run.schedule:
             return self._peak
         return self._peak * one_cycle(self._step, self._n_steps)
+
+
+def free_net_params(net_params: dict[str, Any] | None) -> dict[str, Any]:
+    """A copy of ``net_params``; what the estimator itself sets is refused."""
+    for name in net_params or {}:
+        prefix = str(name).split("__")[0]
+        if taken := TAKEN_NET_PARAMS.get(name, TAKEN_NET_PARAMS.get(prefix)):
+            raise ValueError(f"net_params may not set {name!r}: set {taken} instead.")
+    return copy.deepcopy(net_params or {})

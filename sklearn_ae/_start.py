@@ -1,0 +1,94 @@
+"""Where training starts: the rows to hold out, and a network around PCA."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from sklearn_ae._pca import principal_axes
+from sklearn_ae._torch_state import torch_generator
+from sklearn_ae.nn import Autoencoder
+
+# Fewer rows than this to judge by decide little; more cost time and change nothing.
+MIN_MONITORED = 50
+MAX_MONITORED = 5_000
+# Share of the rows, those nearest the centre, that may be held out.
+TYPICAL = 0.9
+# A code's smallest scale, as a share of the largest: what a correction divides by.
+MIN_SCALE = 1e-2
+
+
+def n_held_out(n_rows, fraction):
+    """How many of the rows to judge by and not to train on."""
+    share = min(round(fraction * n_rows), MAX_MONITORED)
+    n = max(share, min(n_rows // 4, MIN_MONITORED))
+    return n if n < n_rows else 0
+
+
+def typical_first(matrix):
+    """Order of the rows with the tenth that is farthest from the centre at the end.
+
+    Rows are held out from the front. PCA is fitted on all rows, and a row far from the
+    others draws an axis to itself: held out, it would be PCA's to reproduce and
+    nobody's to learn, and would speak for the start alone.
+    """
+    u = matrix - matrix.mean(axis=0)
+    distance = np.einsum("ij,ij->i", u, u)
+    far = distance > np.quantile(distance, TYPICAL)
+    return np.argsort(far, kind="stable")
+
+
+def starting_module(
+    matrix, weight, n_held_out, *, n_components, hidden, activation, init, random
+):
+    """An untrained autoencoder for the rows of a matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n_rows, n_features), float32
+        Scaled rows, those to hold out first.
+    weight : ndarray of shape (n_rows,)
+    n_held_out : int
+    n_components : int, float in (0, 1) or None
+        As PCA's; None is 0.95.
+    hidden : tuple of int
+        Widths of the encoder's hidden layers.
+    activation : str
+        A key of ``nn.ACTIVATIONS``.
+    init : {"pca", "random"}
+    random : numpy.random.RandomState
+
+    Returns
+    -------
+    Autoencoder
+    """
+    pca = None
+    n_components = 0.95 if n_components is None else n_components
+    if init == "pca" or not isinstance(n_components, Integral):
+        pca = principal_axes(matrix, weight, n_components, random)
+        n_components = len(pca.axes)
+    sizes = (matrix.shape[1], *hidden, n_components)
+    generator = torch_generator(random)
+    if init == "random":
+        return Autoencoder.random(sizes, activation, generator=generator)
+    floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
+    centre, spread = _centre_and_spread(matrix[n_held_out:])
+    return Autoencoder.around_linear(
+        sizes,
+        activation,
+        mean=torch.from_numpy(pca.mean),
+        centre=torch.from_numpy(centre),
+        spread=torch.from_numpy(spread),
+        axes=torch.from_numpy(pca.axes),
+        scales=torch.from_numpy(np.maximum(pca.scales, floor)),
+        generator=generator,
+    )
+
+
+def _centre_and_spread(matrix):
+    """Mean and standard deviation of the columns; its value and inf if it has one."""
+    lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
+    constant = lowest == highest
+    centre = np.where(constant, lowest, matrix.mean(axis=0, dtype=np.float64))
+    spread = np.where(constant, np.inf, matrix.std(axis=0, dtype=np.float64))
+    return centre, spread
