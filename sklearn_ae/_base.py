@@ -198,7 +198,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _split(self, matrix, weight):
         """Rows and weights, those to hold out first, and the number of these."""
-        order = typical_first(matrix)
+        order = typical_first(matrix, weight)
         fraction = self.validation_fraction
         n = n_held_out(len(order), fraction) if self.early_stopping else 0
         return matrix[order], weight[order], n

@@ -12,8 +12,8 @@ from sklearn_ae.nn import Autoencoder
 # Fewer rows than this to judge by decide little; more cost time and change nothing.
 MIN_MONITORED = 50
 MAX_MONITORED = 5_000
-# Share of the rows, those nearest the centre, that may be held out.
-TYPICAL = 0.9
+# Share of a column's variance that a row may have and still be held out.
+MAX_SHARE = 0.1
 # A code's smallest scale, as a share of the largest: what a correction divides by.
 MIN_SCALE = 1e-2
 
@@ -25,17 +25,18 @@ def n_held_out(n_rows, fraction):
     return n if n < n_rows else 0
 
 
-def typical_first(matrix):
-    """Order of the rows with the tenth that is farthest from the centre at the end.
+def typical_first(matrix, weight):
+    """Order of the rows with those that a column hangs on at the end.
 
-    Rows are held out from the front. PCA is fitted on all rows, and a row far from the
-    others draws an axis to itself: held out, it would be PCA's to reproduce and
-    nobody's to learn, and would speak for the start alone.
+    Rows are held out from the front. A row that holds more than ``MAX_SHARE`` of a
+    column's variance is trained on: PCA, fitted on all rows, draws an axis to it, and
+    without it the column would be all but constant in training. Held out, it would be
+    PCA's to reproduce and nobody's to learn, and would speak for the start alone.
     """
-    u = matrix - matrix.mean(axis=0)
-    distance = np.einsum("ij,ij->i", u, u)
-    far = distance > np.quantile(distance, TYPICAL)
-    return np.argsort(far, kind="stable")
+    squares = np.square(matrix - matrix.mean(axis=0)) * weight[:, None]
+    total = squares.sum(axis=0)
+    share = squares / np.where(total > 0, total, np.inf)
+    return np.argsort(share.max(axis=1) > MAX_SHARE, kind="stable")
 
 
 def starting_module(

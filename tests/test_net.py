@@ -299,7 +299,7 @@ def test_ctrl_c_before_training_leaves_no_half_fitted_estimator(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sklearn_ae._base.principal_axes", interrupted)
+    monkeypatch.setattr("sklearn_ae._start.principal_axes", interrupted)
     ae = transformer()
     before = dict(vars(ae))
     with pytest.raises(KeyboardInterrupt):
