@@ -108,11 +108,11 @@ class AutoencoderTransformer(
 
     With ``init="pca"`` trained weights replace those of the start only if their gain
     on the held-out rows exceeds its standard error, and their mean loss there is no
-    higher. Scaling and PCA are fitted on all rows, those held out included. A tenth of
-    the rows, those farthest from the centre, are never held out, and no row whose loss
-    at the start is far above the others' counts for much more than they do in
-    choosing: ``best_loss_`` need not be the least of ``validation_curve_``. Of fewer
-    than four rows none is held out.
+    higher. Scaling and PCA are fitted on all rows, those held out included. A row that
+    holds more than a tenth of a column's variance is held out only where there are not
+    enough others, and no row whose loss at the start is far above the others' counts
+    for much more than they do in choosing: ``best_loss_`` need not be the least of
+    ``validation_curve_``. Of fewer than four rows none is held out.
 
     References
     ----------
