@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
-from sklearn_ae.optim import FlatParameters, flat_vector, one_cycle
+from sklearn_ae.optim import FlatParameters, RunningAverage, flat_vector, one_cycle
 
 MAX_RECOVERIES = 3
 # What skorch calls by other names.
@@ -172,6 +172,7 @@ class AutoencoderNet(NeuralNet):
             self.notify("on_grad_computed", named_parameters=named, batch=batch)
         self._flat.clip_grad_norm_(self.max_grad_norm)
         self.optimizer_.step()
+        self._average.update(self._flat.vector.data)
         self._step += 1
         return loss.detach()
 
@@ -214,9 +215,10 @@ class AutoencoderNet(NeuralNet):
     ) -> None:
         """Train in place; the weights end at the best that the monitored rows saw.
 
-        The weights at the start are among the candidates, and they stay where the gain
-        over them is below its own standard error. Whether the budget, ``patience`` or
-        Ctrl-C ends the loop, the weights are finite and the best so far.
+        Candidates are the weights at the start, which stay where the gain over them is
+        below its own standard error, and after each iteration their running average.
+        Whether the budget, ``patience`` or Ctrl-C ends the loop, the weights are finite
+        and the best so far.
 
         Parameters
         ----------
@@ -242,6 +244,8 @@ class AutoencoderNet(NeuralNet):
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
+            self._average = RunningAverage(vector.data)
+            self._current = vector.data.clone()
             weight = torch.ones(0) if monitored is None else monitored.weight
             self._monitor = Monitor(
                 vector.data,
@@ -271,21 +275,29 @@ class AutoencoderNet(NeuralNet):
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
         del self._run, self._monitored, self._task
-        del self._batches, self._flat, self._monitor
+        del self._batches, self._flat, self._average, self._current, self._monitor
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Start an iteration, unless the last one was to be the last."""
         if self._stopped:
             raise _Stop
+        self._flat.vector.data.copy_(self._current)
         super().on_epoch_begin(net, **kwargs)
         if self._task is not None:
             self._task.begin(self)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Judge the iteration: a new best, a wait, a recovery, or the end."""
+        """Judge the iteration: a new best, a wait, a recovery, or the end.
+
+        Until the next one begins the module holds what was judged: the average.
+        """
         self.n_iter_ += 1
         self.loss_curve_.append(self.history[-1, "train_loss"])
-        seen = self._monitor.see(self._flat.vector.data, self._losses())
+        vector = self._flat.vector.data
+        self._current.copy_(vector)
+        if self._monitored is not None:
+            vector.copy_(self._average.value)
+        seen = self._monitor.see(vector, self._losses())
         if self._monitored is not None:
             self._record("valid_loss", self._monitor.curve[-1])
         if not (seen and math.isfinite(self.loss_curve_[-1])):
@@ -300,6 +312,8 @@ class AutoencoderNet(NeuralNet):
         self._n_recoveries += 1
         self._peak *= 0.1
         self._flat.vector.data.copy_(self._monitor.best)
+        self._current.copy_(self._monitor.best)
+        self._average.restart(self._monitor.best)
         self.optimizer_.state.clear()
         last = self._n_recoveries == MAX_RECOVERIES
         warnings.warn(
