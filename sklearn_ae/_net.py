@@ -254,9 +254,6 @@ class AutoencoderNet(NeuralNet):
                 tol=run.tol,
                 cautious=run.cautious,
             )
-            if monitored is not None:
-                self.module_.leave_linear(run.generator)
-                self._current.copy_(vector.data)
             try:
                 self.notify("on_train_begin", X=rows)
                 self.fit_loop(rows, epochs=run.n_iterations)

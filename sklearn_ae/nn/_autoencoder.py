@@ -15,7 +15,7 @@ class CorrectedLinear(nn.Module):
     ----------
     linear : nn.Linear
         From n_in to n_out.
-    correction : ResidualMLP
+    correction : nn.Module
         From n_in to n_out.
     shift_in : Tensor of shape (n_in,)
         Centre of the inputs. NOTE: a column that is always at its centre in training
@@ -33,7 +33,7 @@ class CorrectedLinear(nn.Module):
     def __init__(
         self,
         linear: nn.Linear,
-        correction: ResidualMLP,
+        correction: nn.Module,
         *,
         shift_in: Tensor,
         scale_in: Tensor,
@@ -51,16 +51,6 @@ class CorrectedLinear(nn.Module):
         u = x - self.shift_in
         correction = self.correction(u / self.scale_in)
         return torch.addcmul(self.linear(u), self.scale_out, correction)
-
-    def leave_linear(self, generator: torch.Generator) -> None:
-        """If the correction is still zero, draw its output layer; halve ``linear``.
-
-        NOTE: from exactly zero, training stays among the solutions near the linear one.
-        Those that fold the space are often better, and within reach from off it.
-        """
-        if not self.correction.output.any():
-            self.correction.draw_output(generator)
-            self.linear.weight.data.mul_(0.5)
 
 
 class Autoencoder(nn.Module):
@@ -85,12 +75,6 @@ class Autoencoder(nn.Module):
         """Return the reconstruction (n, n_features) and the code (n, n_components)."""
         z = self.encoder(x)
         return self.decoder(z), z
-
-    def leave_linear(self, generator: torch.Generator) -> None:
-        """Move paths that are still linear off it, in place; see CorrectedLinear."""
-        for part in (self.encoder, self.decoder):
-            if isinstance(part, CorrectedLinear):
-                part.leave_linear(generator)
 
     @classmethod
     def random(

@@ -70,8 +70,7 @@ class ResidualMLP(MLP):
 
     Where two hidden layers have the same width, the later one is ``h + W act(h) + b``
     (pre-activation, He et al. 2016. Identity mappings in deep residual networks);
-    where widths differ there is nothing to add to. The output layer starts at zero,
-    until ``draw_output``.
+    where widths differ there is nothing to add to. The output layer starts at zero.
     """
 
     def __init__(
@@ -91,14 +90,3 @@ class ResidualMLP(MLP):
             h = layer(self.activation(x))
             x = x + h if adds else h
         return x
-
-    @property
-    def output(self) -> Tensor:
-        """Weights of the output layer."""
-        return self.get_parameter(f"layers.{len(self.layers) - 1}.weight")
-
-    def draw_output(self, generator: torch.Generator) -> None:
-        """Give the output layer the weights that an ``MLP`` starts with."""
-        drawn = torch.empty_like(self.output, device="cpu")
-        nn.init.xavier_uniform_(drawn, generator=generator)
-        self.output.data.copy_(drawn)

@@ -67,34 +67,6 @@ def test_around_linear_has_a_gradient_for_both_paths(X):
         assert f"{path}.correction.layers.2.weight" in moved
 
 
-def test_leave_linear_draws_the_corrections_and_halves_the_linear_paths(X):
-    model = around(PCA(3).fit(X))
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    model.leave_linear(generator())
-    after = dict(model.named_parameters())
-    for part in ("encoder", "decoder"):
-        linear = f"{part}.linear.weight"
-        assert torch.equal(after.pop(linear), 0.5 * before[linear])
-        drawn = after.pop(f"{part}.correction.layers.2.weight")
-        assert drawn.std() > 0.1
-    assert all(torch.equal(p, before[name]) for name, p in after.items())
-
-
-def test_leave_linear_leaves_what_was_trained_alone(X):
-    model = around(PCA(3).fit(X))
-    model.leave_linear(generator(0))
-    before = [p.clone() for p in model.parameters()]
-    model.leave_linear(generator(1))
-    assert all(map(torch.equal, before, model.parameters()))
-
-
-def test_leave_linear_leaves_an_ordinary_autoencoder_alone():
-    model = Autoencoder.random((13, 6, 2), "tanh", generator=generator())
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    model.leave_linear(generator())
-    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
-
-
 def test_a_feature_at_its_centre_has_no_gradient_and_is_not_seen_by_the_correction(X):
     X = X.copy()
     X[:, 4] = 7.0

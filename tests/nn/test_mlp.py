@@ -93,18 +93,6 @@ def test_residual_mlp_starts_at_zero(activation, sizes):
     assert all(layer.weight.any() for layer in module.layers[:-1])
 
 
-def test_draw_output_gives_the_output_layer_glorots_weights():
-    module = ResidualMLP((200, 300, 100), "silu", generator=generator())
-    hidden = module.layers[0].weight.clone()
-    module.draw_output(generator(1))
-    weight = module.layers[-1].weight.detach().clone()
-    bound = np.sqrt(6 / 400)
-    assert weight.abs().max() <= bound
-    assert weight.std().item() == pytest.approx(bound / np.sqrt(3), rel=0.02)
-    assert torch.equal(module.layers[0].weight, hidden)
-    assert module.output is module.layers[-1].weight
-
-
 @pytest.mark.parametrize("kind", [MLP, ResidualMLP])
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_gradient_is_that_of_finite_differences(kind, activation):
