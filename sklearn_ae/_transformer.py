@@ -106,6 +106,10 @@ class AutoencoderTransformer(
     Equal rows are merged, their weights summed, before training: the result depends
     neither on the order of the rows nor on whether one is repeated or weighted.
 
+    The weights that are judged after an iteration, and kept, are their average over
+    about the latest tenth of the steps (Polyak averaging [4]_); ``loss_curve_`` is of
+    those that were trained.
+
     With ``init="pca"`` trained weights replace those of the start only if their gain
     on the held-out rows exceeds its standard error, and their mean loss there is no
     higher. Scaling and PCA are fitted on all rows, those held out included. A row that
@@ -122,6 +126,8 @@ class AutoencoderTransformer(
        2019.
     .. [3] S. Malladi et al. On the SDEs and scaling rules for adaptive gradient
        algorithms. NeurIPS 2022.
+    .. [4] T. Karras et al. Analyzing and improving the training dynamics of diffusion
+       models. CVPR 2024.
 
     Examples
     --------
