@@ -1,6 +1,15 @@
 """Torch modules: they know tensors only."""
 
 from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
+from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, ResidualMLP
 
-__all__ = ["ACTIVATIONS", "MLP", "Autoencoder", "CorrectedLinear", "ResidualMLP"]
+__all__ = [
+    "ACTIVATIONS",
+    "CORRUPTIONS",
+    "MLP",
+    "Autoencoder",
+    "CorrectedLinear",
+    "Corruption",
+    "ResidualMLP",
+]

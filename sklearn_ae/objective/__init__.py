@@ -1,6 +1,13 @@
 """Terms of the objective: each returns one number a row, shape (n,)."""
 
 from sklearn_ae.objective._objective import Objective
+from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
 from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
 
-__all__ = ["RECONSTRUCTION_LOSSES", "Objective"]
+__all__ = [
+    "RECONSTRUCTION_LOSSES",
+    "Objective",
+    "contraction",
+    "kl_sparsity",
+    "l1_sparsity",
+]

@@ -1,0 +1,132 @@
+"""Corruption of the rows to train on, for denoising autoencoders."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+Corrupt = Callable[[Tensor, float, Generator], Tensor]
+
+
+class Columns(NamedTuple):
+    """What there is to know of each column: tensors of shape (n_features,)."""
+
+    centre: Tensor
+    spread: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def _uniform(x: Tensor, generator: Generator) -> Tensor:
+    """One number in [0, 1) a cell, the same ones on whatever device."""
+    drawn = torch.rand(x.shape, generator=generator, dtype=torch.float32)
+    return drawn.to(x.device)
+
+
+def gaussian(x: Tensor, level: float, generator: Generator, columns: Columns) -> Tensor:
+    """Add normal noise of ``level`` times the column's spread."""
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+    return torch.addcmul(x, columns.spread, noise, value=level)
+
+
+def masking(x: Tensor, level: float, generator: Generator, columns: Columns) -> Tensor:
+    """Set each cell with probability ``level`` to the column's centre."""
+    return torch.where(_uniform(x, generator) < level, columns.centre, x)
+
+
+def swap(x: Tensor, level: float, generator: Generator, columns: Columns) -> Tensor:
+    """Give each cell with probability ``level`` the value of another row."""
+    n = len(x)
+    if n == 1:
+        return x
+    swapped = _uniform(x, generator) < level
+    # Rows ahead, around the end: a whole turn, back to the row itself, is not drawn.
+    ahead = torch.randint(1, n, x.shape, generator=generator).to(x.device)
+    other = (torch.arange(n, device=x.device)[:, None] + ahead) % n
+    return torch.where(swapped, x.gather(0, other), x)
+
+
+def salt_and_pepper(
+    x: Tensor, level: float, generator: Generator, columns: Columns
+) -> Tensor:
+    """Send each cell with probability ``level`` to the column's low or high end."""
+    u = _uniform(x, generator)
+    ends = torch.where(u < level / 2, columns.low, columns.high)
+    return torch.where(u < level, ends, x)
+
+
+CORRUPTIONS: dict[str, Callable[[Tensor, float, Generator, Columns], Tensor]] = {
+    "gaussian": gaussian,
+    "masking": masking,
+    "swap": swap,
+    "salt_and_pepper": salt_and_pepper,
+}
+
+
+class Corruption(nn.Module):
+    """Noise on a batch of rows, from which a denoising autoencoder restores them.
+
+    Parameters
+    ----------
+    kind : str or callable
+        A key of ``CORRUPTIONS``, or ``(x, level, generator) -> x`` on a copy of the
+        rows.
+    level : float
+        Probability that a cell is changed; of "gaussian", the noise's standard
+        deviation in units of the column's. At 0 no kind changes anything.
+    centre, spread, low, high : Tensor of shape (n_features,)
+        Mean, standard deviation, minimum and maximum of the columns in training. An
+        infinite spread is that of a constant column, which gets no normal noise.
+
+    References
+    ----------
+    Vincent, P., et al. (2010). Stacked denoising autoencoders. Journal of Machine
+    Learning Research 11. NOTE: there masking sets cells to 0, which is a column's mean
+    only where it is centred; "swap" is not in the paper.
+    """
+
+    centre: Tensor
+    spread: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self,
+        kind: str | Corrupt,
+        level: float,
+        *,
+        centre: Tensor,
+        spread: Tensor,
+        low: Tensor,
+        high: Tensor,
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.level = level
+        # Infinite is how the library marks a constant column, not how far it spreads.
+        spread = torch.where(spread.isfinite(), spread, 0.0)
+        columns = Columns(centre, spread, low, high)
+        for name, column in columns._asdict().items():
+            self.register_buffer(name, column.to(torch.float32))
+
+    def forward(self, x: Tensor, generator: Generator) -> Tensor:
+        """Corrupt rows (n, n_features), leaving x as it is; draws are on the CPU."""
+        if self.level == 0:
+            return x
+        if not isinstance(self.kind, str):
+            return self._checked(x, self.kind(x.clone(), self.level, generator))
+        known = self.centre, self.spread, self.low, self.high
+        columns = Columns(*(column.to(x.dtype) for column in known))
+        return CORRUPTIONS[self.kind](x, self.level, generator, columns)
+
+    @staticmethod
+    def _checked(x: Tensor, corrupted: object) -> Tensor:
+        """What a callable gave, in x's dtype and on its device."""
+        got = tuple(getattr(corrupted, "shape", ()))
+        if not isinstance(corrupted, Tensor) or corrupted.shape != x.shape:
+            raise ValueError(
+                f"corruption must return a tensor of shape {tuple(x.shape)}, got a "
+                f"{type(corrupted).__name__} of shape {got}."
+            )
+        return corrupted.to(x)
