@@ -36,7 +36,7 @@ from sklearn_ae._torch_state import (
     resolve_device,
     torch_generator,
 )
-from sklearn_ae.nn import ACTIVATIONS
+from sklearn_ae.nn import ACTIVATIONS, CORRUPTIONS
 from sklearn_ae.objective import RECONSTRUCTION_LOSSES, Objective
 
 # Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
@@ -61,6 +61,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         "init": [StrOptions({"pca", "random"})],
         "scale": [StrOptions({"standard", "minmax", "quantile"}), None],
         "loss": [StrOptions(set(RECONSTRUCTION_LOSSES))],
+        "corruption": [StrOptions(set(CORRUPTIONS)), callable],
+        "corruption_level": [Interval(Real, 0, None, closed="left")],
+        "sparsity": [StrOptions({"kl", "l1"}), callable],
+        "sparsity_weight": [Interval(Real, 0, None, closed="left")],
+        "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
+        "contraction_weight": [Interval(Real, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
@@ -221,9 +227,19 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             hidden=self._hidden(),
             activation=self.activation,
             init=self.init,
+            squash=self.sparsity == "kl" and self.sparsity_weight > 0,
+            corruption=self.corruption,
+            corruption_level=self._corruption_level(),
             random=self._random,
         )
-        criterion = functools.partial(Objective, self.loss)
+        criterion = functools.partial(
+            Objective,
+            self.loss,
+            sparsity=self.sparsity,
+            sparsity_weight=self.sparsity_weight,
+            sparsity_target=self.sparsity_target,
+            contraction_weight=self.contraction_weight,
+        )
         theirs = free_net_params(self.net_params)
         try:
             net = AutoencoderNet(module, criterion, **(ours | theirs)).initialize()
@@ -258,6 +274,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "init": self.init,
             "scale": self.scale,
             "loss": self.loss,
+            "corruption": self.corruption,
+            "corruption_level": self.corruption_level,
+            "sparsity": self.sparsity,
+            "sparsity_weight": self.sparsity_weight,
+            "sparsity_target": self.sparsity_target,
+            "contraction_weight": self.contraction_weight,
             "alpha": self.alpha,
             "device": self.device,
         }
@@ -271,6 +293,16 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 f"layer of the encoder, got {self.hidden_layer_sizes!r}."
             )
         return tuple(int(n) for n in sizes)
+
+    def _corruption_level(self):
+        """``corruption_level``, where it is one for this ``corruption``."""
+        level, kind = self.corruption_level, self.corruption
+        if level > 1 and isinstance(kind, str) and kind != "gaussian":
+            raise ValueError(
+                f"corruption_level is a probability with corruption={kind!r}, at most "
+                f"1, got {level!r}. Only of corruption='gaussian' may it be above."
+            )
+        return level
 
     def _train(self, net, matrix, weight, n_held_out, tasks):
         """Train ``net`` by the budget, and take it on."""

@@ -22,7 +22,7 @@ class Codec:
     module : Autoencoder
         In float32; copied.
     objective : Objective
-        Loss of a row.
+        Its reconstruction loss is a row's.
     """
 
     def __init__(self, columns, module, objective):
@@ -57,7 +57,7 @@ class Codec:
     def row_losses(self, X):
         """Loss (n,) of each row of a table (n, d), in scaled units."""
         return self._in_blocks(
-            lambda module, x: self.objective(x, module(x)[0]),
+            lambda module, x: self.objective.reconstruction(x, module(x)[0]),
             X,
             into=self.columns.transform,
         )

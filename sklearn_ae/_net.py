@@ -97,8 +97,8 @@ class AutoencoderNet(NeuralNet):
     Parameters
     ----------
     module, criterion, **kwargs
-        As skorch's; the module is an ``Autoencoder`` and ``criterion()`` a callable
-        ``(x, x_hat) -> loss of each row``.
+        As skorch's; the module is an ``Autoencoder`` and ``criterion()`` an
+        ``Objective``.
     max_grad_norm : float
         Longer gradients are scaled down to it.
 
@@ -164,8 +164,7 @@ class AutoencoderNet(NeuralNet):
         for group in self.optimizer_.param_groups:
             group["lr"] = self._learning_rate()
         self._flat.grad.zero_()
-        x, weight = batch
-        loss = (self._row_losses(x) * weight).mean()
+        loss = (self._row_losses(batch, self._run.generator) * batch[1]).mean()
         loss.backward()
         if self.callbacks:
             named = list(self.module_.named_parameters())
@@ -335,18 +334,26 @@ class AutoencoderNet(NeuralNet):
 
     # -- pieces ------------------------------------------------------------------
 
-    def _row_losses(self, x: Tensor) -> Tensor:
-        x_hat, _ = self.module_(x)
-        return self.criterion_(x, x_hat)
+    def _row_losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        x, weight = batch
+        x_in = self.module_.corrupt(x, generator)
+        if self.criterion_.contracts:
+            x_in = x_in.detach().requires_grad_()
+        x_hat, z = self.module_(x_in)
+        return self.criterion_(x, x_hat, x_in, z, weight, generator)
 
     def _losses(self) -> Tensor:
         """Loss of each monitored row."""
         if self._monitored is None:
             return torch.zeros(0)
         self._set_training(False)
-        with torch.no_grad():
+        # The same noise each time: what changes is the weights.
+        seed = self._run.generator.initial_seed()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.set_grad_enabled(self.criterion_.contracts):
             blocks = self.get_iterator(self._monitored)
-            return torch.cat([self._row_losses(x) for x, _ in blocks])
+            losses = [self._row_losses(b, generator).detach() for b in blocks]
+        return torch.cat(losses)
 
     def _learning_rate(self) -> float:
         if not self._run.schedule:

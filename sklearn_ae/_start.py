@@ -7,7 +7,7 @@ import torch
 
 from sklearn_ae._pca import principal_axes
 from sklearn_ae._torch_state import torch_generator
-from sklearn_ae.nn import Autoencoder
+from sklearn_ae.nn import Autoencoder, Corruption
 
 # Fewer rows than this to judge by decide little; more cost time and change nothing.
 MIN_MONITORED = 50
@@ -40,7 +40,18 @@ def typical_first(matrix, weight):
 
 
 def starting_module(
-    matrix, weight, n_held_out, *, n_components, hidden, activation, init, random
+    matrix,
+    weight,
+    n_held_out,
+    *,
+    n_components,
+    hidden,
+    activation,
+    init,
+    squash,
+    corruption,
+    corruption_level,
+    random,
 ):
     """An untrained autoencoder for the rows of a matrix.
 
@@ -57,33 +68,51 @@ def starting_module(
     activation : str
         A key of ``nn.ACTIVATIONS``.
     init : {"pca", "random"}
+    squash : bool
+        Whether the code ends in a sigmoid.
+    corruption : str or callable
+    corruption_level : float
+        As ``nn.Corruption``'s; at 0 there is none.
     random : numpy.random.RandomState
 
     Returns
     -------
     Autoencoder
     """
+    train = matrix[n_held_out:]
+    centre, spread = map(torch.from_numpy, _centre_and_spread(train))
     pca = None
     n_components = 0.95 if n_components is None else n_components
     if init == "pca" or not isinstance(n_components, Integral):
         pca = principal_axes(matrix, weight, n_components, random)
         n_components = len(pca.axes)
     sizes = (matrix.shape[1], *hidden, n_components)
-    generator = torch_generator(random)
+    shared = {"squash": squash, "generator": torch_generator(random)}
     if init == "random":
-        return Autoencoder.random(sizes, activation, generator=generator)
-    floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
-    centre, spread = _centre_and_spread(matrix[n_held_out:])
-    return Autoencoder.around_linear(
-        sizes,
-        activation,
-        mean=torch.from_numpy(pca.mean),
-        centre=torch.from_numpy(centre),
-        spread=torch.from_numpy(spread),
-        axes=torch.from_numpy(pca.axes),
-        scales=torch.from_numpy(np.maximum(pca.scales, floor)),
-        generator=generator,
-    )
+        module = Autoencoder.random(sizes, activation, **shared)
+    else:
+        floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
+        module = Autoencoder.around_linear(
+            sizes,
+            activation,
+            mean=torch.from_numpy(pca.mean),
+            centre=centre,
+            spread=spread,
+            axes=torch.from_numpy(pca.axes),
+            scales=torch.from_numpy(np.maximum(pca.scales, floor)),
+            **shared,
+        )
+    if corruption_level > 0:
+        low, high = (torch.from_numpy(f(train, axis=0)) for f in (np.min, np.max))
+        module.corruption = Corruption(
+            corruption,
+            corruption_level,
+            centre=centre,
+            spread=spread,
+            low=low,
+            high=high,
+        )
+    return module
 
 
 def _centre_and_spread(matrix):

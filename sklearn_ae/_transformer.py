@@ -35,6 +35,29 @@ class AutoencoderTransformer(
         of the variance, as in PCA.
     loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
         Reconstruction loss of a scaled cell.
+    corruption : {"gaussian", "masking", "swap", "salt_and_pepper"} or callable, \
+            default="gaussian"
+        How rows are corrupted in training, to be restored: the denoising autoencoder
+        [4]_. "gaussian" adds noise; "masking" sets cells to their column's mean, "swap"
+        to its value in another row of the mini-batch, "salt_and_pepper" to its minimum
+        or maximum. A callable is ``(x, level, generator) -> x`` with tensors of shape
+        (n_rows, n_features) of scaled cells.
+    corruption_level : float, default=0.0
+        Of "gaussian" the noise's standard deviation, in units of the column's own; else
+        the probability that a cell is corrupted. At 0 there is none. Scores, codes and
+        reconstructions are of the rows as they are.
+    sparsity : {"kl", "l1"} or callable, default="kl"
+        Penalty on the code. "kl" is the Kullback-Leibler divergence of each component's
+        mean activity from ``sparsity_target``, summed over the components; the code
+        then ends in a sigmoid [5]_. "l1" is the mean absolute code. A callable takes
+        the code, a tensor of shape (n_rows, n_components), and returns shape (n_rows,).
+    sparsity_weight : float, default=0.0
+        Weight of that penalty; at 0 there is none, and no sigmoid.
+    sparsity_target : float, default=0.05
+        Mean activity that "kl" asks of each component.
+    contraction_weight : float, default=0.0
+        Weight of the squared Frobenius norm of the encoder's Jacobian, in scaled units:
+        the contractive autoencoder [6]_. At 0 there is none.
     alpha : float, default=0.01
         Weight decay (decoupled, AdamW [2]_).
     batch_size : int or "auto", default="auto"
@@ -126,6 +149,11 @@ class AutoencoderTransformer(
        2019.
     .. [3] S. Malladi et al. On the SDEs and scaling rules for adaptive gradient
        algorithms. NeurIPS 2022.
+    .. [4] P. Vincent et al. Stacked denoising autoencoders. Journal of Machine Learning
+       Research 11, 2010.
+    .. [5] A. Ng. Sparse autoencoder. CS294A lecture notes, Stanford University, 2011.
+    .. [6] S. Rifai et al. Contractive auto-encoders: explicit invariance during feature
+       extraction. ICML 2011.
     .. [4] T. Karras et al. Analyzing and improving the training dynamics of diffusion
        models. CVPR 2024.
 
@@ -148,6 +176,12 @@ class AutoencoderTransformer(
         init="pca",
         scale="standard",
         loss="squared_error",
+        corruption="gaussian",
+        corruption_level=0.0,
+        sparsity="kl",
+        sparsity_weight=0.0,
+        sparsity_target=0.05,
+        contraction_weight=0.0,
         alpha=0.01,
         batch_size="auto",
         learning_rate_init="auto",
@@ -169,6 +203,12 @@ class AutoencoderTransformer(
         self.init = init
         self.scale = scale
         self.loss = loss
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.sparsity = sparsity
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_target = sparsity_target
+        self.contraction_weight = contraction_weight
         self.alpha = alpha
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init

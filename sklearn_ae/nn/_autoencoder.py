@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sklearn_ae.nn._corruption import Corruption
 from sklearn_ae.nn._mlp import MLP, ResidualMLP, empty_linear
+
+# Of the sigmoid in a code that starts at PCA, for a component of unit variance: small
+# enough to be nearly straight (0.2 % of the variance is lost), large enough to be used.
+GAIN = 0.5
 
 
 class CorrectedLinear(nn.Module):
@@ -63,6 +68,9 @@ class Autoencoder(nn.Module):
     n_components : int
     """
 
+    # Of the rows that are trained on; the plain call never corrupts.
+    corruption: Corruption | None
+
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, n_components: int
     ) -> None:
@@ -70,11 +78,16 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.n_components = n_components
+        self.corruption = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reconstruction (n, n_features) and the code (n, n_components)."""
         z = self.encoder(x)
         return self.decoder(z), z
+
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Rows (n, n_features) as the encoder gets them in training."""
+        return x if self.corruption is None else self.corruption(x, generator)
 
     @classmethod
     def random(
@@ -82,14 +95,18 @@ class Autoencoder(nn.Module):
         sizes: Sequence[int],
         activation: str,
         *,
+        squash: bool = False,
         generator: torch.Generator,
     ) -> "Autoencoder":
-        """The ordinary autoencoder: ``sizes`` there and back, random weights."""
-        return cls(
-            MLP(sizes, activation, generator=generator),
-            MLP(sizes[::-1], activation, generator=generator),
-            sizes[-1],
-        )
+        """The ordinary autoencoder: ``sizes`` there and back, random weights.
+
+        With ``squash`` the code ends in a sigmoid.
+        """
+        encoder: nn.Module = MLP(sizes, activation, generator=generator)
+        if squash:
+            encoder = nn.Sequential(encoder, nn.Sigmoid())
+        decoder = MLP(sizes[::-1], activation, generator=generator)
+        return cls(encoder, decoder, sizes[-1])
 
     @classmethod
     def around_linear(
@@ -102,9 +119,13 @@ class Autoencoder(nn.Module):
         spread: Tensor,
         axes: Tensor,
         scales: Tensor,
+        squash: bool = False,
         generator: torch.Generator,
     ) -> "Autoencoder":
         """An autoencoder that starts as ``x -> mean + (x - mean) axes.T axes``.
+
+        With ``squash`` it starts near that: component t of the code is
+        ``sigmoid(GAIN t / scale)``, of which the decoder takes the tangent at 1/2.
 
         Parameters
         ----------
@@ -124,18 +145,23 @@ class Autoencoder(nn.Module):
         generator : torch.Generator
             Source of the corrections' weights.
         """
-        encoder = CorrectedLinear(
-            _linear(axes, axes @ (centre - mean)),
+        # What the encoder's linear path gives out, and the code that becomes of it.
+        gain = GAIN / scales if squash else torch.ones_like(scales)
+        slope, rest = (0.25, 0.5) if squash else (1.0, 0.0)
+        encoder: nn.Module = CorrectedLinear(
+            _linear(gain[:, None] * axes, gain * (axes @ (centre - mean))),
             ResidualMLP(sizes, activation, generator=generator),
             shift_in=centre,
             scale_in=spread,
-            scale_out=scales,
+            scale_out=gain * scales,
         )
+        if squash:
+            encoder = nn.Sequential(encoder, nn.Sigmoid())
         decoder = CorrectedLinear(
-            _linear(axes.T, mean),
+            _linear(axes.T / (slope * gain), mean),
             ResidualMLP(sizes[::-1], activation, generator=generator),
-            shift_in=torch.zeros_like(scales),
-            scale_in=scales,
+            shift_in=torch.full_like(scales, rest),
+            scale_in=slope * gain * scales,
             scale_out=torch.where(spread.isfinite(), spread, 1.0),
         )
         return cls(encoder, decoder, sizes[-1])

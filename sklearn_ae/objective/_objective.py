@@ -1,12 +1,15 @@
 """The objective: what a row costs."""
 
-from torch import Tensor
+from collections.abc import Callable
 
+from torch import Generator, Tensor
+
+from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
 from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
 
 
 class Objective:
-    """Loss of each row, shape (n,): the reconstruction's.
+    """Loss of each row, shape (n,): the reconstruction's, plus weighted penalties.
 
     A plain callable and no module: it has no parameters of its own.
 
@@ -14,10 +17,65 @@ class Objective:
     ----------
     loss : str
         A key of ``RECONSTRUCTION_LOSSES``.
+    sparsity : {"kl", "l1"} or callable
+        Penalty on the code; a callable takes it, (n, n_components), and returns (n,).
+    sparsity_weight : float
+        At 0 there is none.
+    sparsity_target : float
+        Mean activity of a unit that "kl" asks for.
+    contraction_weight : float
+        Of the encoder's squared Jacobian norm; at 0 it is not computed.
     """
 
-    def __init__(self, loss: str) -> None:
+    def __init__(
+        self,
+        loss: str,
+        *,
+        sparsity: str | Callable[[Tensor], Tensor] = "kl",
+        sparsity_weight: float = 0.0,
+        sparsity_target: float = 0.05,
+        contraction_weight: float = 0.0,
+    ) -> None:
         self.reconstruction = RECONSTRUCTION_LOSSES[loss]
+        self.sparsity = sparsity
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_target = sparsity_target
+        self.contraction_weight = contraction_weight
 
-    def __call__(self, x: Tensor, x_hat: Tensor) -> Tensor:
-        return self.reconstruction(x, x_hat)
+    @property
+    def contracts(self) -> bool:
+        """Whether the code's derivatives by the rows are asked for."""
+        return self.contraction_weight > 0
+
+    def __call__(
+        self,
+        x: Tensor,
+        x_hat: Tensor,
+        x_in: Tensor,
+        z: Tensor,
+        weight: Tensor,
+        generator: Generator,
+    ) -> Tensor:
+        """Loss of rows x that were given as ``x_in``, coded as z, restored as x_hat."""
+        loss = self.reconstruction(x, x_hat)
+        if self.sparsity_weight > 0:
+            loss = loss + self.sparsity_weight * self._sparsity(z, weight)
+        if self.contracts:
+            penalty = contraction(x_in, z, generator)
+            loss = loss + self.contraction_weight * penalty
+        return loss
+
+    def _sparsity(self, z: Tensor, weight: Tensor) -> Tensor:
+        if self.sparsity == "kl":
+            return kl_sparsity(z, weight, self.sparsity_target)
+        if self.sparsity == "l1":
+            return l1_sparsity(z)
+        assert callable(self.sparsity)
+        penalty = self.sparsity(z)
+        if getattr(penalty, "shape", None) != (len(z),):
+            raise ValueError(
+                f"sparsity must return a tensor of shape ({len(z)},), one number for "
+                f"each row of the code, got {type(penalty).__name__} of shape "
+                f"{tuple(getattr(penalty, 'shape', ()))}."
+            )
+        return penalty
