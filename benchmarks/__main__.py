@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import _report, pca
+from benchmarks import _report, pca, variants
 from benchmarks._tables import BadInput
 
-QUESTIONS = {"pca": pca}
+QUESTIONS = {"pca": pca, "variants": variants}
 
 
 def main(argv=None):

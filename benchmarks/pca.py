@@ -5,23 +5,17 @@ Every method sees the same standardised training rows; every figure is taken on 
 """
 
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from itertools import cycle
-from time import perf_counter
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import trustworthiness
-from sklearn.metrics import adjusted_rand_score, r2_score
-from sklearn.model_selection import train_test_split
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.metrics import r2_score
 
+from benchmarks._judge import on_code, split, timed
 from benchmarks._report import number
 from benchmarks._rivals import KERNEL_ROWS, CappedKernelPCA, MLPAutoencoder
 from benchmarks._tables import load_tables
@@ -72,39 +66,21 @@ def _burn_in():
 
 def measure(table, method, seed):
     """Fit one method on one table and judge it on the rows held out."""
-    train, test, y_train, y_test = _split(table, seed)
+    train, test, y_train, y_test = split(table, seed)
     k = min(MAX_COMPONENTS, max(1, train.shape[1] // 4), len(train))
     model = METHODS[method](k, random_state=seed)
-    fit_s, _ = _timed(model.fit, train)
-    transform_s, code = _timed(model.transform, test)
+    fit_s, _ = timed(model.fit, train)
+    transform_s, code = timed(model.transform, test)
     return {
         "rows": len(table.X),
         "columns": table.X.shape[1],
         "k": k,
         **_reconstruction(train, test, model.inverse_transform(code), k),
-        **_on_code(model.transform(train), code, y_train, y_test, seed),
+        **on_code(model.transform(train), code, y_train, y_test, seed),
         "trust": _trust(method, train, test, seed),
         "fit_s": fit_s,
         "transform_s": transform_s,
     }
-
-
-@lru_cache(maxsize=1)  # the methods of a table share it
-def _split(table, seed):
-    """Standardised training and held-out rows, and their classes."""
-    train, test = train_test_split(
-        np.arange(len(table.X)), test_size=0.25, random_state=seed, stratify=table.y
-    )
-    scaler = StandardScaler().fit(table.X[train])
-    y_train, y_test = (None if table.y is None else table.y[i] for i in (train, test))
-    X_train, X_test = (scaler.transform(table.X[i]) for i in (train, test))
-    return X_train, X_test, y_train, y_test
-
-
-def _timed(function, *args):
-    start = perf_counter()
-    result = function(*args)
-    return perf_counter() - start, result
 
 
 def _reconstruction(train, test, back, k):
@@ -117,20 +93,6 @@ def _reconstruction(train, test, back, k):
     return {
         "r2": r2_score(test, back, multioutput="variance_weighted"),
         "ratio": max(error, floor) / max(pca_error, floor),
-    }
-
-
-def _on_code(Z_train, Z_test, y_train, y_test, seed):
-    """Judge the code by a classifier's accuracy and a clustering's."""
-    if y_train is None:
-        return {}
-    knn = KNeighborsClassifier(5).fit(Z_train, y_train)
-    logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    kmeans = KMeans(y_train.max() + 1, n_init=4, random_state=seed).fit(Z_train)
-    return {
-        "knn": knn.score(Z_test, y_test),
-        "logistic": logistic.fit(Z_train, y_train).score(Z_test, y_test),
-        "ari": adjusted_rand_score(y_test, kmeans.predict(Z_test)),
     }
 
 

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 pytest.importorskip("matplotlib")
 
-from benchmarks import pca
+from benchmarks import _judge, pca, variants
 from benchmarks.__main__ import main
 from benchmarks._rivals import KERNEL_ROWS, CappedKernelPCA, MLPAutoencoder
 
@@ -222,9 +222,9 @@ def test_code_is_judged_not_the_table():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 400)
     Z = rng.normal(size=(400, 2))
-    scores = pca._on_code(Z[:300], Z[300:], y[:300], y[300:], 0)
+    scores = _judge.on_code(Z[:300], Z[300:], y[:300], y[300:], 0)
     assert 0.3 < scores["logistic"] < 0.7
-    told = pca._on_code(y[:300, None], y[300:, None], y[:300], y[300:], 0)
+    told = _judge.on_code(y[:300, None], y[300:, None], y[:300], y[300:], 0)
     assert told == {"knn": 1, "logistic": 1, "ari": 1}
 
 
@@ -240,3 +240,21 @@ def test_live_table_ends_whole(capsys):
     out = capsys.readouterr().out
     assert "a" in out
     assert out.count("0.50") >= 2
+
+
+def test_variants_are_measured_at_every_strength(tmp_path, capsys, monkeypatch):
+    knobs = {
+        "kl": ({"sparsity": "kl"}, "sparsity_weight", (1.0,)),
+        "contractive": ({}, "contraction_weight", (1.0,)),
+    }
+    monkeypatch.setattr(variants, "KNOBS", knobs)
+    assert main(["variants", "--tables", "iris", "--out", str(tmp_path)]) == 0
+    frame = pd.read_csv(tmp_path / "variants.csv").set_index(["knob", "strength"])
+    assert list(frame.index) == [(k, s) for k in knobs for s in (0, 1)]
+    assert list(frame["k"]) == [8, 8, 1, 1]
+    strong, none = (frame.xs(s, level="strength") for s in (1, 0))
+    assert strong.loc["kl", "activity"] == pytest.approx(0.05, abs=0.01)
+    assert strong.loc["kl", "small"] > 0.9 > none.loc["kl", "small"]
+    assert strong.loc["contractive", "jacobian"] < none.loc["contractive", "jacobian"]
+    assert (tmp_path / "variants.png").stat().st_size > 1000
+    assert "noisy accuracy" in capsys.readouterr().out

@@ -1,0 +1,50 @@
+"""What the questions share: the split, and how a code is judged."""
+
+from functools import lru_cache
+from time import perf_counter
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+
+@lru_cache(maxsize=1)  # the methods of a table share it
+def split(table, seed):
+    """Standardised training and held-out rows, and their classes."""
+    train, test = train_test_split(
+        np.arange(len(table.X)), test_size=0.25, random_state=seed, stratify=table.y
+    )
+    scaler = StandardScaler().fit(table.X[train])
+    y_train, y_test = (None if table.y is None else table.y[i] for i in (train, test))
+    X_train, X_test = (scaler.transform(table.X[i]) for i in (train, test))
+    return X_train, X_test, y_train, y_test
+
+
+def timed(function, *args):
+    start = perf_counter()
+    result = function(*args)
+    return perf_counter() - start, result
+
+
+def on_code(Z_train, Z_test, y_train, y_test, seed):
+    """Judge the code by a classifier's accuracy and a clustering's."""
+    if y_train is None:
+        return {}
+    knn = KNeighborsClassifier(5).fit(Z_train, y_train)
+    kmeans = KMeans(y_train.max() + 1, n_init=4, random_state=seed).fit(Z_train)
+    return {
+        "knn": knn.score(Z_test, y_test),
+        "logistic": logistic(Z_train, y_train).score(Z_test, y_test),
+        "ari": adjusted_rand_score(y_test, kmeans.predict(Z_test)),
+    }
+
+
+def logistic(Z, y):
+    """Logistic regression on standardised codes, fitted."""
+    judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return judge.fit(Z, y)
