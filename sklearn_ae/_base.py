@@ -67,6 +67,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         "sparsity_weight": [Interval(Real, 0, None, closed="left")],
         "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
         "contraction_weight": [Interval(Real, 0, None, closed="left")],
+        "latent": [StrOptions({"deterministic", "gaussian"})],
+        "beta": [Interval(Real, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
@@ -227,7 +229,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             hidden=self._hidden(),
             activation=self.activation,
             init=self.init,
-            squash=self.sparsity == "kl" and self.sparsity_weight > 0,
+            code=self._code(),
             corruption=self.corruption,
             corruption_level=self._corruption_level(),
             random=self._random,
@@ -239,6 +241,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             sparsity_weight=self.sparsity_weight,
             sparsity_target=self.sparsity_target,
             contraction_weight=self.contraction_weight,
+            beta=self.beta,
         )
         theirs = free_net_params(self.net_params)
         try:
@@ -280,6 +283,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "sparsity_weight": self.sparsity_weight,
             "sparsity_target": self.sparsity_target,
             "contraction_weight": self.contraction_weight,
+            "latent": self.latent,
+            "beta": self.beta,
             "alpha": self.alpha,
             "device": self.device,
         }
@@ -293,6 +298,24 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 f"layer of the encoder, got {self.hidden_layer_sizes!r}."
             )
         return tuple(int(n) for n in sizes)
+
+    def _code(self):
+        """What the code is made of; settings that exclude each other are refused."""
+        squashed = self.sparsity == "kl" and self.sparsity_weight > 0
+        if self.latent == "deterministic":
+            return "sigmoid" if squashed else "plain"
+        if squashed:
+            raise ValueError(
+                "sparsity='kl' needs a code between 0 and 1, which latent='gaussian' "
+                "is not: set sparsity_weight=0, sparsity='l1' or "
+                "latent='deterministic'."
+            )
+        if self.loss != "squared_error":
+            raise ValueError(
+                "latent='gaussian' has a normal likelihood, which is "
+                f"loss='squared_error', got loss={self.loss!r}."
+            )
+        return "gaussian"
 
     def _corruption_level(self):
         """``corruption_level``, where it is one for this ``corruption``."""
@@ -372,11 +395,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def _fitted(self, net):
         """Attributes of an estimator that stops training where ``net`` is now."""
         codec = Codec(self._columns, net.module_, net.criterion_)
+        active = {"n_active_components_": net.n_active_} if codec.is_random else {}
         return {
             "_columns": self._columns,
             "_codec": codec,
             "_net": net,
             "n_components_": codec.module.n_components,
+            **active,
         }
 
     # -- inference ---------------------------------------------------------------
@@ -441,6 +466,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def score_samples(self, X):
         """Minus the reconstruction error of each row: higher is more typical.
 
+        With ``latent="gaussian"`` it is the row's log-density in scaled units and nats,
+        bounded from below by 64 importance-weighted draws (Burda, Grosse and
+        Salakhutdinov, 2016. Importance weighted autoencoders. ICLR), the same ones for
+        each row and call.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -452,6 +482,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             Minus the row's ``loss``, averaged over the scaled columns.
         """
         X = self._check(X)
+        if self._codec.is_random:
+            return self._codec.log_densities(X).astype(np.float64)
         return -self._codec.row_losses(X).astype(np.float64)
 
 

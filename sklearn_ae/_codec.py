@@ -1,12 +1,19 @@
 """A fitted model applied: table to code, and back, in cache-sized blocks."""
 
 import copy
+import functools
+import math
 
 import numpy as np
 import torch
 
 from sklearn_ae._data import row_blocks
 from sklearn_ae._torch_state import few_threads
+from sklearn_ae.nn import GaussianEncoder
+from sklearn_ae.objective import importance_weights
+
+# Of an importance-weighted bound.
+N_DRAWS = 64
 
 
 class Codec:
@@ -62,6 +69,32 @@ class Codec:
             into=self.columns.transform,
         )
 
+    @property
+    def is_random(self):
+        """Whether the code is a distribution."""
+        return isinstance(self.module.encoder, GaussianEncoder)
+
+    def log_densities(self, X):
+        """Lower bound (n,) of log p(x) for each row of a table (n, d), scaled.
+
+        Of ``N_DRAWS`` importance-weighted draws, the same for each row.
+        """
+        k = self.module.n_components
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(N_DRAWS, k, generator=generator, dtype=torch.float64)
+        return self._in_blocks(
+            functools.partial(_bound, noise), X, into=self.columns.transform
+        )
+
+    def sample(self, n, random, *, noise):
+        """Table (n, d) drawn from the model: prior, decoder and, if asked, noise."""
+        Z = random.normal(size=(n, self.module.n_components))
+        scaled = self._in_blocks(lambda module, z: module.decoder(z), Z)
+        if noise:
+            deviation = self.module.noise_variance.sqrt().item()
+            scaled = scaled + deviation * random.normal(size=scaled.shape)
+        return self.columns.inverse_transform(scaled)
+
     def scaled(self, X):
         """Scaled columns (n, d) of a table, and their reconstruction (n, d)."""
         X = self.columns.transform(X)
@@ -92,3 +125,17 @@ class Codec:
         # What was trained on a GPU loads anywhere; the double is made again when asked.
         module = copy.deepcopy(self.module).cpu()
         return vars(self) | {"module": module, "_double": None}
+
+
+def _bound(noise, module, x):
+    """Logarithm of the mean importance weight of each row over draws of noise."""
+    mean, log_variance = module.encoder.moments(x)
+    deviation = (0.5 * log_variance).exp()
+    total = torch.full_like(mean[:, 0], -math.inf)
+    for row in noise.to(x):
+        z = mean + deviation * row
+        weights = importance_weights(
+            x, module.decoder(z), module.noise_variance, log_variance, z, row
+        )
+        total = torch.logaddexp(total, weights)
+    return total - math.log(len(noise))

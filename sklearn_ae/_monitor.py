@@ -65,7 +65,8 @@ class Monitor:
         if not (vector.isfinite().all() and losses.isfinite().all()):
             return False
         score, best = self._score(losses), self._score(self._best_losses)
-        self.n_waited = 0 if score < best * (1 - self.tol) else self.n_waited + 1
+        gains = score < best - self.tol * abs(best)
+        self.n_waited = 0 if gains else self.n_waited + 1
         if len(losses) == 0 or (score < best and loss <= self.curve[0]):
             self._best, self._best_losses = vector.clone(), losses
         return True
@@ -95,6 +96,8 @@ class Monitor:
 
 
 def _influence(losses: Tensor, weight: Tensor) -> Tensor:
+    # A density's logarithm can be of any sign: only differences mean something.
+    losses = losses - losses.min().clamp(max=0) if len(losses) else losses
     mean = (losses * weight).mean()
     return 1 / (losses + 4 * mean) if mean > 0 else torch.ones_like(losses)
 

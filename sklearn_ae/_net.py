@@ -15,9 +15,13 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
+from sklearn_ae.nn import GaussianEncoder
 from sklearn_ae.optim import FlatParameters, RunningAverage, flat_vector, one_cycle
 
 MAX_RECOVERIES = 3
+# Smallest variance of the likelihood, and of a code in use.
+MIN_VARIANCE = 1e-8
+MIN_ACTIVITY = 0.01
 # What skorch calls by other names.
 TAKEN_NET_PARAMS = {
     "module": "hidden_layer_sizes and activation",
@@ -164,7 +168,8 @@ class AutoencoderNet(NeuralNet):
         for group in self.optimizer_.param_groups:
             group["lr"] = self._learning_rate()
         self._flat.grad.zero_()
-        loss = (self._row_losses(batch, self._run.generator) * batch[1]).mean()
+        losses = self._row_losses(batch, self._run.generator, self._warmth())
+        loss = (losses * batch[1]).mean()
         loss.backward()
         if self.callbacks:
             named = list(self.module_.named_parameters())
@@ -240,6 +245,7 @@ class AutoencoderNet(NeuralNet):
         self._n_recoveries, self._peak = 0, run.learning_rate
         self._stopped = False
         self.n_iter_ = 0
+        self.n_active_ = self.module_.n_components
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
@@ -272,6 +278,8 @@ class AutoencoderNet(NeuralNet):
                 vector.data.copy_(kept)
                 self.validation_curve_ = self._monitor.curve
                 self.module_.eval()
+                if isinstance(self.module_.encoder, GaussianEncoder):
+                    self._measure(rows)
                 self.notify("on_train_end", X=rows)
         del self._run, self._monitored, self._task
         del self._batches, self._flat, self._average, self._current, self._monitor
@@ -334,13 +342,17 @@ class AutoencoderNet(NeuralNet):
 
     # -- pieces ------------------------------------------------------------------
 
-    def _row_losses(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _row_losses(
+        self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
+    ) -> Tensor:
         x, weight = batch
         x_in = self.module_.corrupt(x, generator)
         if self.criterion_.contracts:
             x_in = x_in.detach().requires_grad_()
-        x_hat, z = self.module_(x_in)
-        return self.criterion_(x, x_hat, x_in, z, weight, generator)
+        x_hat, z, log_variance = self.module_.draw(x_in, generator)
+        return self.criterion_(
+            x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
+        )
 
     def _losses(self) -> Tensor:
         """Loss of each monitored row."""
@@ -348,12 +360,41 @@ class AutoencoderNet(NeuralNet):
             return torch.zeros(0)
         self._set_training(False)
         # The same noise each time: what changes is the weights.
-        seed = self._run.generator.initial_seed()
-        generator = torch.Generator().manual_seed(seed)
+        generator = self._fixed_generator()
         with torch.set_grad_enabled(self.criterion_.contracts):
             blocks = self.get_iterator(self._monitored)
             losses = [self._row_losses(b, generator).detach() for b in blocks]
         return torch.cat(losses)
+
+    def _fixed_generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self._run.generator.initial_seed())
+
+    def _measure(self, rows: Rows) -> None:
+        """The likelihood's variance and the components in use, on what was trained on.
+
+        A component is in use if its mean varies by more than 0.01 (Burda, Grosse and
+        Salakhutdinov, 2016. Importance weighted autoencoders. ICLR).
+        """
+        generator, squares, means = self._fixed_generator(), [], []
+        with torch.no_grad():
+            for x, _ in self.get_iterator(rows):
+                x_hat, mean, _ = self.module_.draw(x, generator)
+                squares.append((x_hat - x).square().mean(dim=1))
+                means.append(mean)
+        variance = torch.cat(squares) @ rows.weight / rows.weight.sum()
+        self.module_.noise_variance.copy_(variance.clamp(min=MIN_VARIANCE))
+        self.n_active_ = int((torch.cat(means).var(dim=0) > MIN_ACTIVITY).sum())
+
+    def _warmth(self) -> float:
+        """Share of the divergence from the prior that counts at this step.
+
+        It rises over the first quarter of a random start, where a code that is held to
+        the prior before it says anything would collapse onto it (Bowman et al., 2016.
+        Generating sentences from a continuous space. CoNLL). From PCA it need not.
+        """
+        if self._run.cautious or not self._run.schedule:
+            return 1.0
+        return min(1.0, 4 * self._step / self._n_steps)
 
     def _learning_rate(self) -> float:
         if not self._run.schedule:

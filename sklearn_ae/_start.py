@@ -16,6 +16,8 @@ MAX_MONITORED = 5_000
 MAX_SHARE = 0.1
 # A code's smallest scale, as a share of the largest: what a correction divides by.
 MIN_SCALE = 1e-2
+# A likelihood's smallest variance at the start, as a share of a feature's.
+MIN_NOISE = 1e-4
 
 
 def n_held_out(n_rows, fraction):
@@ -48,7 +50,7 @@ def starting_module(
     hidden,
     activation,
     init,
-    squash,
+    code,
     corruption,
     corruption_level,
     random,
@@ -68,8 +70,7 @@ def starting_module(
     activation : str
         A key of ``nn.ACTIVATIONS``.
     init : {"pca", "random"}
-    squash : bool
-        Whether the code ends in a sigmoid.
+    code : {"plain", "sigmoid", "gaussian"}
     corruption : str or callable
     corruption_level : float
         As ``nn.Corruption``'s; at 0 there is none.
@@ -87,7 +88,7 @@ def starting_module(
         pca = principal_axes(matrix, weight, n_components, random)
         n_components = len(pca.axes)
     sizes = (matrix.shape[1], *hidden, n_components)
-    shared = {"squash": squash, "generator": torch_generator(random)}
+    shared = {"code": code, "generator": torch_generator(random)}
     if init == "random":
         module = Autoencoder.random(sizes, activation, **shared)
     else:
@@ -100,6 +101,7 @@ def starting_module(
             spread=spread,
             axes=torch.from_numpy(pca.axes),
             scales=torch.from_numpy(np.maximum(pca.scales, floor)),
+            noise_variance=_noise_variance(matrix, weight, pca),
             **shared,
         )
     if corruption_level > 0:
@@ -113,6 +115,17 @@ def starting_module(
             high=high,
         )
     return module
+
+
+def _noise_variance(matrix, weight, pca):
+    """Mean variance along the directions that PCA leaves out; a little if none is."""
+    squares = np.square(matrix - pca.mean).mean(axis=1, dtype=np.float64)
+    n_features = matrix.shape[1]
+    total = n_features * np.average(squares, weights=weight)
+    n_left = n_features - len(pca.scales)
+    rest = total - np.square(pca.scales).sum()
+    least = max(MIN_NOISE * total / n_features, np.finfo(np.float32).tiny)
+    return float(max(rest / n_left if n_left > 0 else 0.0, least))
 
 
 def _centre_and_spread(matrix):

@@ -1,8 +1,24 @@
 """The autoencoder as a transformer: where PCA stood."""
 
+from numbers import Integral
+
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_scalar
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._base import _BaseAutoencoder
+from sklearn_ae._torch_state import random_generator
+
+
+def _is_distribution(estimator):
+    if estimator.latent == "gaussian":
+        return True
+    raise AttributeError(
+        "sample needs a code that is a distribution: a deterministic autoencoder has "
+        "none to draw codes from, and decodes what is drawn from another into rows "
+        "unlike the data. Set latent='gaussian'."
+    )
 
 
 class AutoencoderTransformer(
@@ -58,6 +74,13 @@ class AutoencoderTransformer(
     contraction_weight : float, default=0.0
         Weight of the squared Frobenius norm of the encoder's Jacobian, in scaled units:
         the contractive autoencoder [6]_. At 0 there is none.
+    latent : {"deterministic", "gaussian"}, default="deterministic"
+        "gaussian" is the variational autoencoder [7]_: the code is a normal
+        distribution with independent components, the loss the negative evidence lower
+        bound in nats, its normal likelihood's variance the best there is [8]_.
+        ``transform`` gives the mean, ``sample`` new rows.
+    beta : float, default=1.0
+        Weight of the divergence from the standard normal prior in that bound.
     alpha : float, default=0.01
         Weight decay (decoupled, AdamW [2]_).
     batch_size : int or "auto", default="auto"
@@ -152,6 +175,9 @@ class AutoencoderTransformer(
     .. [4] P. Vincent et al. Stacked denoising autoencoders. Journal of Machine Learning
        Research 11, 2010.
     .. [5] A. Ng. Sparse autoencoder. CS294A lecture notes, Stanford University, 2011.
+    .. [7] D. P. Kingma and M. Welling. Auto-encoding variational Bayes. ICLR 2014.
+    .. [8] O. Rybkin, K. Daniilidis and S. Levine. Simple and effective VAE training
+       with calibrated decoders. ICML 2021.
     .. [6] S. Rifai et al. Contractive auto-encoders: explicit invariance during feature
        extraction. ICML 2011.
     .. [4] T. Karras et al. Analyzing and improving the training dynamics of diffusion
@@ -182,6 +208,8 @@ class AutoencoderTransformer(
         sparsity_weight=0.0,
         sparsity_target=0.05,
         contraction_weight=0.0,
+        latent="deterministic",
+        beta=1.0,
         alpha=0.01,
         batch_size="auto",
         learning_rate_init="auto",
@@ -209,6 +237,8 @@ class AutoencoderTransformer(
         self.sparsity_weight = sparsity_weight
         self.sparsity_target = sparsity_target
         self.contraction_weight = contraction_weight
+        self.latent = latent
+        self.beta = beta
         self.alpha = alpha
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
@@ -271,6 +301,30 @@ class AutoencoderTransformer(
         """
         X = self._check(X)
         return self._codec.reconstruct(X)
+
+    @available_if(_is_distribution)
+    def sample(self, n_samples=1, *, noise=True, random_state=None):
+        """Draw rows from the fitted model; for ``latent="gaussian"`` only.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        noise : bool, default=True
+            Whether to add the likelihood's noise to the decoder's means.
+        random_state : int, RandomState instance or None, default=None
+            An int gives the same rows at each call; None draws fresh entropy from the
+            operating system.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features_in_)
+            Rows in input units, float64.
+        """
+        check_is_fitted(self, "module_")
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        random = random_generator(random_state)
+        return self._codec.sample(n_samples, random, noise=noise)
 
     @property
     def _n_features_out(self):

@@ -36,6 +36,15 @@ SETTINGS = [
     setting(contraction_weight=0.1),
     setting(contraction_weight=0.1, early_stopping=False),
     setting(corruption_level=0.5, sparsity_weight=0.1, contraction_weight=0.1),
+    setting(latent="gaussian"),
+    setting(latent="gaussian", init="random", beta=4.0),
+    setting(
+        latent="gaussian",
+        corruption_level=0.5,
+        sparsity="l1",
+        sparsity_weight=0.1,
+        contraction_weight=0.1,
+    ),
 ]
 
 
@@ -46,7 +55,7 @@ def test_estimator_checks(estimator, check):
 
 def test_every_choice_of_a_setting_that_changes_the_path_is_checked():
     # So that a new choice of a parameter can't be added without its checks.
-    for name in ("init", "scale", "loss", "corruption", "sparsity"):
+    for name in ("init", "scale", "loss", "corruption", "sparsity", "latent"):
         seen = {getattr(estimator, name) for estimator in SETTINGS}
         constraints = AutoencoderTransformer._parameter_constraints[name]
         choices = {c for part in constraints for c in getattr(part, "options", {part})}

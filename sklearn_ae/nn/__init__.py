@@ -2,6 +2,7 @@
 
 from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
 from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
+from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, ResidualMLP
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "Autoencoder",
     "CorrectedLinear",
     "Corruption",
+    "GaussianEncoder",
     "ResidualMLP",
 ]

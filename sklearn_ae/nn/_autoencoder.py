@@ -1,11 +1,13 @@
 """The autoencoder: an encoder and a decoder, each a linear plus a nonlinear path."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sklearn_ae.nn._corruption import Corruption
+from sklearn_ae.nn._latent import GaussianEncoder, draw
 from sklearn_ae.nn._mlp import MLP, ResidualMLP, empty_linear
 
 # Of the sigmoid in a code that starts at PCA, for a component of unit variance: small
@@ -70,6 +72,8 @@ class Autoencoder(nn.Module):
 
     # Of the rows that are trained on; the plain call never corrupts.
     corruption: Corruption | None
+    # Of the likelihood, where the code is a distribution.
+    noise_variance: Tensor
 
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, n_components: int
@@ -79,6 +83,7 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         self.n_components = n_components
         self.corruption = None
+        self.register_buffer("noise_variance", torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reconstruction (n, n_features) and the code (n, n_components)."""
@@ -89,24 +94,35 @@ class Autoencoder(nn.Module):
         """Rows (n, n_features) as the encoder gets them in training."""
         return x if self.corruption is None else self.corruption(x, generator)
 
+    def draw(
+        self, x: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return a reconstruction as in training, the code and its log-variance.
+
+        Where the code is a distribution, the reconstruction is from one draw of it and
+        the code is its mean; else there is no variance.
+        """
+        if not isinstance(self.encoder, GaussianEncoder):
+            return *self(x), None
+        mean, log_variance = self.encoder.moments(x)
+        return self.decoder(draw(mean, log_variance, generator)), mean, log_variance
+
     @classmethod
     def random(
         cls,
         sizes: Sequence[int],
         activation: str,
         *,
-        squash: bool = False,
+        code: str = "plain",
         generator: torch.Generator,
     ) -> "Autoencoder":
         """The ordinary autoencoder: ``sizes`` there and back, random weights.
 
-        With ``squash`` the code ends in a sigmoid.
+        ``code`` is "plain", "sigmoid" or "gaussian".
         """
-        encoder: nn.Module = MLP(sizes, activation, generator=generator)
-        if squash:
-            encoder = nn.Sequential(encoder, nn.Sigmoid())
+        network = MLP(_with_code(sizes, code), activation, generator=generator)
         decoder = MLP(sizes[::-1], activation, generator=generator)
-        return cls(encoder, decoder, sizes[-1])
+        return cls(CODES[code](network), decoder, sizes[-1])
 
     @classmethod
     def around_linear(
@@ -119,13 +135,11 @@ class Autoencoder(nn.Module):
         spread: Tensor,
         axes: Tensor,
         scales: Tensor,
-        squash: bool = False,
+        noise_variance: float = 0.0,
+        code: str = "plain",
         generator: torch.Generator,
     ) -> "Autoencoder":
         """An autoencoder that starts as ``x -> mean + (x - mean) axes.T axes``.
-
-        With ``squash`` it starts near that: component t of the code is
-        ``sigmoid(GAIN t / scale)``, of which the decoder takes the tangent at 1/2.
 
         Parameters
         ----------
@@ -142,29 +156,91 @@ class Autoencoder(nn.Module):
             Orthonormal rows, or zeros where there is no further direction.
         scales : Tensor of shape (n_components,)
             Standard deviation of each component's code, positive.
+        noise_variance : float
+            Mean variance along the directions that are left out; of a "gaussian" code
+            only.
+        code : {"plain", "sigmoid", "gaussian"}
+            "sigmoid" starts near PCA: a component t of its code becomes
+            ``sigmoid(GAIN t / scale)``, of which the decoder takes the tangent at 1/2.
+            "gaussian" starts as probabilistic PCA with its exact posterior (Tipping and
+            Bishop, 1999. Journal of the Royal Statistical Society B 61(3)).
         generator : torch.Generator
             Source of the corrections' weights.
         """
-        # What the encoder's linear path gives out, and the code that becomes of it.
-        gain = GAIN / scales if squash else torch.ones_like(scales)
-        slope, rest = (0.25, 0.5) if squash else (1.0, 0.0)
-        encoder: nn.Module = CorrectedLinear(
-            _linear(gain[:, None] * axes, gain * (axes @ (centre - mean))),
-            ResidualMLP(sizes, activation, generator=generator),
+        start = _LINEAR_STARTS[code](scales, noise_variance)
+        weight = start.gain[:, None] * axes
+        bias, scale_out = weight @ (centre - mean), start.scale_out
+        if code == "gaussian":
+            weight = torch.cat([weight, torch.zeros_like(weight)])
+            variance = scales.square().clamp(min=noise_variance)
+            bias = torch.cat([bias, (noise_variance / variance).log()])
+            scale_out = torch.cat([scale_out, torch.ones_like(scale_out)])
+        network = CorrectedLinear(
+            _linear(weight, bias),
+            ResidualMLP(_with_code(sizes, code), activation, generator=generator),
             shift_in=centre,
             scale_in=spread,
-            scale_out=gain * scales,
+            scale_out=scale_out,
         )
-        if squash:
-            encoder = nn.Sequential(encoder, nn.Sigmoid())
         decoder = CorrectedLinear(
-            _linear(axes.T / (slope * gain), mean),
+            _linear(axes.T * start.gain_back, mean),
             ResidualMLP(sizes[::-1], activation, generator=generator),
-            shift_in=torch.full_like(scales, rest),
-            scale_in=slope * gain * scales,
+            shift_in=start.rest,
+            scale_in=start.scale,
             scale_out=torch.where(spread.isfinite(), spread, 1.0),
         )
-        return cls(encoder, decoder, sizes[-1])
+        module = cls(CODES[code](network), decoder, sizes[-1])
+        module.noise_variance.fill_(noise_variance)
+        return module
+
+
+def _with_code(sizes: Sequence[int], code: str) -> Sequence[int]:
+    """``sizes`` with the number of outputs that the code is made of at the end."""
+    return [*sizes[:-1], 2 * sizes[-1]] if code == "gaussian" else sizes
+
+
+class _LinearStart(NamedTuple):
+    """Gains there and back of a linear start; of its code the rest and the scale.
+
+    Each is of shape (n_components,), ``scale_out`` of what becomes the code.
+    """
+
+    gain: Tensor
+    gain_back: Tensor
+    rest: Tensor
+    scale: Tensor
+    scale_out: Tensor
+
+
+def _plain_start(scales: Tensor, noise_variance: float) -> _LinearStart:
+    one = torch.ones_like(scales)
+    return _LinearStart(one, one, 0 * one, scales, scales)
+
+
+def _sigmoid_start(scales: Tensor, noise_variance: float) -> _LinearStart:
+    one, slope = torch.ones_like(scales), 0.25 * GAIN
+    back = scales / slope
+    return _LinearStart(GAIN / scales, back, 0.5 * one, slope * one, GAIN * one)
+
+
+def _gaussian_start(scales: Tensor, noise_variance: float) -> _LinearStart:
+    one = torch.ones_like(scales)
+    variance = scales.square().clamp(min=noise_variance)
+    root = (variance - noise_variance).sqrt()
+    return _LinearStart(root / variance, root, 0 * one, one, one)
+
+
+_LINEAR_STARTS: dict[str, Callable[[Tensor, float], _LinearStart]] = {
+    "plain": _plain_start,
+    "sigmoid": _sigmoid_start,
+    "gaussian": _gaussian_start,
+}
+# What the last layer's output becomes.
+CODES: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "plain": lambda network: network,
+    "sigmoid": lambda network: nn.Sequential(network, nn.Sigmoid()),
+    "gaussian": GaussianEncoder,
+}
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

@@ -1,5 +1,11 @@
 """Terms of the objective: each returns one number a row, shape (n,)."""
 
+from sklearn_ae.objective._elbo import (
+    gaussian_kl,
+    gaussian_nll,
+    importance_weights,
+    noise_variance,
+)
 from sklearn_ae.objective._objective import Objective
 from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
 from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
@@ -8,6 +14,10 @@ __all__ = [
     "RECONSTRUCTION_LOSSES",
     "Objective",
     "contraction",
+    "gaussian_kl",
+    "gaussian_nll",
+    "importance_weights",
     "kl_sparsity",
     "l1_sparsity",
+    "noise_variance",
 ]

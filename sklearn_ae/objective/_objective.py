@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 from torch import Generator, Tensor
 
+from sklearn_ae.objective._elbo import gaussian_kl, gaussian_nll, noise_variance
 from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
 from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
 
 
 class Objective:
     """Loss of each row, shape (n,): the reconstruction's, plus weighted penalties.
+
+    Where the code is a distribution, the negative evidence lower bound in nats takes
+    the reconstruction loss's place, its likelihood normal with the best variance.
 
     A plain callable and no module: it has no parameters of its own.
 
@@ -25,6 +29,8 @@ class Objective:
         Mean activity of a unit that "kl" asks for.
     contraction_weight : float
         Of the encoder's squared Jacobian norm; at 0 it is not computed.
+    beta : float
+        Weight of the divergence from the prior in the bound.
     """
 
     def __init__(
@@ -35,12 +41,14 @@ class Objective:
         sparsity_weight: float = 0.0,
         sparsity_target: float = 0.05,
         contraction_weight: float = 0.0,
+        beta: float = 1.0,
     ) -> None:
         self.reconstruction = RECONSTRUCTION_LOSSES[loss]
         self.sparsity = sparsity
         self.sparsity_weight = sparsity_weight
         self.sparsity_target = sparsity_target
         self.contraction_weight = contraction_weight
+        self.beta = beta
 
     @property
     def contracts(self) -> bool:
@@ -53,11 +61,24 @@ class Objective:
         x_hat: Tensor,
         x_in: Tensor,
         z: Tensor,
+        log_variance: Tensor | None,
         weight: Tensor,
         generator: Generator,
+        *,
+        warmth: float = 1.0,
     ) -> Tensor:
-        """Loss of rows x that were given as ``x_in``, coded as z, restored as x_hat."""
-        loss = self.reconstruction(x, x_hat)
+        """Loss of rows x that were given as ``x_in``, coded as z, restored as x_hat.
+
+        ``log_variance`` is the code's, where it is a distribution with mean z; of its
+        divergence from the prior, the share ``warmth`` counts.
+        """
+        if log_variance is None:
+            loss = self.reconstruction(x, x_hat)
+        else:
+            # Held fixed: at its best value the bound does not change with it.
+            variance = noise_variance(x, x_hat, weight).detach()
+            kl = gaussian_kl(z, log_variance)
+            loss = gaussian_nll(x, x_hat, variance) + warmth * self.beta * kl
         if self.sparsity_weight > 0:
             loss = loss + self.sparsity_weight * self._sparsity(z, weight)
         if self.contracts:

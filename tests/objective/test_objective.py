@@ -75,7 +75,8 @@ def batch(seed=0):
 
 
 def total(objective, rows):
-    return objective(*rows, torch.Generator().manual_seed(0)).detach()
+    *rows, weight = rows
+    return objective(*rows, None, weight, torch.Generator().manual_seed(0)).detach()
 
 
 def test_without_weights_there_is_the_reconstruction_alone():
