@@ -224,12 +224,14 @@ def test_it_starts_at_probabilistic_pca(linear_gaussian):
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=0.01)
 
 
-def test_unused_components_are_counted(linear_gaussian):
+@pytest.mark.parametrize("beta", [1.0, 20.0])
+def test_components_in_use_are_counted(linear_gaussian, beta):
     train, _, _ = linear_gaussian
-    ae = transformer(8, latent="gaussian", scale=None, max_iter=30).fit(train)
+    ae = transformer(8, latent="gaussian", beta=beta, max_iter=40).fit(train)
     in_use = (ae.transform(train).var(axis=0) > 0.01).sum()
-    assert ae.n_active_components_ == in_use == 3
-    assert not hasattr(transformer(8).fit(train), "n_active_components_")
+    assert ae.n_active_components_ == in_use
+    assert (in_use < 8) == (beta > 1)
+    assert not hasattr(transformer(8, max_iter=1).fit(train), "n_active_components_")
 
 
 def test_beta_trades_the_code_for_the_prior():
