@@ -82,7 +82,8 @@ def _measure(table, wide, params, seed):
 def _squared_jacobian(model, X, n_rows=200):
     """Mean squared Frobenius norm of the encoder's Jacobian on standardised rows."""
     jacobian = torch.func.vmap(torch.func.jacrev(model.module_.encoder))
-    x = torch.tensor(X[:n_rows], dtype=torch.float32)
+    device = next(model.module_.parameters()).device
+    x = torch.tensor(X[:n_rows], dtype=torch.float32, device=device)
     return jacobian(x).detach().square().sum(dim=(1, 2)).mean().item()
 
 
@@ -103,12 +104,9 @@ def summary(frame, cases):
 def _sentences(frame, table):
     lines = []
     for knob in table.index.unique("knob"):
-        noisy = table.loc[knob, "noisy"]
-        best = noisy.drop(0).idxmax()
-        lines.append(
-            f"{knob}: noisy accuracy {noisy[0]:.3f} without, {noisy[best]:.3f} at "
-            f"{best:g}."
-        )
+        noisy = table.loc[knob, "noisy"].dropna()
+        by_strength = ", ".join(f"{value:.3f} at {s:g}" for s, value in noisy.items())
+        lines.append(f"{knob}: noisy accuracy {by_strength or 'of no table'}.")
     digits = frame[(frame["table"] == "digits") & (frame["knob"] == "kl")]
     if digits.empty:
         return lines

@@ -26,6 +26,7 @@ from sklearn_ae._net import AutoencoderNet, Run, free_net_params
 from sklearn_ae._start import (
     MAX_MONITORED,
     n_held_out,
+    starting_corruption,
     starting_module,
     typical_first,
 )
@@ -230,18 +231,19 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             activation=self.activation,
             init=self.init,
             code=self._code(),
-            corruption=self.corruption,
-            corruption_level=self._corruption_level(),
             random=self._random,
         )
         criterion = functools.partial(
             Objective,
             self.loss,
             sparsity=self.sparsity,
-            sparsity_weight=self.sparsity_weight,
-            sparsity_target=self.sparsity_target,
-            contraction_weight=self.contraction_weight,
-            beta=self.beta,
+            sparsity_weight=float(self.sparsity_weight),
+            sparsity_target=float(self.sparsity_target),
+            contraction_weight=float(self.contraction_weight),
+            beta=float(self.beta),
+        )
+        ours["corruption"] = starting_corruption(
+            self.corruption, self._corruption_level(), matrix, weight
         )
         theirs = free_net_params(self.net_params)
         try:
@@ -277,11 +279,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "init": self.init,
             "scale": self.scale,
             "loss": self.loss,
-            "corruption": self.corruption,
+            # What is off has no kind.
+            "corruption": self.corruption if self.corruption_level else None,
             "corruption_level": self.corruption_level,
-            "sparsity": self.sparsity,
+            "sparsity": self.sparsity if self.sparsity_weight else None,
             "sparsity_weight": self.sparsity_weight,
-            "sparsity_target": self.sparsity_target,
+            "sparsity_target": self.sparsity_target if self.sparsity_weight else None,
             "contraction_weight": self.contraction_weight,
             "latent": self.latent,
             "beta": self.beta,
@@ -325,7 +328,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 f"corruption_level is a probability with corruption={kind!r}, at most "
                 f"1, got {level!r}. Only of corruption='gaussian' may it be above."
             )
-        return level
+        return float(level)
 
     def _train(self, net, matrix, weight, n_held_out, tasks):
         """Train ``net`` by the budget, and take it on."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
-from sklearn_ae.nn import GaussianEncoder
+from sklearn_ae.nn import Corruption, GaussianEncoder
 from sklearn_ae.optim import FlatParameters, RunningAverage, flat_vector, one_cycle
 
 MAX_RECOVERIES = 3
@@ -25,7 +25,8 @@ MIN_ACTIVITY = 0.01
 # What skorch calls by other names.
 TAKEN_NET_PARAMS = {
     "module": "hidden_layer_sizes and activation",
-    "criterion": "loss",
+    "criterion": "loss and the penalties' weights",
+    "corruption": "corruption and corruption_level",
     "lr": "learning_rate_init",
     "optimizer__lr": "learning_rate_init",
     "optimizer__weight_decay": "alpha",
@@ -103,6 +104,8 @@ class AutoencoderNet(NeuralNet):
     module, criterion, **kwargs
         As skorch's; the module is an ``Autoencoder`` and ``criterion()`` an
         ``Objective``.
+    corruption : Corruption, optional
+        Of the rows as the encoder gets them.
     max_grad_norm : float
         Longer gradients are scaled down to it.
 
@@ -118,6 +121,7 @@ class AutoencoderNet(NeuralNet):
         module: nn.Module | Callable[..., nn.Module],
         criterion: Callable[..., Any],
         *,
+        corruption: Corruption | None = None,
         max_grad_norm: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -127,6 +131,7 @@ class AutoencoderNet(NeuralNet):
             "verbose": 0,
         }
         super().__init__(module, criterion, **(ours | kwargs))
+        self.corruption = corruption
         self.max_grad_norm = max_grad_norm
 
     # -- what skorch asks for ----------------------------------------------------
@@ -346,7 +351,7 @@ class AutoencoderNet(NeuralNet):
         self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
     ) -> Tensor:
         x, weight = batch
-        x_in = self.module_.corrupt(x, generator)
+        x_in = x if self.corruption is None else self.corruption(x, generator)
         if self.criterion_.contracts:
             x_in = x_in.detach().requires_grad_()
         x_hat, z, log_variance = self.module_.draw(x_in, generator)

@@ -51,8 +51,6 @@ def starting_module(
     activation,
     init,
     code,
-    corruption,
-    corruption_level,
     random,
 ):
     """An untrained autoencoder for the rows of a matrix.
@@ -71,9 +69,6 @@ def starting_module(
         A key of ``nn.ACTIVATIONS``.
     init : {"pca", "random"}
     code : {"plain", "sigmoid", "gaussian"}
-    corruption : str or callable
-    corruption_level : float
-        As ``nn.Corruption``'s; at 0 there is none.
     random : numpy.random.RandomState
 
     Returns
@@ -104,17 +99,19 @@ def starting_module(
             noise_variance=_noise_variance(matrix, weight, pca),
             **shared,
         )
-    if corruption_level > 0:
-        low, high = (torch.from_numpy(f(train, axis=0)) for f in (np.min, np.max))
-        module.corruption = Corruption(
-            corruption,
-            corruption_level,
-            centre=centre,
-            spread=spread,
-            low=low,
-            high=high,
-        )
     return module
+
+
+def starting_corruption(kind, level, matrix, weight):
+    """``nn.Corruption`` in units of the columns; None at level 0."""
+    if level == 0:
+        return None
+    centre = np.average(matrix, axis=0, weights=weight)
+    variance = np.average(np.square(matrix - centre), axis=0, weights=weight)
+    columns = centre, np.sqrt(variance), matrix.min(axis=0), matrix.max(axis=0)
+    names = ("centre", "spread", "low", "high")
+    tensors = map(torch.from_numpy, columns)
+    return Corruption(kind, level, **dict(zip(names, tensors, strict=True)))
 
 
 def _noise_variance(matrix, weight, pca):

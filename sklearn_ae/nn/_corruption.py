@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 Corrupt = Callable[[Tensor, float, Generator], Tensor]
 
 
-class Columns(NamedTuple):
+class Statistics(NamedTuple):
     """What there is to know of each column: tensors of shape (n_features,)."""
 
     centre: Tensor
@@ -24,18 +24,22 @@ def _uniform(x: Tensor, generator: Generator) -> Tensor:
     return drawn.to(x.device)
 
 
-def gaussian(x: Tensor, level: float, generator: Generator, columns: Columns) -> Tensor:
+def gaussian(
+    x: Tensor, level: float, generator: Generator, columns: Statistics
+) -> Tensor:
     """Add normal noise of ``level`` times the column's spread."""
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
     return torch.addcmul(x, columns.spread, noise, value=level)
 
 
-def masking(x: Tensor, level: float, generator: Generator, columns: Columns) -> Tensor:
+def masking(
+    x: Tensor, level: float, generator: Generator, columns: Statistics
+) -> Tensor:
     """Set each cell with probability ``level`` to the column's centre."""
     return torch.where(_uniform(x, generator) < level, columns.centre, x)
 
 
-def swap(x: Tensor, level: float, generator: Generator, columns: Columns) -> Tensor:
+def swap(x: Tensor, level: float, generator: Generator, columns: Statistics) -> Tensor:
     """Give each cell with probability ``level`` the value of another row."""
     n = len(x)
     if n == 1:
@@ -48,7 +52,7 @@ def swap(x: Tensor, level: float, generator: Generator, columns: Columns) -> Ten
 
 
 def salt_and_pepper(
-    x: Tensor, level: float, generator: Generator, columns: Columns
+    x: Tensor, level: float, generator: Generator, columns: Statistics
 ) -> Tensor:
     """Send each cell with probability ``level`` to the column's low or high end."""
     u = _uniform(x, generator)
@@ -56,7 +60,7 @@ def salt_and_pepper(
     return torch.where(u < level, ends, x)
 
 
-CORRUPTIONS: dict[str, Callable[[Tensor, float, Generator, Columns], Tensor]] = {
+CORRUPTIONS: dict[str, Callable[[Tensor, float, Generator, Statistics], Tensor]] = {
     "gaussian": gaussian,
     "masking": masking,
     "swap": swap,
@@ -64,32 +68,30 @@ CORRUPTIONS: dict[str, Callable[[Tensor, float, Generator, Columns], Tensor]] = 
 }
 
 
-class Corruption(nn.Module):
+class Corruption:
     """Noise on a batch of rows, from which a denoising autoencoder restores them.
+
+    A plain callable and no module: a user's function may be one, and is not to be
+    trained.
 
     Parameters
     ----------
     kind : str or callable
         A key of ``CORRUPTIONS``, or ``(x, level, generator) -> x`` on a copy of the
-        rows.
+        rows; the generator is on the CPU.
     level : float
         Probability that a cell is changed; of "gaussian", the noise's standard
         deviation in units of the column's. At 0 no kind changes anything.
     centre, spread, low, high : Tensor of shape (n_features,)
-        Mean, standard deviation, minimum and maximum of the columns in training. An
-        infinite spread is that of a constant column, which gets no normal noise.
+        Mean, standard deviation, minimum and maximum of the columns.
 
     References
     ----------
     Vincent, P., et al. (2010). Stacked denoising autoencoders. Journal of Machine
     Learning Research 11. NOTE: there masking sets cells to 0, which is a column's mean
-    only where it is centred; "swap" is not in the paper.
+    only where it is centred; "swap" is not in the paper, and takes any other row of the
+    mini-batch with the same probability, whatever their weights.
     """
-
-    centre: Tensor
-    spread: Tensor
-    low: Tensor
-    high: Tensor
 
     def __init__(
         self,
@@ -101,23 +103,17 @@ class Corruption(nn.Module):
         low: Tensor,
         high: Tensor,
     ) -> None:
-        super().__init__()
         self.kind = kind
         self.level = level
-        # Infinite is how the library marks a constant column, not how far it spreads.
-        spread = torch.where(spread.isfinite(), spread, 0.0)
-        columns = Columns(centre, spread, low, high)
-        for name, column in columns._asdict().items():
-            self.register_buffer(name, column.to(torch.float32))
+        self.columns = Statistics(centre, spread, low, high)
 
-    def forward(self, x: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """Corrupt rows (n, n_features), leaving x as it is; draws are on the CPU."""
         if self.level == 0:
             return x
         if not isinstance(self.kind, str):
             return self._checked(x, self.kind(x.clone(), self.level, generator))
-        known = self.centre, self.spread, self.low, self.high
-        columns = Columns(*(column.to(x.dtype) for column in known))
+        columns = Statistics(*(column.to(x) for column in self.columns))
         return CORRUPTIONS[self.kind](x, self.level, generator, columns)
 
     @staticmethod

@@ -6,11 +6,12 @@ import torch
 from torch import Generator, Tensor
 
 # Codes up to this size have their Jacobian's norm exactly: the most for which a
-# training step stays below three plain ones (with 3 components 2.4 to 2.8 of them, with
-# 4 up to 3.2; the estimate makes it 1.7 to 1.8 with 8. Encoder 30 or
-# 64-128-128-128-k, decoder mirrored, 256 rows, one thread).
-EXACT_COMPONENTS = 3
-# A smaller probability counts as this one: its logarithm and gradient are finite.
+# training step stays well below three plain ones (with 3 components it takes 2.4 to 3
+# of them; the estimate makes it 1.7 to 1.8 with 8. Encoder 30 or 64-128-128-128-k,
+# decoder mirrored, 256 rows, one thread).
+EXACT_COMPONENTS = 2
+# A smaller probability counts as this one: its logarithm is finite. Such a unit has no
+# gradient any more; a sigmoid is there 28 below its middle.
 MIN_PROBABILITY = 1e-12
 
 
@@ -33,7 +34,7 @@ def kl_sparsity(z: Tensor, weight: Tensor, target: float) -> Tensor:
     ----------
     Ng, A. (2011). Sparse autoencoder. CS294A lecture notes, Stanford University.
     """
-    active = weight @ z / weight.sum()
+    active = weight @ z / weight.sum().clamp(min=torch.finfo(z.dtype).tiny)
     cross_entropy = -target * _log(active) - (1 - target) * _log(1 - active)
     entropy = -target * math.log(target) - (1 - target) * math.log(1 - target)
     return (cross_entropy - entropy).sum().expand(len(z))
@@ -64,6 +65,9 @@ def contraction(x: Tensor, z: Tensor, generator: Generator) -> Tensor:
         the one that the reconstruction needs anyway.
     generator : torch.Generator
         Not drawn from where the norm is exact.
+
+    NOTE: in the paper the decoder has the encoder's weights, so that a smaller code
+    costs reconstruction. Here it is free, and part of what a weight buys is scale.
 
     References
     ----------

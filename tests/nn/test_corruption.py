@@ -112,7 +112,7 @@ def test_gaussian_noise_is_standard_normal_in_units_of_level_times_spread(x):
 
 
 def test_a_constant_column_gets_no_noise(x):
-    spread = torch.tensor([1.0, torch.inf, 5.0])
+    spread = torch.tensor([1.0, 0.0, 5.0])
     corrupted = corruption("gaussian", 0.3, spread=spread)(x, generator())
     assert torch.equal(corrupted[:, 1], x[:, 1])
     assert (corrupted[:, [0, 2]] != x[:, [0, 2]]).all()
@@ -191,20 +191,9 @@ def test_numbers_come_from_the_given_generator_alone(kind, x):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("module_dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
-def test_dtype_is_that_of_the_batch(kind, module_dtype, dtype, x):
-    corrupt = corruption(kind).to(module_dtype)
-    assert corrupt(x.to(dtype), generator()).dtype == dtype
-
-
-def test_columns_are_buffers_in_float32_that_move_with_the_module():
-    doubles = {name: column.double() for name, column in COLUMNS.items()}
-    corrupt = corruption("gaussian", **doubles)
-    assert dict(corrupt.named_buffers()).keys() == COLUMNS.keys()
-    assert {b.dtype for b in corrupt.buffers()} == {torch.float32}
-    assert {b.dtype for b in corrupt.double().buffers()} == {torch.float64}
-    assert {b.device.type for b in corrupt.to("meta").buffers()} == {"meta"}
+def test_dtype_is_that_of_the_batch(kind, dtype, x):
+    assert corruption(kind)(x.to(dtype), generator()).dtype == dtype
 
 
 @pytest.mark.parametrize("kind", [*sorted(CORRUPTIONS), add_one])
@@ -215,9 +204,6 @@ def test_a_copy_does_the_same(kind, duplicate, x):
     original = corruption(kind)
     expected = original(x, generator())
     copied = duplicate(original)
-    # What happens to the original is nothing to the copy.
-    for buffer in original.buffers():
-        buffer.fill_(0)
     assert torch.equal(copied(x, generator()), expected)
 
 
