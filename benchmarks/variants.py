@@ -34,7 +34,7 @@ FORMATS = {
     **dict.fromkeys(("seed", "k"), "{:.0f}".format),
     "r2": "{:.4f}".format,
     **dict.fromkeys(("knn", "logistic", "noisy"), number),
-    **dict.fromkeys(("jacobian", "activity", "small"), number),
+    **dict.fromkeys(("jacobian", "relative", "activity", "small"), number),
 }
 
 
@@ -73,7 +73,8 @@ def _measure(table, wide, params, seed):
         "k": k,
         "r2": r2_score(test, back, multioutput="variance_weighted"),
         **judged,
-        "jacobian": _squared_jacobian(model, test),
+        "jacobian": (jacobian := _squared_jacobian(model, test)),
+        "relative": jacobian / Z_test.var(axis=0).sum(),
         "activity": np.abs(Z_test).mean(),
         "small": (np.abs(Z_test) < SMALL).mean(),
     }
@@ -89,14 +90,16 @@ def _squared_jacobian(model, X, n_rows=200):
 
 def summary(frame, cases):
     """Mean over the tables of each knob at each strength, and what is asked of it."""
-    names = ["r2", "knn", "logistic", "noisy", "jacobian", "activity", "small"]
+    names = ["r2", "knn", "logistic", "noisy"]
+    names += ["jacobian", "relative", "activity", "small"]
     table = frame.groupby(["knob", "strength"], sort=False)[names].mean()
     notes = [
         "means over the tables; knn, logistic and noisy over those with classes.",
         f"noisy: accuracy of the logistic regression after noise of {NOISE} standard "
         "deviations is added to the rows held out.",
-        "jacobian: mean squared Frobenius norm of the encoder's; activity: mean "
-        f"absolute code; small: share of its entries below {SMALL}.",
+        "jacobian: mean squared Frobenius norm of the encoder's; relative: the same "
+        "over the code's variance; activity: mean absolute code; small: share of its "
+        f"entries below {SMALL}.",
     ]
     return table.reset_index(), _sentences(frame, table) + notes
 

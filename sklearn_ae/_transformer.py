@@ -57,7 +57,7 @@ class AutoencoderTransformer(
         [4]_. "gaussian" adds noise; "masking" sets cells to their column's mean, "swap"
         to its value in another row of the mini-batch, "salt_and_pepper" to its minimum
         or maximum. A callable is ``(x, level, generator) -> x`` with tensors of shape
-        (n_rows, n_features) of scaled cells.
+        (n_rows, n_features) of scaled cells; the ``torch.Generator`` is on the CPU.
     corruption_level : float, default=0.0
         Of "gaussian" the noise's standard deviation, in units of the column's own; else
         the probability that a cell is corrupted. At 0 there is none. Scores, codes and
@@ -72,8 +72,10 @@ class AutoencoderTransformer(
     sparsity_target : float, default=0.05
         Mean activity that "kl" asks of each component.
     contraction_weight : float, default=0.0
-        Weight of the squared Frobenius norm of the encoder's Jacobian, in scaled units:
-        the contractive autoencoder [6]_. At 0 there is none.
+        Weight of the squared Frobenius norm of the encoder's Jacobian at the rows as
+        the encoder gets them, in scaled units: the contractive autoencoder [6]_. At 0
+        there is none. The decoder's weights are its own: part of what is gained is
+        that the code gets smaller.
     latent : {"deterministic", "gaussian"}, default="deterministic"
         "gaussian" is the variational autoencoder [7]_: the code is a normal
         distribution with independent components, the loss the negative evidence lower
@@ -135,6 +137,9 @@ class AutoencoderTransformer(
         Mean training loss of each iteration.
     validation_curve_ : list of float
         Loss on the monitored rows, at the start and after each iteration.
+    n_active_components_ : int
+        Components whose mean varies by more than 0.01 over the training rows; with
+        ``latent="gaussian"`` only.
     best_loss_ : float
         Loss of the weights that were kept, on the monitored rows; NaN after
         ``partial_fit``, which monitors none.
@@ -152,8 +157,17 @@ class AutoencoderTransformer(
     Equal rows are merged, their weights summed, before training: the result depends
     neither on the order of the rows nor on whether one is repeated or weighted.
 
+    With corruption or a penalty, what is compared, and told by ``loss_curve_``,
+    ``validation_curve_`` and ``best_loss_``, is the whole of what is trained for, on
+    held-out rows with the same corruption each time; on the rows as they are, such a
+    model may be worse than PCA. A sigmoid code starts near PCA rather than at it: a
+    component t becomes ``sigmoid(t / (2 s))``, s its standard deviation, which the
+    decoder's linear path takes for straight. A normal latent starts at probabilistic
+    PCA, where the bound is the exact likelihood [9]_. "kl" uses the means of a
+    mini-batch: it should not be of a few rows.
+
     The weights that are judged after an iteration, and kept, are their average over
-    about the latest tenth of the steps (Polyak averaging [4]_); ``loss_curve_`` is of
+    about the latest tenth of the steps (Polyak averaging [10]_); ``loss_curve_`` is of
     those that were trained.
 
     With ``init="pca"`` trained weights replace those of the start only if their gain
@@ -175,12 +189,14 @@ class AutoencoderTransformer(
     .. [4] P. Vincent et al. Stacked denoising autoencoders. Journal of Machine Learning
        Research 11, 2010.
     .. [5] A. Ng. Sparse autoencoder. CS294A lecture notes, Stanford University, 2011.
+    .. [6] S. Rifai et al. Contractive auto-encoders: explicit invariance during feature
+       extraction. ICML 2011.
     .. [7] D. P. Kingma and M. Welling. Auto-encoding variational Bayes. ICLR 2014.
     .. [8] O. Rybkin, K. Daniilidis and S. Levine. Simple and effective VAE training
        with calibrated decoders. ICML 2021.
-    .. [6] S. Rifai et al. Contractive auto-encoders: explicit invariance during feature
-       extraction. ICML 2011.
-    .. [4] T. Karras et al. Analyzing and improving the training dynamics of diffusion
+    .. [9] M. E. Tipping and C. M. Bishop. Probabilistic principal component analysis.
+       Journal of the Royal Statistical Society B 61, 1999.
+    .. [10] T. Karras et al. Analyzing and improving the training dynamics of diffusion
        models. CVPR 2024.
 
     Examples

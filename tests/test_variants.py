@@ -310,15 +310,85 @@ def test_all_combine():
     assert 0.5 < ae.score(TEST) < plain.score(TEST)
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_partial_fit_and_warm_start_go_on_with_it(warm):
+    calls = []
+
+    def corrupt(x, level, generator):
+        calls.append("corrupt")
+        return x
+
+    def penalty(z):
+        calls.append("penalty")
+        return z.square().mean(dim=1)
+
+    ae = transformer(
+        corruption=corrupt,
+        corruption_level=0.5,
+        sparsity=penalty,
+        sparsity_weight=0.1,
+        max_iter=2,
+        warm_start=True,
+    ).fit(TRAIN)
+    calls.clear()
+    if warm:
+        ae.fit(TRAIN)
+    else:
+        ae.partial_fit(TRAIN)
+    assert calls.count("corrupt") == calls.count("penalty") > 10
+
+
 @pytest.mark.parametrize("params", KINDS)
-def test_partial_fit_and_warm_start_go_on_with_it(params):
+def test_a_strength_cannot_change_while_training_goes_on(params):
     ae = transformer(max_iter=2, warm_start=True, **params).fit(TRAIN)
-    before = ae.transform(TEST)
-    ae.fit(TRAIN).partial_fit(TRAIN)
-    assert not np.array_equal(ae.transform(TEST), before)
     (name,) = set(params) & set(STRENGTHS)
     with pytest.raises(ValueError, match=f"{name} can't change"):
         ae.set_params(**{name: 0.9}).fit(TRAIN)
+
+
+def test_a_kind_that_is_off_may_change():
+    ae = transformer(max_iter=2, warm_start=True).fit(TRAIN)
+    ae.set_params(corruption="swap", sparsity="l1", sparsity_target=0.2).fit(TRAIN)
+
+
+@pytest.mark.parametrize("params", KINDS)
+def test_a_strength_may_be_a_number_of_numpys(params):
+    (name,) = set(params) & set(STRENGTHS)
+    codes = [
+        transformer(max_iter=2, **(params | {name: kind(params[name])}))
+        .fit(TRAIN)
+        .transform(TEST)
+        for kind in (float, np.float64)
+    ]
+    np.testing.assert_array_equal(*codes)
+
+
+def test_a_corruption_is_not_trained():
+    class Scale(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = torch.nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x, level, generator):
+            return self.factor * x
+
+    scale = Scale()
+    ae = transformer(max_iter=3, corruption=scale, corruption_level=1.0).fit(TRAIN)
+    assert scale.factor == 0.5
+    plain = transformer(max_iter=1).fit(TRAIN)
+    assert len(list(ae.module_.parameters())) == len(list(plain.module_.parameters()))
+
+
+def test_corruption_is_in_units_of_the_weighted_columns():
+    # Nine tenths of the rows are one row: merged, it would be one of 101.
+    X = np.vstack([TRAIN[:100], np.repeat(TRAIN[100:101], 900, axis=0)])
+    weight = np.r_[np.ones(100), 900.0]
+    for rows, w in ((X, None), (X[:101], weight)):
+        ae = transformer(max_iter=1, corruption_level=0.5).fit(rows, sample_weight=w)
+        columns = ae._net.corruption.columns
+        varies = np.ptp(X, axis=0) > 0
+        np.testing.assert_allclose(columns.centre, 0, atol=1e-5)
+        np.testing.assert_allclose(columns.spread[varies], 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
