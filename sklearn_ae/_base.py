@@ -280,10 +280,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             "scale": self.scale,
             "loss": self.loss,
             # What is off has no kind.
-            "corruption": self.corruption if self.corruption_level else None,
             "corruption_level": self.corruption_level,
-            "sparsity": self.sparsity if self.sparsity_weight else None,
+            "corruption": self.corruption if self.corruption_level else None,
             "sparsity_weight": self.sparsity_weight,
+            "sparsity": self.sparsity if self.sparsity_weight else None,
             "sparsity_target": self.sparsity_target if self.sparsity_weight else None,
             "contraction_weight": self.contraction_weight,
             "latent": self.latent,
@@ -482,7 +482,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            Minus the row's ``loss``, averaged over the scaled columns.
+            Minus the row's ``loss``, averaged over the scaled columns; or the bound of
+            its log-density.
         """
         X = self._check(X)
         if self._codec.is_random:

@@ -93,7 +93,8 @@ class Codec:
         if noise:
             deviation = self.module.noise_variance.sqrt().item()
             scaled = scaled + deviation * random.normal(size=scaled.shape)
-        return self.columns.inverse_transform(scaled)
+        X, constant = self.columns.inverse_transform(scaled), self.columns.constant_
+        return np.where(np.isnan(constant), X, constant)
 
     def scaled(self, X):
         """Scaled columns (n, d) of a table, and their reconstruction (n, d)."""

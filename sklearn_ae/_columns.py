@@ -25,6 +25,8 @@ class Columns:
 
     def fit(self, X, sample_weight):
         """Learn from X (n, d), float, and its weights (n,)."""
+        # The value of a column that has one, else NaN.
+        self.constant_ = np.where(X.min(axis=0) == X.max(axis=0), X[0], np.nan)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.scale in ("minmax", "quantile"):
                 self._fit_range(X)
@@ -56,7 +58,6 @@ class Columns:
     def _fit_quantiles(self, X, sample_weight):
         # To ranges of about one, as it takes all within 1e-7 of a bound for the bound;
         # by a power of two, which rounds nothing and so breaks no ties.
-        self._constant = np.ptp(X, axis=0) == 0
         self.shift_ = np.zeros_like(self.shift_)
         self.scale_ = np.exp2(np.round(np.log2(self.scale_)))
         rows = _systematic_sample(sample_weight, _MAX_ROWS_FOR_QUANTILES)
@@ -84,7 +85,7 @@ class Columns:
         scaled = self._shifted(X)
         if self.scale == "quantile":
             scaled = self._quantiles.transform(scaled)
-            scaled[:, self._constant] = 0
+            scaled[:, ~np.isnan(self.constant_)] = 0
         return scaled.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):

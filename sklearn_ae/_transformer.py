@@ -12,7 +12,8 @@ from sklearn_ae._torch_state import random_generator
 
 
 def _is_distribution(estimator):
-    if estimator.latent == "gaussian":
+    codec = getattr(estimator, "_codec", None)
+    if estimator.latent == "gaussian" if codec is None else codec.is_random:
         return True
     raise AttributeError(
         "sample needs a code that is a distribution: a deterministic autoencoder has "
@@ -80,7 +81,8 @@ class AutoencoderTransformer(
         "gaussian" is the variational autoencoder [7]_: the code is a normal
         distribution with independent components, the loss the negative evidence lower
         bound in nats, its normal likelihood's variance the best there is [8]_.
-        ``transform`` gives the mean, ``sample`` new rows.
+        ``transform`` gives the mean, ``sample`` new rows. It excludes ``sparsity="kl"``,
+        which needs a code between 0 and 1, and all but the squared error as ``loss``.
     beta : float, default=1.0
         Weight of the divergence from the standard normal prior in that bound.
     alpha : float, default=0.01
