@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import _report, pca, variants
+from benchmarks import _report, generation, pca, variants
 from benchmarks._tables import BadInput
 
-QUESTIONS = {"pca": pca, "variants": variants}
+QUESTIONS = {"pca": pca, "variants": variants, "generation": generation}
 
 
 def main(argv=None):
