@@ -388,9 +388,8 @@ class AutoencoderNet(NeuralNet):
                 means.append(mean)
         variance = torch.cat(squares) @ rows.weight / rows.weight.sum()
         self.module_.noise_variance.copy_(variance.clamp(min=MIN_VARIANCE))
-        self.n_active_ = int(
-            (torch.cat(means).var(dim=0, correction=0) > MIN_ACTIVITY).sum()
-        )
+        activity = torch.cat(means).var(dim=0, correction=0)
+        self.n_active_ = int((activity > MIN_ACTIVITY).sum())
 
     def _warmth(self) -> float:
         """Share of the divergence from the prior that counts at this step.

@@ -81,8 +81,9 @@ class AutoencoderTransformer(
         "gaussian" is the variational autoencoder [7]_: the code is a normal
         distribution with independent components, the loss the negative evidence lower
         bound in nats, its normal likelihood's variance the best there is [8]_.
-        ``transform`` gives the mean, ``sample`` new rows. It excludes ``sparsity="kl"``,
-        which needs a code between 0 and 1, and all but the squared error as ``loss``.
+        ``transform`` gives the mean, ``sample`` new rows. It excludes
+        ``sparsity="kl"``, which needs a code between 0 and 1, and all but the squared
+        error as ``loss``.
     beta : float, default=1.0
         Weight of the divergence from the standard normal prior in that bound.
     alpha : float, default=0.01
