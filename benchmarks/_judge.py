@@ -12,6 +12,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+MAX_COMPONENTS = 16
+
+
+def n_components(train):
+    """A quarter of the columns, as many as there are rows at the most."""
+    return min(MAX_COMPONENTS, max(1, train.shape[1] // 4), len(train))
+
 
 @lru_cache(maxsize=1)  # the methods of a table share it
 def split(table, seed):

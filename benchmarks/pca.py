@@ -15,13 +15,12 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import r2_score
 
-from benchmarks._judge import on_code, split, timed
+from benchmarks._judge import n_components, on_code, split, timed
 from benchmarks._report import number
 from benchmarks._rivals import KERNEL_ROWS, CappedKernelPCA, MLPAutoencoder
 from benchmarks._tables import load_tables
 from sklearn_ae import AutoencoderTransformer
 
-MAX_COMPONENTS = 16
 TRUST_ROWS = 1000  # it compares all pairs of rows
 EXACT = 1e-8  # an error below this share of the variance is rounding
 EQUAL = 5e-4  # ratios this near print the same three decimals
@@ -67,7 +66,7 @@ def _burn_in():
 def measure(table, method, seed):
     """Fit one method on one table and judge it on the rows held out."""
     train, test, y_train, y_test = split(table, seed)
-    k = min(MAX_COMPONENTS, max(1, train.shape[1] // 4), len(train))
+    k = n_components(train)
     model = METHODS[method](k, random_state=seed)
     fit_s, _ = timed(model.fit, train)
     transform_s, code = timed(model.transform, test)

@@ -11,14 +11,14 @@ import torch
 from matplotlib.figure import Figure
 from sklearn.metrics import r2_score
 
-from benchmarks._judge import logistic, on_code, split
+from benchmarks._judge import logistic, n_components, on_code, split
 from benchmarks._report import number
 from benchmarks._tables import load_tables
 from sklearn_ae import AutoencoderTransformer
 
 NOISE = 0.5  # standard deviations, added to the rows that are classified
 SMALL = 0.1  # an entry of the code below this is as good as off
-MAX_COMPONENTS, MAX_WIDE = 16, 128
+MAX_WIDE = 128
 
 KNOBS = {  # name -> (parameters other than the strength's, its name, strengths)
     "gaussian": ({"corruption": "gaussian"}, "corruption_level", (0.25, 0.5, 1.0)),
@@ -59,8 +59,7 @@ def measure(table, knob, strength, seed):
 @lru_cache(maxsize=4)  # the knobs share their zero
 def _measure(table, wide, params, seed):
     train, test, y_train, y_test = split(table, seed)
-    d = train.shape[1]
-    k = min(MAX_WIDE, 2 * d) if wide else min(MAX_COMPONENTS, max(1, d // 4))
+    k = min(MAX_WIDE, 2 * train.shape[1]) if wide else n_components(train)
     model = AutoencoderTransformer(k, random_state=seed, **dict(params)).fit(train)
     Z_train, Z_test = model.transform(train), model.transform(test)
     back = model.inverse_transform(Z_test)

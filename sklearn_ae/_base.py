@@ -3,7 +3,6 @@
 import copy
 import functools
 from contextlib import contextmanager
-from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -23,6 +21,15 @@ from sklearn_ae._codec import Codec
 from sklearn_ae._columns import Columns
 from sklearn_ae._data import Rows, merge_equal_rows
 from sklearn_ae._net import AutoencoderNet, Run, free_net_params
+from sklearn_ae._parameters import (
+    CONSTRAINTS,
+    batch_size,
+    code_kind,
+    corruption_level,
+    hidden_widths,
+    lasting_settings,
+    learning_rate,
+)
 from sklearn_ae._start import (
     MAX_MONITORED,
     n_held_out,
@@ -37,8 +44,7 @@ from sklearn_ae._torch_state import (
     resolve_device,
     torch_generator,
 )
-from sklearn_ae.nn import ACTIVATIONS, CORRUPTIONS
-from sklearn_ae.objective import RECONSTRUCTION_LOSSES, Objective
+from sklearn_ae.objective import Objective
 
 # Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
 # this, however many rows there are.
@@ -48,49 +54,7 @@ MAX_BATCHES = 50
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     """Fit, partial_fit and the maps between table, matrix and code."""
 
-    _parameter_constraints: dict = {
-        "n_components": [
-            None,
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
-        ],
-        "hidden_layer_sizes": [
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "init": [StrOptions({"pca", "random"})],
-        "scale": [StrOptions({"standard", "minmax", "quantile"}), None],
-        "loss": [StrOptions(set(RECONSTRUCTION_LOSSES))],
-        "corruption": [StrOptions(set(CORRUPTIONS)), callable],
-        "corruption_level": [Interval(Real, 0, None, closed="left")],
-        "sparsity": [StrOptions({"kl", "l1"}), callable],
-        "sparsity_weight": [Interval(Real, 0, None, closed="left")],
-        "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
-        "contraction_weight": [Interval(Real, 0, None, closed="left")],
-        "latent": [StrOptions({"deterministic", "gaussian"})],
-        "beta": [Interval(Real, 0, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "learning_rate_init": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "warm_start": ["boolean"],
-        "device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "net_params": [dict, None],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     # -- fit ---------------------------------------------------------------------
 
@@ -227,10 +191,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             weight,
             n_held_out,
             n_components=self.n_components,
-            hidden=self._hidden(),
+            hidden=hidden_widths(self),
             activation=self.activation,
             init=self.init,
-            code=self._code(),
+            code=code_kind(self),
             random=self._random,
         )
         criterion = functools.partial(
@@ -243,7 +207,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             beta=float(self.beta),
         )
         ours["corruption"] = starting_corruption(
-            self.corruption, self._corruption_level(), matrix, weight
+            self.corruption, corruption_level(self), matrix, weight
         )
         theirs = free_net_params(self.net_params)
         try:
@@ -255,12 +219,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             ) from error
         # Weights are pickled once, as net.module_.
         net.module = type(module)
-        self._lasting = self._lasting_settings()
+        self._lasting = lasting_settings(self)
         return net
 
     def _continued(self):
         """A copy of the fitted net, where the parameters still describe it."""
-        asked = self._lasting_settings()
+        asked = lasting_settings(self)
         for name, fitted in self._lasting.items():
             if asked[name] != fitted:
                 raise ValueError(
@@ -269,66 +233,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     "warm_start=False to start again."
                 )
         return copy.deepcopy(self._net)
-
-    def _lasting_settings(self):
-        """Parameters that can't change while training goes on."""
-        return {
-            "n_components": self.n_components,
-            "hidden_layer_sizes": self._hidden(),
-            "activation": self.activation,
-            "init": self.init,
-            "scale": self.scale,
-            "loss": self.loss,
-            # What is off has no kind.
-            "corruption_level": self.corruption_level,
-            "corruption": self.corruption if self.corruption_level else None,
-            "sparsity_weight": self.sparsity_weight,
-            "sparsity": self.sparsity if self.sparsity_weight else None,
-            "sparsity_target": self.sparsity_target if self.sparsity_weight else None,
-            "contraction_weight": self.contraction_weight,
-            "latent": self.latent,
-            "beta": self.beta,
-            "alpha": self.alpha,
-            "device": self.device,
-        }
-
-    def _hidden(self):
-        """``hidden_layer_sizes`` as a tuple of positive integers."""
-        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
-        if not all(isinstance(n, Integral) and n > 0 for n in sizes):
-            raise ValueError(
-                "hidden_layer_sizes must be positive integers, one for each hidden "
-                f"layer of the encoder, got {self.hidden_layer_sizes!r}."
-            )
-        return tuple(int(n) for n in sizes)
-
-    def _code(self):
-        """What the code is made of; settings that exclude each other are refused."""
-        squashed = self.sparsity == "kl" and self.sparsity_weight > 0
-        if self.latent == "deterministic":
-            return "sigmoid" if squashed else "plain"
-        if squashed:
-            raise ValueError(
-                "sparsity='kl' needs a code between 0 and 1, which latent='gaussian' "
-                "is not: set sparsity_weight=0, sparsity='l1' or "
-                "latent='deterministic'."
-            )
-        if self.loss != "squared_error":
-            raise ValueError(
-                "latent='gaussian' has a normal likelihood, which is "
-                f"loss='squared_error', got loss={self.loss!r}."
-            )
-        return "gaussian"
-
-    def _corruption_level(self):
-        """``corruption_level``, where it is one for this ``corruption``."""
-        level, kind = self.corruption_level, self.corruption
-        if level > 1 and isinstance(kind, str) and kind != "gaussian":
-            raise ValueError(
-                f"corruption_level is a probability with corruption={kind!r}, at most "
-                f"1, got {level!r}. Only of corruption='gaussian' may it be above."
-            )
-        return float(level)
 
     def _train(self, net, matrix, weight, n_held_out, tasks):
         """Train ``net`` by the budget, and take it on."""
@@ -363,24 +267,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         x = torch.from_numpy(matrix).to(net.device)
         return Rows(x, torch.from_numpy(weight).to(net.device))
 
-    def _batch_size(self, n_rows):
-        if self.batch_size != "auto":
-            return self.batch_size
-        return int(np.clip(2 ** np.ceil(np.log2(n_rows / 16)), 16, 256))
-
-    def _learning_rate(self, n_rows, schedule):
-        if self.learning_rate_init != "auto":
-            return self.learning_rate_init
-        # A constant rate has no decay to end on: it has to be lower throughout.
-        peak = 0.01 if schedule else 0.001
-        return peak * np.sqrt(self._batch_size(n_rows) / 256)
-
     def _run(self, n_rows, n_iterations, max_batches, *, schedule):
         return Run(
             n_iterations=n_iterations,
             max_batches=max_batches,
-            batch_size=self._batch_size(n_rows),
-            learning_rate=self._learning_rate(n_rows, schedule),
+            batch_size=batch_size(self, n_rows),
+            learning_rate=learning_rate(self, n_rows, schedule=schedule),
             schedule=schedule,
             shuffle=self.shuffle,
             patience=self.n_iter_no_change,
@@ -393,7 +285,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _flops(self, net, n_rows):
         n_weights = sum(p.numel() for p in net.module_.parameters())
-        return 6 * n_weights * self._batch_size(n_rows)
+        return 6 * n_weights * batch_size(self, n_rows)
 
     def _fitted(self, net):
         """Attributes of an estimator that stops training where ``net`` is now."""

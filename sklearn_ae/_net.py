@@ -181,7 +181,8 @@ class AutoencoderNet(NeuralNet):
             self.notify("on_grad_computed", named_parameters=named, batch=batch)
         self._flat.clip_grad_norm_(self.max_grad_norm)
         self.optimizer_.step()
-        self._average.update(self._flat.vector.data)
+        if self._monitored is not None:
+            self._average.update(self._flat.vector.data)
         self._step += 1
         return loss.detach()
 

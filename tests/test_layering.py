@@ -20,6 +20,7 @@ BELOW_THE_NET = [
     "_callbacks",
     "_codec",
     "_monitor",
+    "_parameters",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
 ESTIMATORS = [

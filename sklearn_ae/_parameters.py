@@ -1,0 +1,136 @@
+"""What the flat parameters may be, and what they come to.
+
+``params`` is an estimator: whatever has its parameters as attributes.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sklearn_ae.nn import ACTIVATIONS, CORRUPTIONS
+from sklearn_ae.objective import RECONSTRUCTION_LOSSES
+
+CONSTRAINTS: dict = {
+    "n_components": [
+        None,
+        Interval(Integral, 1, None, closed="left"),
+        Interval(Real, 0, 1, closed="neither"),
+    ],
+    "hidden_layer_sizes": [
+        "array-like",
+        Interval(Integral, 1, None, closed="left"),
+    ],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+    "init": [StrOptions({"pca", "random"})],
+    "scale": [StrOptions({"standard", "minmax", "quantile"}), None],
+    "loss": [StrOptions(set(RECONSTRUCTION_LOSSES))],
+    "corruption": [StrOptions(set(CORRUPTIONS)), callable],
+    "corruption_level": [Interval(Real, 0, None, closed="left")],
+    "sparsity": [StrOptions({"kl", "l1"}), callable],
+    "sparsity_weight": [Interval(Real, 0, None, closed="left")],
+    "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
+    "contraction_weight": [Interval(Real, 0, None, closed="left")],
+    "latent": [StrOptions({"deterministic", "gaussian"})],
+    "beta": [Interval(Real, 0, None, closed="left")],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [
+        StrOptions({"auto"}),
+        Interval(Integral, 1, None, closed="left"),
+    ],
+    "learning_rate_init": [
+        StrOptions({"auto"}),
+        Interval(Real, 0, None, closed="neither"),
+    ],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "warm_start": ["boolean"],
+    "device": [str],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "net_params": [dict, None],
+}
+
+
+def hidden_widths(params):
+    """``hidden_layer_sizes`` as a tuple of positive integers."""
+    sizes = np.atleast_1d(np.asarray(params.hidden_layer_sizes, dtype=object))
+    if not all(isinstance(n, Integral) and n > 0 for n in sizes):
+        raise ValueError(
+            "hidden_layer_sizes must be positive integers, one for each hidden "
+            f"layer of the encoder, got {params.hidden_layer_sizes!r}."
+        )
+    return tuple(int(n) for n in sizes)
+
+
+def code_kind(params):
+    """What the code is made of; settings that exclude each other are refused."""
+    squashed = params.sparsity == "kl" and params.sparsity_weight > 0
+    if params.latent == "deterministic":
+        return "sigmoid" if squashed else "plain"
+    if squashed:
+        raise ValueError(
+            "sparsity='kl' needs a code between 0 and 1, which latent='gaussian' "
+            "is not: set sparsity_weight=0, sparsity='l1' or "
+            "latent='deterministic'."
+        )
+    if params.loss != "squared_error":
+        raise ValueError(
+            "latent='gaussian' has a normal likelihood, which is "
+            f"loss='squared_error', got loss={params.loss!r}."
+        )
+    return "gaussian"
+
+
+def corruption_level(params):
+    """``corruption_level``, where it is one for this ``corruption``."""
+    level, kind = params.corruption_level, params.corruption
+    if level > 1 and isinstance(kind, str) and kind != "gaussian":
+        raise ValueError(
+            f"corruption_level is a probability with corruption={kind!r}, at most "
+            f"1, got {level!r}. Only of corruption='gaussian' may it be above."
+        )
+    return float(level)
+
+
+def lasting_settings(params):
+    """Parameters that can't change while training goes on."""
+    return {
+        "n_components": params.n_components,
+        "hidden_layer_sizes": hidden_widths(params),
+        "activation": params.activation,
+        "init": params.init,
+        "scale": params.scale,
+        "loss": params.loss,
+        # What is off has no kind.
+        "corruption_level": params.corruption_level,
+        "corruption": params.corruption if params.corruption_level else None,
+        "sparsity_weight": params.sparsity_weight,
+        "sparsity": params.sparsity if params.sparsity_weight else None,
+        "sparsity_target": params.sparsity_target if params.sparsity_weight else None,
+        "contraction_weight": params.contraction_weight,
+        "latent": params.latent,
+        "beta": params.beta,
+        "alpha": params.alpha,
+        "device": params.device,
+    }
+
+
+def batch_size(params, n_rows):
+    """Rows in a mini-batch: the default is a sixteenth, a power of two in bounds."""
+    if params.batch_size != "auto":
+        return params.batch_size
+    return int(np.clip(2 ** np.ceil(np.log2(n_rows / 16)), 16, 256))
+
+
+def learning_rate(params, n_rows, *, schedule):
+    """Peak of the learning rate, or its constant value where there is no schedule."""
+    if params.learning_rate_init != "auto":
+        return params.learning_rate_init
+    # A constant rate has no decay to end on: it has to be lower throughout.
+    peak = 0.01 if schedule else 0.001
+    return peak * np.sqrt(batch_size(params, n_rows) / 256)
