@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
 from sklearn_ae.nn import Corruption, GaussianEncoder
+from sklearn_ae.objective import noise_variance
 from sklearn_ae.optim import FlatParameters, RunningAverage, flat_vector, one_cycle
 
 MAX_RECOVERIES = 3
-# Smallest variance of the likelihood, and of a code in use.
-MIN_VARIANCE = 1e-8
+# Smallest variance of a component in use.
 MIN_ACTIVITY = 0.01
 # What skorch calls by other names.
 TAKEN_NET_PARAMS = {
@@ -381,14 +381,14 @@ class AutoencoderNet(NeuralNet):
         A component is in use if its mean varies by more than 0.01 (Burda, Grosse and
         Salakhutdinov, 2016. Importance weighted autoencoders. ICLR).
         """
-        generator, squares, means = self._fixed_generator(), [], []
+        generator, means = self._fixed_generator(), []
+        total = self._flat.vector.new_zeros(())
         with torch.no_grad():
-            for x, _ in self.get_iterator(rows):
+            for x, weight in self.get_iterator(rows):
                 x_hat, mean, _ = self.module_.draw(x, generator)
-                squares.append((x_hat - x).square().mean(dim=1))
+                total += noise_variance(x, x_hat, weight) * weight.sum()
                 means.append(mean)
-        variance = torch.cat(squares) @ rows.weight / rows.weight.sum()
-        self.module_.noise_variance.copy_(variance.clamp(min=MIN_VARIANCE))
+        self.module_.noise_variance.copy_(total / rows.weight.sum())
         activity = torch.cat(means).var(dim=0, correction=0)
         self.n_active_ = int((activity > MIN_ACTIVITY).sum())
 
