@@ -24,12 +24,16 @@ from sklearn_ae._net import AutoencoderNet, Run, free_net_params
 from sklearn_ae._parameters import (
     CONSTRAINTS,
     batch_size,
+    can_sample,
     code_kind,
-    corruption_level,
+    has_mixture,
     hidden_widths,
     lasting_settings,
     learning_rate,
+    refuse_contradictions,
+    scale,
 )
+from sklearn_ae._prior import drawn_codes, fitted_prior
 from sklearn_ae._start import (
     MAX_MONITORED,
     n_held_out,
@@ -137,6 +141,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         return self
 
     def _validate(self, X, sample_weight, *, reset):
+        refuse_contradictions(self)
         X = validate_data(
             self,
             X,
@@ -166,7 +171,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         rows, weight = merge_equal_rows(X, weight, self._order)
         X = X[rows]
         if cold:
-            self._columns = Columns(self.scale).fit(X, weight)
+            self._columns = Columns(scale(self)).fit(X, weight)
         return self._columns.matrix(X), weight
 
     def _split(self, matrix, weight):
@@ -207,7 +212,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             beta=float(self.beta),
         )
         ours["corruption"] = starting_corruption(
-            self.corruption, corruption_level(self), matrix, weight
+            self.corruption, float(self.corruption_level), matrix, weight
         )
         theirs = free_net_params(self.net_params)
         try:
@@ -242,8 +247,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         with few_threads(self._flops(net, len(train))):
             run = self._run(len(train), self.max_iter, MAX_BATCHES, schedule=True)
             net.train(train, monitored, run, tasks)
+        prior = None
+        if has_mixture(self):
+            codes = drawn_codes(net.module_, rows, self._random)
+            prior = fitted_prior(codes, self._random)
         vars(self).update(
-            self._fitted(net),
+            self._fitted(net, train, prior),
             n_iter_=net.n_iter_,
             loss_curve_=net.loss_curve_,
             validation_curve_=net.validation_curve_,
@@ -255,8 +264,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         rows = self._rows(net, matrix, weight)
         with few_threads(self._flops(net, len(rows))):
             net.train(rows, None, self._run(len(rows), 1, len(rows), schedule=False))
+        prior = self._codec.prior if hasattr(self, "_codec") else None
         vars(self).update(
-            self._fitted(net),
+            self._fitted(net, rows, prior),
             n_iter_=getattr(self, "n_iter_", 0) + net.n_iter_,
             loss_curve_=[*getattr(self, "loss_curve_", []), *net.loss_curve_],
             validation_curve_=getattr(self, "validation_curve_", []),
@@ -287,9 +297,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         n_weights = sum(p.numel() for p in net.module_.parameters())
         return 6 * n_weights * batch_size(self, n_rows)
 
-    def _fitted(self, net):
+    def _fitted(self, net, rows, prior=None):
         """Attributes of an estimator that stops training where ``net`` is now."""
-        codec = Codec(self._columns, net.module_, net.criterion_)
+        if can_sample(self):
+            net.measure(rows)
+        codec = Codec(self._columns, net.module_, net.criterion_, prior)
         active = {"n_active_components_": net.n_active_} if codec.is_random else {}
         return {
             "_columns": self._columns,

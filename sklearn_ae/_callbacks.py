@@ -51,5 +51,7 @@ class FitTasks:
             "estimator": self.estimator,
             **self.data,
             # Called only for a callback that wants a fitted estimator.
-            "reconstruction_attributes": lambda: self.estimator._fitted(net),
+            "reconstruction_attributes": lambda: self.estimator._fitted(
+                net, net.monitored
+            ),
         }

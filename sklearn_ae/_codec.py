@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sklearn_ae._data import row_blocks
+from sklearn_ae._prior import StandardNormal
 from sklearn_ae._torch_state import few_threads
 from sklearn_ae.nn import GaussianEncoder
 from sklearn_ae.objective import importance_weights
@@ -30,12 +31,18 @@ class Codec:
         In float32; copied.
     objective : Objective
         Its reconstruction loss is a row's.
+    prior : StandardNormal, Mixture or None
+        The distribution of codes; None is the standard normal of a random code, and
+        that there is none of another.
     """
 
-    def __init__(self, columns, module, objective):
+    def __init__(self, columns, module, objective, prior):
         self.columns = columns
         self.objective = objective
+        self.prior = prior
         self.module = copy.deepcopy(module).eval()
+        if prior is None and self.is_random:
+            self.prior = StandardNormal(module.n_components)
         self._double = None
 
     def encode(self, X):
@@ -83,12 +90,12 @@ class Codec:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(N_DRAWS, k, generator=generator, dtype=torch.float64)
         return self._in_blocks(
-            functools.partial(_bound, noise), X, into=self.columns.transform
+            functools.partial(_bound, noise, self.prior), X, into=self.columns.transform
         )
 
     def sample(self, n, random, *, noise):
         """Table (n, d) drawn from the model: prior, decoder and, if asked, noise."""
-        Z = random.normal(size=(n, self.module.n_components))
+        Z = self.prior.sample(n, random)
         scaled = self._in_blocks(lambda module, z: module.decoder(z), Z)
         if noise:
             deviation = self.module.noise_variance.sqrt().item()
@@ -128,15 +135,21 @@ class Codec:
         return vars(self) | {"module": module, "_double": None}
 
 
-def _bound(noise, module, x):
+def _bound(noise, prior, module, x):
     """Logarithm of the mean importance weight of each row over draws of noise."""
     mean, log_variance = module.encoder.moments(x)
     deviation = (0.5 * log_variance).exp()
     total = torch.full_like(mean[:, 0], -math.inf)
     for row in noise.to(x):
         z = mean + deviation * row
+        log_prior = torch.from_numpy(prior.log_density(z.double().cpu().numpy()))
         weights = importance_weights(
-            x, module.decoder(z), module.noise_variance, log_variance, z, row
+            x,
+            module.decoder(z),
+            module.noise_variance,
+            log_variance,
+            log_prior.to(z),
+            row,
         )
         total = torch.logaddexp(total, weights)
     return total - math.log(len(noise))

@@ -1,11 +1,13 @@
 """Table to matrix and back: columns of any unit to numbers of order one."""
 
 import numpy as np
-from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils import gen_batches
 
+from sklearn_ae._data import systematic_sample
+from sklearn_ae._normal_scores import NormalScores
+
 _BLOCK = 8_192
-_MAX_QUANTILES = 1_000
 _MAX_ROWS_FOR_QUANTILES = 100_000
 
 
@@ -56,16 +58,12 @@ class Columns:
         self.scale_ = np.where(scaler.data_range_ > 0, scaler.data_range_, 1.0)
 
     def _fit_quantiles(self, X, sample_weight):
-        # To ranges of about one, as it takes all within 1e-7 of a bound for the bound;
-        # by a power of two, which rounds nothing and so breaks no ties.
+        # To ranges of about one, between which slopes are finite; by a power of two,
+        # which rounds nothing and so breaks no ties.
         self.shift_ = np.zeros_like(self.shift_)
         self.scale_ = np.exp2(np.round(np.log2(self.scale_)))
-        rows = _systematic_sample(sample_weight, _MAX_ROWS_FOR_QUANTILES)
-        self._quantiles = QuantileTransformer(
-            n_quantiles=min(_MAX_QUANTILES, len(rows)),
-            output_distribution="normal",
-            subsample=None,
-        ).fit(self._shifted(X[rows]))
+        rows = systematic_sample(sample_weight, _MAX_ROWS_FOR_QUANTILES)
+        self._quantiles = NormalScores().fit(self._shifted(X[rows]))
 
     def _refuse_overflow(self, location, spread):
         usable = np.isfinite(location) & np.isfinite(spread)
@@ -85,14 +83,13 @@ class Columns:
         scaled = self._shifted(X)
         if self.scale == "quantile":
             scaled = self._quantiles.transform(scaled)
-            scaled[:, ~np.isnan(self.constant_)] = 0
         return scaled.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):
         """Columns of X (n, d) in the table's units, in X's dtype."""
         scaled = X
         if self.scale == "quantile":
-            scaled = self._quantiles.inverse_transform(X.astype(np.float64))
+            scaled = self._quantiles.inverse_transform(X)
         return (scaled * self.scale_ + self.shift_).astype(X.dtype, copy=False)
 
     def matrix(self, X):
@@ -101,11 +98,3 @@ class Columns:
         for rows in gen_batches(len(X), _BLOCK):
             matrix[rows] = self.transform(X[rows])
         return matrix
-
-
-def _systematic_sample(weight, max_rows):
-    """Indices in proportion to weight, evenly spaced: each row once if all are one."""
-    total = np.cumsum(weight)
-    n_rows = min(max(len(weight), round(total[-1])), max_rows)
-    targets = (np.arange(n_rows) + 0.5) / n_rows * total[-1]
-    return np.searchsorted(total, targets)

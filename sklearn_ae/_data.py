@@ -63,6 +63,14 @@ def _row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
     return key
 
 
+def systematic_sample(weight: NDArray[np.float64], max_rows: int) -> NDArray[np.intp]:
+    """Indices in proportion to weight, evenly spaced: each row once if all are one."""
+    total = np.cumsum(weight)
+    n_rows = min(max(len(weight), round(total[-1])), max_rows)
+    targets = (np.arange(n_rows) + 0.5) / n_rows * total[-1]
+    return np.searchsorted(total, targets)
+
+
 class Rows(Dataset[Batch]):
     """A table and its weights as tensors; a list of indices is one gather.
 

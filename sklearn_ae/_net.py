@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
-from sklearn_ae.nn import Corruption, GaussianEncoder
+from sklearn_ae.nn import Corruption
 from sklearn_ae.objective import noise_variance
 from sklearn_ae.optim import FlatParameters, RunningAverage, flat_vector, one_cycle
 
@@ -181,7 +181,7 @@ class AutoencoderNet(NeuralNet):
             self.notify("on_grad_computed", named_parameters=named, batch=batch)
         self._flat.clip_grad_norm_(self.max_grad_norm)
         self.optimizer_.step()
-        if self._monitored is not None:
+        if self.monitored is not None:
             self._average.update(self._flat.vector.data)
         self._step += 1
         return loss.detach()
@@ -237,7 +237,7 @@ class AutoencoderNet(NeuralNet):
         run : Run
         task : Task, optional
         """
-        self._run, self._monitored, self._task = run, monitored, task
+        self._run, self.monitored, self._task = run, monitored, task
         self._batches = RowBatches(
             len(rows),
             run.batch_size,
@@ -251,7 +251,6 @@ class AutoencoderNet(NeuralNet):
         self._n_recoveries, self._peak = 0, run.learning_rate
         self._stopped = False
         self.n_iter_ = 0
-        self.n_active_ = self.module_.n_components
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
@@ -284,10 +283,8 @@ class AutoencoderNet(NeuralNet):
                 vector.data.copy_(kept)
                 self.validation_curve_ = self._monitor.curve
                 self.module_.eval()
-                if isinstance(self.module_.encoder, GaussianEncoder):
-                    self._measure(rows)
                 self.notify("on_train_end", X=rows)
-        del self._run, self._monitored, self._task
+        del self._run, self.monitored, self._task
         del self._batches, self._flat, self._average, self._current, self._monitor
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -308,10 +305,10 @@ class AutoencoderNet(NeuralNet):
         self.loss_curve_.append(self.history[-1, "train_loss"])
         vector = self._flat.vector.data
         self._current.copy_(vector)
-        if self._monitored is not None:
+        if self.monitored is not None:
             vector.copy_(self._average.value)
         seen = self._monitor.see(vector, self._losses())
-        if self._monitored is not None:
+        if self.monitored is not None:
             self._record("valid_loss", self._monitor.curve[-1])
         if not (seen and math.isfinite(self.loss_curve_[-1])):
             self._recover()
@@ -342,9 +339,36 @@ class AutoencoderNet(NeuralNet):
         if not self._run.verbose:
             return
         losses = [f"loss = {self.loss_curve_[-1]:.6f}"]
-        if self._monitored is not None:
+        if self.monitored is not None:
             losses.append(f"monitored loss = {self._monitor.curve[-1]:.6f}")
         print(f"Iteration {self.n_iter_}, {', '.join(losses)}")
+
+    def measure(self, rows: Rows) -> None:
+        """Set the likelihood's variance, and count the components in use.
+
+        A component is in use if its mean varies by more than 0.01 (Burda, Grosse and
+        Salakhutdinov, 2016. Importance weighted autoencoders. ICLR).
+
+        Parameters
+        ----------
+        rows : Rows
+            What was trained on.
+        """
+        generator = torch.Generator().manual_seed(0)
+        total = torch.zeros((), dtype=torch.float64)
+        first = torch.zeros(self.module_.n_components, dtype=torch.float64)
+        second = first.clone()
+        with torch.no_grad():
+            for x, weight in self.get_iterator(rows):
+                x_hat, mean, _ = self.module_.draw(x, generator)
+                total += (noise_variance(x, x_hat, weight) * weight.sum()).cpu()
+                mean, weight = mean.double().cpu(), weight.double().cpu()
+                first += weight @ mean
+                second += weight @ mean.square()
+        n = rows.weight.double().sum().cpu()
+        self.module_.noise_variance.copy_(total / n)
+        activity = second / n - (first / n).square()
+        self.n_active_ = int((activity > MIN_ACTIVITY).sum())
 
     # -- pieces ------------------------------------------------------------------
 
@@ -362,35 +386,15 @@ class AutoencoderNet(NeuralNet):
 
     def _losses(self) -> Tensor:
         """Loss of each monitored row."""
-        if self._monitored is None:
+        if self.monitored is None:
             return torch.zeros(0)
         self._set_training(False)
         # The same noise each time: what changes is the weights.
-        generator = self._fixed_generator()
+        generator = torch.Generator().manual_seed(self._run.generator.initial_seed())
         with torch.set_grad_enabled(self.criterion_.contracts):
-            blocks = self.get_iterator(self._monitored)
+            blocks = self.get_iterator(self.monitored)
             losses = [self._row_losses(b, generator).detach() for b in blocks]
         return torch.cat(losses)
-
-    def _fixed_generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self._run.generator.initial_seed())
-
-    def _measure(self, rows: Rows) -> None:
-        """The likelihood's variance and the components in use, on what was trained on.
-
-        A component is in use if its mean varies by more than 0.01 (Burda, Grosse and
-        Salakhutdinov, 2016. Importance weighted autoencoders. ICLR).
-        """
-        generator, means = self._fixed_generator(), []
-        total = self._flat.vector.new_zeros(())
-        with torch.no_grad():
-            for x, weight in self.get_iterator(rows):
-                x_hat, mean, _ = self.module_.draw(x, generator)
-                total += noise_variance(x, x_hat, weight) * weight.sum()
-                means.append(mean)
-        self.module_.noise_variance.copy_(total / rows.weight.sum())
-        activity = torch.cat(means).var(dim=0, correction=0)
-        self.n_active_ = int((activity > MIN_ACTIVITY).sum())
 
     def _warmth(self) -> float:
         """Share of the divergence from the prior that counts at this step.

@@ -23,7 +23,7 @@ CONSTRAINTS: dict = {
     ],
     "activation": [StrOptions(set(ACTIVATIONS))],
     "init": [StrOptions({"pca", "random"})],
-    "scale": [StrOptions({"standard", "minmax", "quantile"}), None],
+    "scale": [StrOptions({"auto", "standard", "minmax", "quantile"}), None],
     "loss": [StrOptions(set(RECONSTRUCTION_LOSSES))],
     "corruption": [StrOptions(set(CORRUPTIONS)), callable],
     "corruption_level": [Interval(Real, 0, None, closed="left")],
@@ -33,6 +33,7 @@ CONSTRAINTS: dict = {
     "contraction_weight": [Interval(Real, 0, None, closed="left")],
     "latent": [StrOptions({"deterministic", "gaussian"})],
     "beta": [Interval(Real, 0, None, closed="left")],
+    "prior": [StrOptions({"auto", "normal", "mixture"})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [
         StrOptions({"auto"}),
@@ -67,34 +68,62 @@ def hidden_widths(params):
     return tuple(int(n) for n in sizes)
 
 
-def code_kind(params):
-    """What the code is made of; settings that exclude each other are refused."""
-    squashed = params.sparsity == "kl" and params.sparsity_weight > 0
-    if params.latent == "deterministic":
-        return "sigmoid" if squashed else "plain"
-    if squashed:
+def refuse_contradictions(params):
+    """Refuse settings that exclude each other, with a ValueError that names them."""
+    normal = params.latent == "gaussian"
+    if normal and _is_squashed(params):
         raise ValueError(
             "sparsity='kl' needs a code between 0 and 1, which latent='gaussian' "
             "is not: set sparsity_weight=0, sparsity='l1' or "
             "latent='deterministic'."
         )
-    if params.loss != "squared_error":
+    if normal and params.loss != "squared_error":
         raise ValueError(
             "latent='gaussian' has a normal likelihood, which is "
             f"loss='squared_error', got loss={params.loss!r}."
         )
-    return "gaussian"
-
-
-def corruption_level(params):
-    """``corruption_level``, where it is one for this ``corruption``."""
+    if params.prior == "normal" and not normal:
+        raise ValueError(
+            "prior='normal' is what latent='gaussian' holds the codes to in training; "
+            "those of latent='deterministic' have another distribution. Set "
+            "prior='mixture', which is fitted to them, or latent='gaussian'."
+        )
     level, kind = params.corruption_level, params.corruption
     if level > 1 and isinstance(kind, str) and kind != "gaussian":
         raise ValueError(
             f"corruption_level is a probability with corruption={kind!r}, at most "
             f"1, got {level!r}. Only of corruption='gaussian' may it be above."
         )
-    return float(level)
+
+
+def code_kind(params):
+    """What the code is made of."""
+    if params.latent == "gaussian":
+        return "gaussian"
+    return "sigmoid" if _is_squashed(params) else "plain"
+
+
+def _is_squashed(params):
+    return params.sparsity == "kl" and params.sparsity_weight > 0
+
+
+def scale(params):
+    """``scale``; where the likelihood is normal, columns are made so by default."""
+    if params.scale != "auto":
+        return params.scale
+    return "quantile" if params.latent == "gaussian" else "standard"
+
+
+def can_sample(params):
+    """Whether codes are to have a distribution that rows can be drawn from."""
+    return params.latent == "gaussian" or params.prior == "mixture"
+
+
+def has_mixture(params):
+    """Whether that distribution is to be a mixture, fitted to the codes."""
+    if params.prior == "auto":
+        return params.latent == "gaussian"
+    return params.prior == "mixture"
 
 
 def lasting_settings(params):
@@ -104,7 +133,7 @@ def lasting_settings(params):
         "hidden_layer_sizes": hidden_widths(params),
         "activation": params.activation,
         "init": params.init,
-        "scale": params.scale,
+        "scale": scale(params),
         "loss": params.loss,
         # What is off has no kind.
         "corruption_level": params.corruption_level,

@@ -38,6 +38,8 @@ SETTINGS = [
     setting(corruption_level=0.5, sparsity_weight=0.1, contraction_weight=0.1),
     setting(latent="gaussian"),
     setting(latent="gaussian", init="random", beta=4.0),
+    setting(latent="gaussian", prior="normal", scale="standard"),
+    setting(prior="mixture"),
     setting(
         latent="gaussian",
         corruption_level=0.5,
@@ -55,7 +57,7 @@ def test_estimator_checks(estimator, check):
 
 def test_every_choice_of_a_setting_that_changes_the_path_is_checked():
     # So that a new choice of a parameter can't be added without its checks.
-    for name in ("init", "scale", "loss", "corruption", "sparsity", "latent"):
+    for name in ("init", "scale", "loss", "corruption", "sparsity", "latent", "prior"):
         seen = {getattr(estimator, name) for estimator in SETTINGS}
         constraints = AutoencoderTransformer._parameter_constraints[name]
         choices = {c for part in constraints for c in getattr(part, "options", {part})}

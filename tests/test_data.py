@@ -4,7 +4,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from sklearn_ae import _data
-from sklearn_ae._data import RowBatches, RowLoader, Rows, merge_equal_rows, row_blocks
+from sklearn_ae._data import (
+    RowBatches,
+    RowLoader,
+    Rows,
+    merge_equal_rows,
+    row_blocks,
+    systematic_sample,
+)
 
 
 @pytest.fixture(params=[np.float64, np.float32])
@@ -217,3 +224,15 @@ def test_blocks_of_wide_rows_are_shorter_down_to_a_floor():
         2 * first(100, torch.float64), abs=1
     )
     assert first(10**7, torch.float64) == 64
+
+
+def test_systematic_sample_is_in_proportion_to_weight():
+    weight = np.array([1.0, 5.0, 2.0, 0.5, 1.5])
+    rows = systematic_sample(weight, 10)
+    assert np.bincount(rows, minlength=5) == pytest.approx(weight, abs=1)
+    np.testing.assert_array_equal(systematic_sample(np.ones(7), 100), np.arange(7))
+    np.testing.assert_array_equal(
+        systematic_sample(np.array([1.0, 3.0, 2.0]), 100), [0, 1, 1, 1, 2, 2]
+    )
+    # Evenly spaced where there are too many.
+    assert np.diff(systematic_sample(np.ones(1_000), 10)).tolist() == [100] * 9

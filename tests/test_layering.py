@@ -14,6 +14,9 @@ ROOT = Path(sklearn_ae.__file__).parent
 TORCH_ROOMS = ["nn", "objective", "optim"]
 BELOW_THE_NET = [
     "_columns",
+    "_normal_scores",
+    "_prior",
+    "_start",
     "_data",
     "_torch_state",
     "_pca",

@@ -53,7 +53,7 @@ class Spy(Shared):
         self.batches, self.rates = [], []
 
     def on_train_begin(self, net, **kwargs):
-        monitored = net._monitored
+        monitored = net.monitored
         self.monitored = None if monitored is None else monitored.x.clone()
 
     def on_batch_end(self, net, batch, **kwargs):
@@ -97,12 +97,12 @@ class Judge(Spy):
 
     def _losses(self, net):
         with torch.no_grad():
-            x = net._monitored.x
+            x = net.monitored.x
             return (net.module_.eval()(x)[0] - x).square().mean(dim=1)
 
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
-        losses, weight = self._losses(net), net._monitored.weight
+        losses, weight = self._losses(net), net.monitored.weight
         self.rule = Monitor(
             torch.zeros(1), losses, weight, tol=0.02, cautious=net._run.cautious
         )

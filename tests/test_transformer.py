@@ -78,7 +78,7 @@ class Monitored(Callback):
         return self
 
     def on_train_begin(self, net, **kwargs):
-        rows = net._monitored
+        rows = net.monitored
         self.x, self.weight = rows.x.double().numpy(), rows.weight.double().numpy()
 
 
@@ -528,6 +528,7 @@ BAD = [
     ("contraction_weight", -0.1),
     ("latent", "normal"),
     ("beta", -1),
+    ("prior", "laplace"),
     *[("alpha", bad) for bad in (-0.1, "a")],
     *[("batch_size", bad) for bad in (0, "large", 2.5)],
     *[("learning_rate_init", bad) for bad in (0, -1, "adaptive")],

@@ -1,5 +1,7 @@
 """The variants: denoising, sparse, contractive, each off at strength 0."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -312,11 +314,123 @@ def test_a_number_of_samples_that_is_none_is_refused(n_samples):
     [
         ({"sparsity_weight": 0.1}, "sparsity='kl'.*latent='gaussian'"),
         ({"loss": "huber"}, "latent='gaussian'.*loss='huber'"),
+        (
+            {"prior": "normal", "latent": "deterministic"},
+            "prior='normal'.*latent='deterministic'",
+        ),
     ],
 )
-def test_what_cannot_go_together_is_refused_by_both_names(params, message):
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_what_cannot_go_together_is_refused_by_both_names(method, params, message):
+    ae = transformer(**({"latent": "gaussian"} | params))
     with pytest.raises(ValueError, match=message):
-        transformer(latent="gaussian", **params).fit(TRAIN)
+        getattr(ae, method)(TRAIN)
+
+
+# -- what rows are drawn from ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """Rows around three corners of a square."""
+    rng = np.random.default_rng(0)
+    corners = np.array([[0.0, 0, 0, 0], [9, 9, 0, 0], [0, 0, 9, 9]])
+    return corners[rng.integers(3, size=900)] + rng.normal(size=(900, 4))
+
+
+@pytest.mark.parametrize(
+    ("latent", "scale"), [("deterministic", "standard"), ("gaussian", "quantile")]
+)
+def test_columns_are_made_normal_for_a_normal_likelihood(latent, scale):
+    by_default = transformer(latent=latent, max_iter=2).fit(TRAIN)
+    same = transformer(latent=latent, scale=scale, max_iter=2).fit(TRAIN)
+    np.testing.assert_array_equal(by_default.transform(TEST), same.transform(TEST))
+    # And it is no change to say so.
+    by_default.set_params(warm_start=True, scale=scale).fit(TRAIN)
+
+
+def nearest_corner(X):
+    """Share of rows by the corner that they are near, the fourth one empty."""
+    return np.bincount((X[:, ::2] > 4.5) @ [1, 2], minlength=4) / len(X)
+
+
+@pytest.mark.parametrize("latent", ["deterministic", "gaussian"])
+def test_a_mixture_leaves_empty_what_is_empty(clusters, latent):
+    model = transformer(2, latent=latent, prior="mixture", scale="standard")
+    samples = model.fit(clusters).sample(3_000, random_state=0)
+    np.testing.assert_allclose(
+        nearest_corner(samples), nearest_corner(clusters), atol=0.04
+    )
+    np.testing.assert_allclose(samples.std(axis=0), clusters.std(axis=0), rtol=0.05)
+
+
+def test_a_standard_normal_does_not(clusters):
+    ae = transformer(2, latent="gaussian", prior="normal", scale="standard")
+    samples = ae.fit(clusters).sample(3_000, random_state=0)
+    inside = np.abs(samples[:, ::2] - 4.5).min(axis=1) < 2
+    assert (
+        inside.mean() > 0.02 > (np.abs(clusters[:, ::2] - 4.5).min(axis=1) < 2).mean()
+    )
+
+
+@pytest.mark.parametrize("latent", ["deterministic", "gaussian"])
+def test_a_mixture_does_not_change_the_code(clusters, latent):
+    shared = {"latent": latent, "scale": "standard", "max_iter": 3}
+    codes = [
+        transformer(2, prior=prior, **shared).fit_transform(clusters)
+        for prior in ("mixture", "normal" if latent == "gaussian" else "auto")
+    ]
+    np.testing.assert_array_equal(*codes)
+
+
+def test_a_mixture_makes_held_out_rows_likelier(clusters):
+    shared = {"latent": "gaussian", "scale": "standard"}
+    normal, mixture = (
+        transformer(2, prior=prior, **shared).fit(clusters[:600]).score_samples
+        for prior in ("normal", "mixture")
+    )
+    assert mixture(clusters[600:]).mean() > normal(clusters[600:]).mean() + 0.1
+
+
+@pytest.mark.parametrize("prior", ["normal", "mixture"])
+def test_score_is_the_integral_over_the_code(clusters, prior):
+    ae = transformer(1, latent="gaussian", prior=prior, scale="standard")
+    ae.fit(clusters[:600])
+    scaled = ae._columns.transform(clusters[600:650])
+    grid = np.linspace(-8, 8, 20_001)[:, None]
+    decoded = ae._columns.transform(ae.inverse_transform(grid))
+    variance = ae.module_.noise_variance.item()
+    squares = ((scaled[:, None] - decoded) ** 2).sum(axis=2)
+    log_joint = ae._codec.prior.log_density(grid) - 0.5 * squares / variance
+    exact = np.log(np.exp(log_joint).sum(axis=1) * (grid[1] - grid[0]))
+    exact -= 2 * np.log(2 * np.pi * variance)
+    scores = ae.score_samples(clusters[600:650])
+    assert np.corrcoef(scores, exact)[0, 1] > 0.97
+    assert scores.mean() == pytest.approx(exact.mean(), abs=0.1)
+
+
+def test_partial_fit_leaves_the_prior_as_it_is(clusters):
+    ae = transformer(2, latent="gaussian", scale="standard", max_iter=5).fit(clusters)
+    mixture = ae._codec.prior
+    assert ae.partial_fit(clusters[:50])._codec.prior is mixture
+    # Without a fit there is the one of training, or none.
+    new = transformer(2, latent="gaussian").partial_fit(clusters)
+    assert new.sample(3).shape == (3, 4)
+    assert not hasattr(transformer(2, prior="mixture").partial_fit(clusters), "sample")
+
+
+def test_a_prior_may_change_in_a_warm_start(clusters):
+    ae = transformer(2, latent="gaussian", warm_start=True, max_iter=2).fit(clusters)
+    ae.set_params(prior="normal").fit(clusters)
+    assert type(ae._codec.prior).__name__ == "StandardNormal"
+
+
+def test_samples_survive_a_pickle(clusters):
+    ae = transformer(2, prior="mixture", max_iter=2).fit(clusters)
+    again = pickle.loads(pickle.dumps(ae))
+    np.testing.assert_array_equal(
+        ae.sample(5, random_state=0), again.sample(5, random_state=0)
+    )
 
 
 # -- together ------------------------------------------------------------------------

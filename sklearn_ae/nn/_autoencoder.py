@@ -100,6 +100,12 @@ class Autoencoder(nn.Module):
         mean, log_variance = self.encoder.moments(x)
         return self.decoder(draw(mean, log_variance, generator)), mean, log_variance
 
+    def draw_code(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """One draw of the code (n, n_components), where it is a distribution."""
+        if not isinstance(self.encoder, GaussianEncoder):
+            return self.encoder(x)
+        return draw(*self.encoder.moments(x), generator)
+
     @classmethod
     def random(
         cls,

@@ -35,7 +35,7 @@ def importance_weights(
     x_hat: Tensor,
     variance: Tensor,
     log_variance: Tensor,
-    z: Tensor,
+    log_prior: Tensor,
     noise: Tensor,
 ) -> Tensor:
     """``log p(x | z) + log p(z) - log q(z | x)`` for ``z = mean + deviation noise``.
@@ -44,5 +44,6 @@ def importance_weights(
     log p(x) from below, the closer the more draws (Burda, Grosse and Salakhutdinov,
     2016. Importance weighted autoencoders. ICLR).
     """
-    prior_over_posterior = noise.square() + log_variance - z.square()
-    return 0.5 * prior_over_posterior.sum(dim=1) - gaussian_nll(x, x_hat, variance)
+    posterior = noise.square() + log_variance + math.log(2 * math.pi)
+    log_posterior = -0.5 * posterior.sum(dim=1)
+    return log_prior - log_posterior - gaussian_nll(x, x_hat, variance)

@@ -51,13 +51,13 @@ def test_importance_weights_are_the_ratio_of_densities():
     mean, log_variance, noise = tensors(3, 7, 2, seed=1)
     deviation, variance = (0.5 * log_variance).exp(), torch.tensor(0.3).double()
     z = mean + deviation * noise
-    standard = Normal(torch.zeros(2).double(), torch.ones(2).double())
+    log_prior = Normal(torch.tensor(1.0).double(), 2.0).log_prob(z).sum(dim=1)
     expected = (
         Normal(x_hat, variance.sqrt()).log_prob(x).sum(dim=1)
-        + standard.log_prob(z).sum(dim=1)
+        + log_prior
         - Normal(mean, deviation).log_prob(z).sum(dim=1)
     )
-    weights = importance_weights(x, x_hat, variance, log_variance, z, noise)
+    weights = importance_weights(x, x_hat, variance, log_variance, log_prior, noise)
     torch.testing.assert_close(weights, expected)
 
 

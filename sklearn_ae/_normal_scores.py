@@ -1,0 +1,60 @@
+"""Columns to normal scores of their ranks, and back."""
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+_MAX_KNOTS = 1_000
+
+
+class NormalScores:
+    """Each column made standard normal by its ranks, and undone.
+
+    Equal values share the middle of their ranks, and every rank of theirs leads back to
+    them: rows that are drawn from a normal distribution come back with a column's own
+    values, as often as it has them. A value between two known ones is interpolated, one
+    beyond them counts as the nearest. Of a column of more than 1,000 values as many
+    quantiles are known, the most frequent values among them.
+
+    scikit-learn's ``QuantileTransformer`` puts a column's least and greatest value at
+    -5.2 and 5.2, however frequent they are.
+
+    References
+    ----------
+    van der Waerden, B. L. (1952). Order tests for the two-sample problem and their
+    power. Indagationes Mathematicae 14.
+    """
+
+    def fit(self, X):
+        """Learn from X (n, d), finite."""
+        self._columns = [_knots(np.sort(x)) for x in X.T]
+        return self
+
+    def transform(self, X):
+        """Scores (n, d), float64, of X (n, d)."""
+        columns = zip(X.T, self._columns, strict=True)
+        return np.stack([ndtri(_rank(x, *knots)) for x, knots in columns], axis=1)
+
+    def inverse_transform(self, Z):
+        """Values (n, d), float64, of scores (n, d)."""
+        columns = zip(ndtr(Z.T), self._columns, strict=True)
+        values = [np.interp(u, ranks, values) for u, (values, ranks) in columns]
+        return np.stack(values, axis=1)
+
+
+def _knots(ordered):
+    """Values, each twice, and its first and its last rank as shares of the rows."""
+    values, n = np.unique(ordered), len(ordered)
+    if len(values) > _MAX_KNOTS:
+        known = np.linspace(0, n - 1, _MAX_KNOTS).round().astype(int)
+        values = np.unique(ordered[known])
+    first = np.searchsorted(ordered, values, side="left")
+    last = np.searchsorted(ordered, values, side="right") - 1
+    ranks = np.stack([first, last], axis=1).ravel()
+    return np.repeat(values, 2), (ranks + 0.5) / n
+
+
+def _rank(x, values, ranks):
+    """Mean of a value's first and last rank: interpolation from below and above."""
+    last = np.interp(x, values, ranks)
+    first = -np.interp(-x, -values[::-1], -ranks[::-1])
+    return (first + last) / 2
