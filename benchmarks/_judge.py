@@ -21,12 +21,17 @@ def n_components(train):
 
 
 @lru_cache(maxsize=1)  # the methods of a table share it
-def split(table, seed):
-    """Standardised training and held-out rows, and their classes."""
+def split(table, seed, keep_unit=False):
+    """Standardised training and held-out rows, and their classes.
+
+    Columns of one unit may keep it: they are then divided by a number that they share.
+    """
     train, test = train_test_split(
         np.arange(len(table.X)), test_size=0.25, random_state=seed, stratify=table.y
     )
     scaler = StandardScaler().fit(table.X[train])
+    if keep_unit and table.one_unit:
+        scaler.scale_[:] = np.sqrt(scaler.var_.mean())
     y_train, y_test = (None if table.y is None else table.y[i] for i in (train, test))
     X_train, X_test = (scaler.transform(table.X[i]) for i in (train, test))
     return X_train, X_test, y_train, y_test

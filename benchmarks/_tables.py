@@ -10,6 +10,7 @@ from sklearn import datasets
 MIN_ROWS, MAX_ROWS, QUICK_ROWS = 12, 10_000, 500
 
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes", "linnerud")
+ONE_UNIT = ("digits",)  # pixels
 
 
 class BadInput(Exception):
@@ -24,6 +25,11 @@ class Table:
     X: np.ndarray
     y: np.ndarray | None
     drawn: str = ""  # what was drawn from what, where not all rows are here
+
+    @property
+    def one_unit(self):
+        """Whether the columns share a unit, known of those inside scikit-learn."""
+        return self.name in ONE_UNIT
 
 
 def load_tables(options):

@@ -1,7 +1,8 @@
-"""What denoising, sparse and contractive training do to the code, by strength.
+"""What denoising, sparse, contractive and variational codes are, by strength.
 
 Each knob at 0 and at three strengths. The sparse codes have twice as many components
-as columns (128 at the most); the others a quarter, as in ``pca``.
+as columns (128 at the most); the others a quarter, as in ``pca``. Tables are
+standardised, but for digits, whose columns are pixels and keep their unit.
 """
 
 from functools import lru_cache
@@ -16,16 +17,18 @@ from benchmarks._report import number
 from benchmarks._tables import load_tables
 from sklearn_ae import AutoencoderTransformer
 
-NOISE = 0.5  # standard deviations, added to the rows that are classified
+NOISE = 0.5  # of a column's standard deviations, added to rows that are classified
 SMALL = 0.1  # an entry of the code below this is as good as off
 MAX_WIDE = 128
 
 KNOBS = {  # name -> (parameters other than the strength's, its name, strengths)
     "gaussian": ({"corruption": "gaussian"}, "corruption_level", (0.25, 0.5, 1.0)),
     "masking": ({"corruption": "masking"}, "corruption_level", (0.1, 0.25, 0.5)),
+    "swap": ({"corruption": "swap"}, "corruption_level", (0.1, 0.25, 0.5)),
     "kl": ({"sparsity": "kl"}, "sparsity_weight", (0.003, 0.01, 0.03)),
     "l1": ({"sparsity": "l1"}, "sparsity_weight", (0.1, 0.3, 1.0)),
     "contractive": ({}, "contraction_weight", (0.001, 0.01, 0.1)),
+    "variational": ({"latent": "gaussian"}, "beta", (0.3, 1.0, 3.0)),
 }
 WIDE = ("kl", "l1")
 FORMATS = {
@@ -56,16 +59,19 @@ def measure(table, knob, strength, seed):
     return _measure(table, knob in WIDE, tuple(params.items()), seed)
 
 
-@lru_cache(maxsize=4)  # the knobs share their zero
+@lru_cache(maxsize=16)  # the knobs share their zero
 def _measure(table, wide, params, seed):
-    train, test, y_train, y_test = split(table, seed)
+    train, test, y_train, y_test = split(table, seed, keep_unit=True)
+    scale = None if table.one_unit else "standard"
     k = min(MAX_WIDE, 2 * train.shape[1]) if wide else n_components(train)
-    model = AutoencoderTransformer(k, random_state=seed, **dict(params)).fit(train)
+    model = AutoencoderTransformer(k, scale=scale, random_state=seed, **dict(params))
+    model.fit(train)
     Z_train, Z_test = model.transform(train), model.transform(test)
     back = model.inverse_transform(Z_test)
     judged = on_code(Z_train, Z_test, y_train, y_test, seed)
     if judged:
-        noise = NOISE * np.random.default_rng(seed).normal(size=test.shape)
+        noise = np.random.default_rng(seed).normal(size=test.shape)
+        noise *= NOISE * train.std(axis=0)
         judge = logistic(Z_train, y_train)
         judged["noisy"] = judge.score(model.transform(test + noise), y_test)
     return {
@@ -80,7 +86,7 @@ def _measure(table, wide, params, seed):
 
 
 def _squared_jacobian(model, X, n_rows=200):
-    """Mean squared Frobenius norm of the encoder's Jacobian on standardised rows."""
+    """Mean squared Frobenius norm of the encoder's Jacobian at scaled rows."""
     jacobian = torch.func.vmap(torch.func.jacrev(model.module_.encoder))
     device = next(model.module_.parameters()).device
     x = torch.tensor(X[:n_rows], dtype=torch.float32, device=device)
@@ -106,9 +112,10 @@ def summary(frame, cases):
 def _sentences(frame, table):
     lines = []
     for knob in table.index.unique("knob"):
-        noisy = table.loc[knob, "noisy"].dropna()
-        by_strength = ", ".join(f"{value:.3f} at {s:g}" for s, value in noisy.items())
-        lines.append(f"{knob}: noisy accuracy {by_strength or 'of no table'}.")
+        part = frame[frame["knob"] == knob]
+        noisy = part.pivot_table("noisy", "strength", ["table", "seed"], sort=False)
+        told = [_beside_none(noisy, strength) for strength in noisy.index]
+        lines.append(f"{knob}: noisy accuracy {', '.join(told) or 'of no table'}.")
     digits = frame[(frame["table"] == "digits") & (frame["knob"] == "kl")]
     if digits.empty:
         return lines
@@ -119,6 +126,13 @@ def _sentences(frame, table):
         for w, row in mean.drop(0).iterrows()
     ]
     return lines
+
+
+def _beside_none(noisy, strength):
+    mean = f"{noisy.loc[strength].mean():.3f} at {strength:g}"
+    gain = noisy.loc[strength] - noisy.loc[0]
+    up, down = (gain > 0).sum(), (gain < 0).sum()
+    return f"{mean} ({up} up, {down} down)" if strength else mean
 
 
 def plot(frame):
@@ -134,6 +148,6 @@ def plot(frame):
         axes.set_xticks(range(4))
         axes.grid(alpha=0.3)
     figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=5
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=7
     )
     return figure

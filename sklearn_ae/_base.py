@@ -217,7 +217,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         theirs = free_net_params(self.net_params)
         try:
             net = AutoencoderNet(module, criterion, **(ours | theirs)).initialize()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"net_params={self.net_params!r} is not accepted by skorch's NeuralNet "
                 f"or by the optimizer: {error}"

@@ -2,6 +2,7 @@
 
 from numbers import Integral
 
+import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.metaestimators import available_if
@@ -359,6 +360,7 @@ class AutoencoderTransformer(
         """
         check_is_fitted(self, "module_")
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_scalar(noise, "noise", (bool, np.bool_))
         random = random_generator(random_state)
         return self._codec.sample(n_samples, random, noise=noise)
 

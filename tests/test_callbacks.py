@@ -267,3 +267,14 @@ def test_progress_bar_of_a_fit_that_stops_early_or_is_cloned(capsys):
     assert ae.fit(X).n_iter_ == 1
     assert "100%" in capsys.readouterr().out
     assert clone(ae).fit(X).n_iter_ == 1
+
+
+def test_a_callback_sees_the_noise_of_the_iteration():
+    def noise(ae, X, y):
+        return {"noise": ae.module_.noise_variance.item()}
+
+    monitor = ScoringMonitor(scoring=noise)
+    ae = transformer(latent="gaussian", max_iter=15, learning_rate_init=0.005)
+    ae.set_callbacks(monitor).fit(X)
+    variances = monitor.get_logs().data_as_pandas["noise"]
+    assert variances.iloc[-1] < 0.9 * variances.iloc[0]

@@ -543,6 +543,7 @@ BAD = [
     ("random_state", "seed"),
     ("verbose", -1),
     *[("net_params", bad) for bad in ([], {"nonsense": 1}, {"lr": 0.1})],
+    *[("net_params", {"callbacks": bad}) for bad in (3, [3])],
 ]
 
 

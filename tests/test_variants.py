@@ -302,6 +302,12 @@ def test_a_deterministic_code_has_nothing_to_sample_and_says_why():
     assert "Set latent='gaussian'" in str(error.value.__cause__)
 
 
+def test_noise_is_a_switch():
+    ae = transformer(2, latent="gaussian", max_iter=1).fit(TRAIN)
+    with pytest.raises(TypeError, match="noise"):
+        ae.sample(2, noise="yes")
+
+
 @pytest.mark.parametrize("n_samples", [0, -1, 2.5])
 def test_a_number_of_samples_that_is_none_is_refused(n_samples):
     ae = transformer(2, latent="gaussian", max_iter=1).fit(TRAIN)
@@ -445,6 +451,19 @@ def test_all_combine():
     assert mean_jacobian_norm(ae, TEST) < 0.5 * mean_jacobian_norm(plain, TEST)
     assert ae.transform(TEST).mean() < 0.7 * plain.transform(TEST).mean()
     assert 0.5 < ae.score(TEST) < plain.score(TEST)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("corruption", lambda x, level, generator: x / 0 * 0),
+        ("sparsity", lambda z: z.mean(dim=1) / 0 * 0),
+    ],
+)
+def test_nan_from_a_users_function_is_an_error_that_names_it(name, function):
+    strength = {"corruption_level": 0.1, "sparsity_weight": 0.1}
+    with pytest.raises(ValueError, match=f"{name} must return numbers, got NaN"):
+        transformer(**strength, **{"sparsity": "l1"} | {name: function}).fit(TRAIN)
 
 
 @pytest.mark.parametrize("warm", [True, False])

@@ -125,4 +125,6 @@ class Corruption:
                 f"corruption must return a tensor of shape {tuple(x.shape)}, got a "
                 f"{type(corrupted).__name__} of shape {got}."
             )
+        if x.isfinite().all() and corrupted.isnan().any():
+            raise ValueError("corruption must return numbers, got NaN for finite rows.")
         return corrupted.to(x)

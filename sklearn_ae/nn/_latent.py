@@ -26,7 +26,7 @@ class GaussianEncoder(nn.Module):
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, each (n, n_components), for rows (n, n_features)."""
-        mean, log_variance = self.network(x).chunk(2, dim=1)
+        mean, log_variance = self.network(x).chunk(2, dim=-1)
         return mean, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
     def forward(self, x: Tensor) -> Tensor:

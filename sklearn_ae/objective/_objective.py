@@ -99,4 +99,6 @@ class Objective:
                 f"each row of the code, got {type(penalty).__name__} of shape "
                 f"{tuple(getattr(penalty, 'shape', ()))}."
             )
+        if z.isfinite().all() and penalty.isnan().any():
+            raise ValueError("sparsity must return numbers, got NaN for a finite code.")
         return penalty
