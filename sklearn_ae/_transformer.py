@@ -53,7 +53,9 @@ class AutoencoderTransformer(
         Scaling of the columns, undone on the way out: mean 0 and variance 1; range
         [0, 1]; normal scores of the ranks; or none, where each column keeps its share
         of the variance, as in PCA. "auto" is "standard", and with ``latent="gaussian"``
-        "quantile": its likelihood is normal, and columns seldom are.
+        "quantile": its likelihood is normal, and columns seldom are. In normal scores a
+        small step off a frequent value is a large one: of such columns, codes of noisy
+        rows are steadier with another scale.
     loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
         Reconstruction loss of a scaled cell.
     corruption : {"gaussian", "masking", "swap", "salt_and_pepper"} or callable, \
@@ -72,15 +74,17 @@ class AutoencoderTransformer(
         mean activity from ``sparsity_target``, summed over the components; the code
         then ends in a sigmoid [5]_. "l1" is the mean absolute code. A callable takes
         the code, a tensor of shape (n_rows, n_components), and returns shape (n_rows,).
+        The decoder's weights are its own: much of what "l1" gains is a smaller code.
     sparsity_weight : float, default=0.0
-        Weight of that penalty; at 0 there is none, and no sigmoid.
+        Weight of that penalty; at 0 there is none, and no sigmoid. A weight is beside
+        the mean loss of a cell, and with ``latent="gaussian"`` beside nats a row.
     sparsity_target : float, default=0.05
         Mean activity that "kl" asks of each component.
     contraction_weight : float, default=0.0
         Weight of the squared Frobenius norm of the encoder's Jacobian at the rows as
         the encoder gets them, in scaled units: the contractive autoencoder [6]_. At 0
-        there is none. The decoder's weights are its own: part of what is gained is
-        that the code gets smaller.
+        there is none. Beyond a small weight most of what is gained is that the code
+        gets smaller, as with "l1".
     latent : {"deterministic", "gaussian"}, default="deterministic"
         "gaussian" is the variational autoencoder [7]_: the code is a normal
         distribution with independent components, the loss the negative evidence lower
@@ -89,7 +93,8 @@ class AutoencoderTransformer(
         ``sparsity="kl"``, which needs a code between 0 and 1, and all but the squared
         error as ``loss``.
     beta : float, default=1.0
-        Weight of the divergence from the standard normal prior in that bound.
+        Weight of the divergence from the standard normal prior in that bound. At 10 few
+        components, or none, are worth their divergence.
     prior : {"auto", "normal", "mixture"}, default="auto"
         What ``sample`` draws codes from. "normal" is the standard normal that
         ``latent="gaussian"`` holds them to in training. "mixture" is fitted to the
@@ -348,7 +353,7 @@ class AutoencoderTransformer(
             Number of rows.
         noise : bool, default=True
             Whether to add the likelihood's noise to the decoder's means: normal, its
-            variance that of a scaled cell's residual in training.
+            variance the mean squared residual of a scaled cell of the training rows.
         random_state : int, RandomState instance or None, default=None
             An int gives the same rows at each call; None draws fresh entropy from the
             operating system.
