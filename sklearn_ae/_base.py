@@ -33,7 +33,7 @@ from sklearn_ae._parameters import (
     refuse_contradictions,
     scale,
 )
-from sklearn_ae._prior import drawn_codes, fitted_prior
+from sklearn_ae._prior import fitted_prior
 from sklearn_ae._start import (
     MAX_MONITORED,
     n_held_out,
@@ -249,8 +249,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             net.train(train, monitored, run, tasks)
         prior = None
         if has_mixture(self):
-            codes = drawn_codes(net.module_, rows, self._random)
-            prior = fitted_prior(codes, self._random)
+            prior = fitted_prior(net.module_, rows.x, weight, self._random)
         vars(self).update(
             self._fitted(net, train, prior),
             n_iter_=net.n_iter_,

@@ -142,7 +142,9 @@ def _bound(noise, prior, module, x):
     total = torch.full_like(mean[:, 0], -math.inf)
     for row in noise.to(x):
         z = mean + deviation * row
-        log_prior = torch.from_numpy(prior.log_density(z.double().cpu().numpy()))
+        # Of a row far off it may be minus infinity.
+        with np.errstate(over="ignore"):
+            log_prior = torch.from_numpy(prior.log_density(z.double().cpu().numpy()))
         weights = importance_weights(
             x,
             module.decoder(z),

@@ -61,7 +61,7 @@ class Columns:
         # To ranges of about one, between which slopes are finite; by a power of two,
         # which rounds nothing and so breaks no ties.
         self.shift_ = np.zeros_like(self.shift_)
-        self.scale_ = np.exp2(np.round(np.log2(self.scale_)))
+        self.scale_ = np.exp2(np.floor(np.log2(self.scale_)))
         rows = systematic_sample(sample_weight, _MAX_ROWS_FOR_QUANTILES)
         self._quantiles = NormalScores().fit(self._shifted(X[rows]))
 

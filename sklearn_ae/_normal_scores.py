@@ -10,10 +10,11 @@ class NormalScores:
     """Each column made standard normal by its ranks, and undone.
 
     Equal values share the middle of their ranks, and every rank of theirs leads back to
-    them: rows that are drawn from a normal distribution come back with a column's own
-    values, as often as it has them. A value between two known ones is interpolated, one
-    beyond them counts as the nearest. Of a column of more than 1,000 values as many
-    quantiles are known, the most frequent values among them.
+    them: what is drawn from a normal distribution comes back as frequent values as
+    often as the column has them. A value between two known ones is interpolated. One
+    beyond them is as many standard deviations beyond the last score, but no score leads
+    beyond the last value. Of a column of more than 1,000 values as many quantiles are
+    known, the most frequent values among them.
 
     scikit-learn's ``QuantileTransformer`` puts a column's least and greatest value at
     -5.2 and 5.2, however frequent they are.
@@ -27,12 +28,18 @@ class NormalScores:
     def fit(self, X):
         """Learn from X (n, d), finite."""
         self._columns = [_knots(np.sort(x)) for x in X.T]
+        spread = X.std(axis=0)
+        self._spread = np.where(spread > 0, spread, 1.0)
         return self
 
     def transform(self, X):
         """Scores (n, d), float64, of X (n, d)."""
-        columns = zip(X.T, self._columns, strict=True)
-        return np.stack([ndtri(_rank(x, *knots)) for x, knots in columns], axis=1)
+        columns = zip(X.T, self._columns, self._spread, strict=True)
+        scores = [
+            ndtri(_rank(x, *knots)) + _beyond(x, knots[0]) / spread
+            for x, knots, spread in columns
+        ]
+        return np.stack(scores, axis=1)
 
     def inverse_transform(self, Z):
         """Values (n, d), float64, of scores (n, d)."""
@@ -55,6 +62,19 @@ def _knots(ordered):
 
 def _rank(x, values, ranks):
     """Mean of a value's first and last rank: interpolation from below and above."""
+    x = _snapped(x, values)
     last = np.interp(x, values, ranks)
     first = -np.interp(-x, -values[::-1], -ranks[::-1])
     return (first + last) / 2
+
+
+def _snapped(x, values):
+    """X, but a value where x is it up to float32's rounding: such are given, too."""
+    near = np.finfo(np.float32).eps * np.abs(x) + np.finfo(np.float64).tiny
+    known = values[np.searchsorted(values, x - near).clip(max=len(values) - 1)]
+    return np.where(np.abs(known - x) <= near, known, x)
+
+
+def _beyond(x, values):
+    """How far x is below the least or above the greatest of the values, else 0."""
+    return x - np.clip(x, values[0], values[-1])

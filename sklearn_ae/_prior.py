@@ -1,6 +1,8 @@
 """The distribution of codes: what rows are drawn from."""
 
 import copy
+import functools
+import threading
 import warnings
 
 import numpy as np
@@ -11,13 +13,19 @@ from sklearn.mixture import GaussianMixture
 from sklearn_ae._data import systematic_sample
 from sklearn_ae._start import n_held_out
 from sklearn_ae._torch_state import torch_generator
+from sklearn_ae.nn import GaussianEncoder
 
-# More rows cost time and say little more about the codes.
-MAX_ROWS = 5_000
+# More codes cost time and say little more.
+MAX_CODES = 3_000
+# Fewer distinct rows than this, each many times, are all that a table can hold.
+FEW_ROWS = 50
 SIZES = (1, 2, 4, 8, 16, 32)
-PATIENCE = 3
+PATIENCE = 2
 # Added to a variance, of codes of variance one: no normal collapses onto a single code.
 REGULARISATION = 1e-4
+
+# Python's list of warning filters is the process's.
+_filters = threading.Lock()
 
 
 class StandardNormal:
@@ -49,16 +57,23 @@ class Mixture:
     size : int
         How many normals.
     random : numpy.random.RandomState
+    covariance : {"full", "diag"}
+        Whether components of the code may depend on each other in a normal.
     """
 
-    def __init__(self, codes, size, random):
-        self.shift, spread = codes.mean(axis=0), codes.std(axis=0)
-        self.scale = np.where(spread > 0, spread, 1.0)
-        model = GaussianMixture(size, reg_covar=REGULARISATION, random_state=random)
-        with warnings.catch_warnings():
+    def __init__(self, codes, size, random, covariance="full"):
+        self.shift, self.scale = np.median(codes, axis=0), _spread(codes)
+        self.model = GaussianMixture(
+            size,
+            covariance_type=covariance,
+            reg_covar=REGULARISATION,
+            random_state=random,
+        )
+        with _filters, warnings.catch_warnings():
             # Of no matter: sizes are compared as they are found.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model = model.fit((codes - self.shift) / self.scale)
+            self.model.fit((codes - self.shift) / self.scale)
+        self.model.set_params(random_state=None)
 
     def sample(self, n, random):
         """Codes (n, n_components), in random order."""
@@ -71,8 +86,19 @@ class Mixture:
         return self.model.score_samples(scaled) - np.log(self.scale).sum()
 
 
-def fitted_prior(codes, random):
-    """The likeliest for codes held out: the standard normal or a mixture of normals.
+def _spread(codes):
+    """Standard deviations as the quartiles tell them, which few codes do not move."""
+    low, high = np.percentile(codes, [25, 75], axis=0)
+    spread = np.maximum((high - low) / 1.349, 0.01 * codes.std(axis=0))
+    return np.where(spread > 0, spread, 1.0)
+
+
+def fitted_prior(module, x, weight, random):
+    """A mixture of normals fitted to the rows' codes, or one simple normal.
+
+    The simple one is the standard normal, where training held the codes to it; else it
+    has the codes' means and variances. The size is the likeliest for the codes of rows
+    held out.
 
     A mixture that is fitted to the codes after training raises the evidence bound: it
     is nearer to what the encoder makes of the rows than the prior that it was trained
@@ -81,36 +107,58 @@ def fitted_prior(codes, random):
 
     Parameters
     ----------
-    codes : ndarray of shape (n, n_components)
-        One draw for each row.
+    module : Autoencoder
+    x : Tensor of shape (n, n_features)
+        Distinct rows, scaled.
+    weight : ndarray of shape (n,)
+        How many rows each stands for.
     random : numpy.random.RandomState
 
     Returns
     -------
     StandardNormal or Mixture
     """
-    codes = random.permutation(codes).astype(np.float64)
-    n = n_held_out(len(codes), 0.1)
-    held_out, train = codes[:n], codes[n:]
-    best = StandardNormal(codes.shape[1])
-    if n == 0:
-        return best
-    highest, n_worse = best.log_density(held_out).mean(), 0
+    codes = functools.partial(_drawn, module, x, weight, random)
+    fit = functools.partial(_sized, isinstance(module.encoder, GaussianEncoder), random)
+    # Held out are rows with all their copies; of few distinct rows, some copies.
+    rows = random.permutation(len(x))
+    if len(x) < FEW_ROWS:
+        rows = random.permutation(rows[systematic_sample(weight[rows], MAX_CODES)])
+        codes = functools.partial(_drawn, module, x, np.ones(len(x)), random)
+    n = n_held_out(len(rows), 0.1)
+    size = _best_size(fit, codes(rows[n:]), codes(rows[:n]), len(rows) - n) if n else 0
+    return fit(codes(rows), size)
+
+
+def _sized(is_normal, random, codes, size):
+    """A mixture of that size; of size 0 the simple normal."""
+    if size > 0:
+        return Mixture(codes, size, random)
+    if is_normal:
+        return StandardNormal(codes.shape[1])
+    # Twice: there may be a single code.
+    return Mixture(np.repeat(codes, 2, axis=0), 1, random, "diag")
+
+
+def _best_size(fit, codes, held_out, n_rows):
+    """The size that makes the codes held out likeliest, tried in rising order."""
+    density = {}
     for size in SIZES:
-        if size * (codes.shape[1] + 1) > len(train) or n_worse == PATIENCE:
+        # A normal in as many dimensions takes that many rows.
+        if size * (codes.shape[1] + 1) > n_rows:
             break
-        mixture = Mixture(train, size, random)
-        density = mixture.log_density(held_out).mean()
-        if density > highest:
-            best, highest, n_worse = mixture, density, 0
-        else:
-            n_worse += 1
-    return best
+        density[size] = fit(codes, size).log_density(held_out).mean()
+        if size >= 2**PATIENCE * max(density, key=density.get):
+            break
+    density[0] = fit(codes, 0).log_density(held_out).mean()
+    return max(density, key=density.get)
 
 
-def drawn_codes(module, rows, random):
-    """One code for each of at most ``MAX_ROWS`` rows, as often as its weight says."""
-    weight = rows.weight.cpu().numpy().astype(np.float64)
-    x = rows.x[torch.from_numpy(systematic_sample(weight, MAX_ROWS))]
+def _drawn(module, x, weight, random, rows):
+    """Codes of some rows, each as often as it weighs, at most ``MAX_CODES``."""
+    rows = rows[systematic_sample(weight[rows], MAX_CODES)]
     with torch.no_grad():
-        return module.draw_code(x, torch_generator(random)).cpu().numpy()
+        codes = module.draw_code(
+            x[torch.from_numpy(rows).to(x.device)], torch_generator(random)
+        )
+    return codes.cpu().numpy().astype(np.float64)

@@ -5,24 +5,11 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_scalar
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._base import _BaseAutoencoder
 from sklearn_ae._parameters import can_sample
 from sklearn_ae._torch_state import random_generator
-
-
-def _can_sample(estimator):
-    codec = getattr(estimator, "_codec", None)
-    if can_sample(estimator) if codec is None else codec.prior is not None:
-        return True
-    raise AttributeError(
-        "sample needs codes with a distribution, and those of a deterministic "
-        "autoencoder have none: drawn from another, they would be decoded into rows "
-        "unlike the data. Set latent='gaussian', or prior='mixture', which fits one to "
-        "the codes, and call fit."
-    )
 
 
 class AutoencoderTransformer(
@@ -99,8 +86,11 @@ class AutoencoderTransformer(
         What ``sample`` draws codes from. "normal" is the standard normal that
         ``latent="gaussian"`` holds them to in training. "mixture" is fitted to the
         codes by ``fit``, after training: of the standard normal and mixtures of 1, 2,
-        4, ... 32 normals the likeliest for codes held out [11]_; ``partial_fit`` leaves
-        it as it is. A deterministic code can be given one, too.
+        4, ... 32 normals the likeliest for codes held out [11]_. A deterministic code
+        can be given one, too; in place of the standard normal it has one of the codes'
+        own means and variances. ``partial_fit`` leaves it as it is, and alone fits
+        none: then, as for callbacks during a fit, there is the standard normal, or for
+        a deterministic code nothing.
         "auto" is "mixture" with ``latent="gaussian"``, else there is none and no
         ``sample``.
     alpha : float, default=0.01
@@ -341,11 +331,12 @@ class AutoencoderTransformer(
         X = self._check(X)
         return self._codec.reconstruct(X)
 
-    @available_if(_can_sample)
-    def sample(self, n_samples=1, *, noise=True, random_state=None):
-        """Draw rows from the fitted model: a code from ``prior``, decoded.
+    @property
+    def sample(self):
+        """Draw rows: ``sample(n_samples=1, *, noise=True, random_state=None)``.
 
-        There is no such method where the code has no distribution.
+        A code is drawn from ``prior`` and decoded. There is no such method, and
+        ``hasattr`` says so, where the code has no distribution.
 
         Parameters
         ----------
@@ -363,6 +354,18 @@ class AutoencoderTransformer(
         X : ndarray of shape (n_samples, n_features_in_)
             Rows in input units, float64.
         """
+        codec = getattr(self, "_codec", None)
+        if can_sample(self) if codec is None else codec.prior is not None:
+            return self._sample
+        raise AttributeError(
+            f"This {type(self).__name__} has no attribute 'sample': its code is "
+            "deterministic and has no distribution to draw from, and codes drawn from "
+            "another would be decoded into rows unlike the data. Set "
+            "latent='gaussian', or prior='mixture', which fits one to the codes, and "
+            "call fit."
+        )
+
+    def _sample(self, n_samples=1, *, noise=True, random_state=None):
         check_is_fitted(self, "module_")
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         check_scalar(noise, "noise", (bool, np.bool_))

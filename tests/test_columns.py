@@ -148,6 +148,13 @@ def test_scales_that_know_no_variance_take_large_numbers(scale, size, X):
     np.testing.assert_allclose(fit(scale, X).transform(X), expected, atol=1e-6)
 
 
+def test_a_range_next_to_the_largest_number():
+    X = 1.6e308 * np.random.default_rng(0).random((50, 1))
+    Z = fit("quantile", X).transform(X)
+    np.testing.assert_allclose(fit("quantile", X).inverse_transform(Z), X)
+    assert Z.std() > 0.9
+
+
 def test_float32_with_a_large_offset_keeps_its_digits():
     rng = np.random.default_rng(0)
     X = (1e4 + rng.normal(size=(500, 2))).astype(np.float32)

@@ -93,11 +93,16 @@ class Objective:
             return l1_sparsity(z)
         assert callable(self.sparsity)
         penalty = self.sparsity(z)
-        if getattr(penalty, "shape", None) != (len(z),):
+        if not isinstance(penalty, Tensor) or penalty.shape != (len(z),):
             raise ValueError(
                 f"sparsity must return a tensor of shape ({len(z)},), one number for "
                 f"each row of the code, got {type(penalty).__name__} of shape "
                 f"{tuple(getattr(penalty, 'shape', ()))}."
+            )
+        if z.requires_grad and not penalty.requires_grad:
+            raise ValueError(
+                "sparsity must return a tensor with a gradient by the code: built from "
+                "it by torch's differentiable functions, and not detached."
             )
         if z.isfinite().all() and penalty.isnan().any():
             raise ValueError("sparsity must return numbers, got NaN for a finite code.")
