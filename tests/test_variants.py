@@ -215,7 +215,7 @@ def test_on_linear_gaussian_data_the_bound_is_the_likelihood(
 def test_it_starts_at_probabilistic_pca(linear_gaussian):
     train, test, pca = linear_gaussian
     start = {"learning_rate_init": 1e-30, "max_iter": 1, "scale": None}
-    ae = transformer(3, latent="gaussian", **start).fit(train)
+    ae = transformer(3, latent="gaussian", prior="normal", **start).fit(train)
     # With the exact posterior each importance weight is the likelihood itself.
     scores = ae.score_samples(test) - ae.score_samples(test).mean()
     exact = pca.score_samples(test) - pca.score_samples(test).mean()
