@@ -17,8 +17,10 @@ from sklearn_ae.nn import GaussianEncoder
 
 # More codes cost time and say little more.
 MAX_CODES = 3_000
-# Fewer distinct rows than this, each many times, are all that a table can hold.
-FEW_ROWS = 50
+# A row of more than this share of the copies is a value that comes again: some of its
+# copies are held out. Any other is held out with all of its copies, or it would be no
+# news.
+ATOM = 0.01
 SIZES = (1, 2, 4, 8, 16, 32)
 PATIENCE = 2
 # Added to a variance, of codes of variance one: no normal collapses onto a single code.
@@ -118,15 +120,12 @@ def fitted_prior(module, x, weight, random):
     -------
     StandardNormal or Mixture
     """
-    codes = functools.partial(_drawn, module, x, weight, random)
     fit = functools.partial(_sized, isinstance(module.encoder, GaussianEncoder), random)
-    # Held out are rows with all their copies; of few distinct rows, some copies.
-    rows = random.permutation(len(x))
-    if len(x) < FEW_ROWS:
-        rows = random.permutation(rows[systematic_sample(weight[rows], MAX_CODES)])
-        codes = functools.partial(_drawn, module, x, np.ones(len(x)), random)
+    pieces = np.minimum(weight, weight / (ATOM * weight.sum())).astype(int).clip(min=1)
+    codes = functools.partial(_drawn, module, x, weight / pieces, random)
+    rows = random.permutation(np.repeat(np.arange(len(x)), pieces))
     n = n_held_out(len(rows), 0.1)
-    size = _best_size(fit, codes(rows[n:]), codes(rows[:n]), len(rows) - n) if n else 0
+    size = _best_size(fit, codes(rows[n:]), codes(rows[:n])) if n else 0
     return fit(codes(rows), size)
 
 
@@ -140,12 +139,12 @@ def _sized(is_normal, random, codes, size):
     return Mixture(np.repeat(codes, 2, axis=0), 1, random, "diag")
 
 
-def _best_size(fit, codes, held_out, n_rows):
+def _best_size(fit, codes, held_out):
     """The size that makes the codes held out likeliest, tried in rising order."""
     density = {}
     for size in SIZES:
-        # A normal in as many dimensions takes that many rows.
-        if size * (codes.shape[1] + 1) > n_rows:
+        # A normal in as many dimensions takes that many codes.
+        if size * (codes.shape[1] + 1) > len(codes):
             break
         density[size] = fit(codes, size).log_density(held_out).mean()
         if size >= 2**PATIENCE * max(density, key=density.get):

@@ -112,14 +112,21 @@ def test_codes_that_are_all_equal_do(is_normal):
 
 
 @pytest.mark.parametrize("is_normal", [True, False])
-def test_heavy_rows_are_no_clusters(is_normal):
+def test_copies_of_all_rows_are_no_clusters(is_normal):
     # Judged by copies of what it was fitted to, a normal on each would win.
-    codes, weight = random().normal(size=(300, 2)), np.ones(300)
-    weight[:30] = 40
+    codes, weight = random().normal(size=(300, 2)), np.full(300, 40.0)
     prior = prior_of(codes, weight, is_normal=is_normal)
     fresh = np.random.RandomState(1).normal(size=(1_000, 2))
     expected = StandardNormal(2).log_density(fresh).mean()
     assert prior.log_density(fresh).mean() > expected - 0.3
+
+
+def test_a_repeated_row_is_drawn_as_often():
+    codes, weight = random().normal(size=(1_000, 2)), np.ones(1_000)
+    codes[0], weight[0] = 0.5, 500
+    draws = prior_of(codes, weight).sample(3_000, random())
+    near = np.abs(draws - 0.5).max(axis=1) < 0.1
+    assert near.mean() == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_a_row_counts_as_often_as_it_weighs():
