@@ -38,11 +38,8 @@ def _sampled(X, n, seed, **params):
     return model.fit(X).sample(n, random_state=seed)
 
 
-def _mixture(X, n, seed, n_components=MAX_MIXTURE, scaler=None):
-    scaler = (StandardScaler() if scaler is None else scaler(len(X))).fit(X)
-    n_components = min(n_components, max(1, len(X) // 20))
-    model = GaussianMixture(n_components, reg_covar=1e-4, random_state=seed)
-    return scaler.inverse_transform(model.fit(scaler.transform(X)).sample(n)[0])
+def _standard(n_rows):
+    return StandardScaler()
 
 
 def _quantiles(n_rows):
@@ -52,6 +49,13 @@ def _quantiles(n_rows):
 
 def _ranks(n_rows):
     return NormalScores()
+
+
+def _mixture(X, n, seed, n_components=MAX_MIXTURE, scaler=_standard):
+    scaler = scaler(len(X)).fit(X)
+    n_components = min(n_components, max(1, len(X) // 20))
+    model = GaussianMixture(n_components, reg_covar=1e-4, random_state=seed)
+    return scaler.inverse_transform(model.fit(scaler.transform(X)).sample(n)[0])
 
 
 METHODS = {  # (rows, number to draw, seed) -> rows

@@ -121,6 +121,16 @@ def test_copies_of_all_rows_are_no_clusters(is_normal):
     assert prior.log_density(fresh).mean() > expected - 0.3
 
 
+@pytest.mark.parametrize("is_normal", [True, False])
+def test_heavy_rows_are_no_clusters(is_normal):
+    codes, weight = random().normal(size=(300, 2)), np.ones(300)
+    weight[:30] = 40
+    prior = prior_of(codes, weight, is_normal=is_normal)
+    fresh = np.random.RandomState(1).normal(size=(1_000, 2))
+    expected = StandardNormal(2).log_density(fresh).mean()
+    assert prior.log_density(fresh).mean() > expected - 0.3
+
+
 def test_a_repeated_row_is_drawn_as_often():
     codes, weight = random().normal(size=(1_000, 2)), np.ones(1_000)
     codes[0], weight[0] = 0.5, 500
