@@ -26,8 +26,10 @@ from sklearn_ae._parameters import (
     batch_size,
     can_sample,
     code_kind,
+    corruption_level,
     has_mixture,
     hidden_widths,
+    is_told_levels,
     lasting_settings,
     learning_rate,
     refuse_contradictions,
@@ -62,7 +64,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     # -- fit ---------------------------------------------------------------------
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Fit the autoencoder to the rows of X.
@@ -90,14 +91,26 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         TypeError
             For sparse input.
         """
+        return self._fit(X, y, sample_weight)
+
+    @with_callbacks
+    def _fit(self, X, y=None, sample_weight=None, trusted=None):
+        """As ``fit``, but trained on the rows that ``trusted`` marks.
+
+        The columns' scaling, and the units of the noise on them, are of all rows.
+        """
         context = self._init_callback_context(max_subtasks=self.max_iter)
-        with _all_or_nothing(self):
+        with all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
             X, weight = self._validate(X, sample_weight, reset=cold)
             tasks = FitTasks(self, context, X, y, sample_weight)
             with tasks, few_threads(), gradients():
-                data = self._split(*self._prepare(X, weight, cold=cold))
-                net = self._started(*data) if cold else self._continued()
+                matrix, weight, rows = self._prepare(X, weight, cold=cold)
+                corruption = self._corruption(matrix, weight)
+                if trusted is not None:
+                    matrix, weight = matrix[trusted[rows]], weight[trusted[rows]]
+                data = self._split(matrix, weight)
+                net = self._started(*data, corruption) if cold else self._continued()
                 self._train(net, *data, tasks)
         return self
 
@@ -131,13 +144,15 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         TypeError
             For sparse input.
         """
-        with _all_or_nothing(self):
+        with all_or_nothing(self):
             cold = not hasattr(self, "module_")
             X, weight = self._validate(X, sample_weight, reset=cold)
             with few_threads(), gradients():
-                data = self._prepare(X, weight, cold=cold)
-                net = self._started(*data, 0) if cold else self._continued()
-                self._train_one_pass(net, *data)
+                matrix, weight, _ = self._prepare(X, weight, cold=cold)
+                corruption = self._corruption(matrix, weight)
+                data = matrix, weight, 0
+                net = self._started(*data, corruption) if cold else self._continued()
+                self._train_one_pass(net, matrix, weight)
         return self
 
     def _validate(self, X, sample_weight, *, reset):
@@ -156,7 +171,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         return X, sample_weight
 
     def _prepare(self, X, weight, *, cold):
-        """Distinct rows, scaled, in float32, and their weights."""
+        """Distinct rows, scaled, in float32, their weights, and which of X they are."""
         if cold:
             self._random = random_generator(self.random_state)
             # Kept, so that a warm start holds out the same rows again.
@@ -172,7 +187,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         X = X[rows]
         if cold:
             self._columns = Columns(scale(self)).fit(X, weight)
-        return self._columns.matrix(X), weight
+        return self._columns.matrix(X), weight, rows
 
     def _split(self, matrix, weight):
         """Rows and weights, those to hold out first, and the number of these."""
@@ -184,11 +199,16 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def _draw_seed(self):
         return int(self._random.randint(np.iinfo(np.int32).max))
 
-    def _started(self, matrix, weight, n_held_out):
+    def _corruption(self, matrix, weight):
+        level = corruption_level(self)
+        return starting_corruption(self.corruption, level, matrix, weight)
+
+    def _started(self, matrix, weight, n_held_out, corruption):
         """A net at its start: number of components and weights from the matrix."""
         ours = {
             "device": resolve_device(self.device),
             "optimizer__weight_decay": self.alpha,
+            "corruption": corruption,
         }
         # A module of its own: one that is handed on would be trained on.
         module = starting_module(
@@ -200,6 +220,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             activation=self.activation,
             init=self.init,
             code=code_kind(self),
+            told=corruption if is_told_levels(self) else None,
             random=self._random,
         )
         criterion = functools.partial(
@@ -210,9 +231,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             sparsity_target=float(self.sparsity_target),
             contraction_weight=float(self.contraction_weight),
             beta=float(self.beta),
-        )
-        ours["corruption"] = starting_corruption(
-            self.corruption, float(self.corruption_level), matrix, weight
         )
         theirs = free_net_params(self.net_params)
         try:
@@ -395,7 +413,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
 
 @contextmanager
-def _all_or_nothing(estimator):
+def all_or_nothing(estimator):
     """Put back the estimator's attributes if the block fails."""
     before = dict(vars(estimator))
     try:

@@ -376,13 +376,19 @@ class AutoencoderNet(NeuralNet):
         self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
     ) -> Tensor:
         x, weight = batch
-        x_in = x if self.corruption is None else self.corruption(x, generator)
+        x_in, levels = x, None
+        if self.corruption is not None:
+            x_in, levels = self.corruption(x, generator)
         if self.criterion_.contracts:
             x_in = x_in.detach().requires_grad_()
-        x_hat, z, log_variance = self.module_.draw(x_in, generator)
-        return self.criterion_(
+        x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
+        losses = self.criterion_(
             x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
         )
+        if levels is not None and self.module_.is_told_levels:
+            assert self.corruption is not None
+            losses = losses * self.corruption.importance(levels)
+        return losses
 
     def _losses(self) -> Tensor:
         """Loss of each monitored row."""

@@ -26,7 +26,7 @@ CONSTRAINTS: dict = {
     "scale": [StrOptions({"auto", "standard", "minmax", "quantile"}), None],
     "loss": [StrOptions(set(RECONSTRUCTION_LOSSES))],
     "corruption": [StrOptions(set(CORRUPTIONS)), callable],
-    "corruption_level": [Interval(Real, 0, None, closed="left")],
+    "corruption_level": [Interval(Real, 0, None, closed="left"), tuple, list],
     "sparsity": [StrOptions({"kl", "l1"}), callable],
     "sparsity_weight": [Interval(Real, 0, None, closed="left")],
     "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
@@ -88,12 +88,41 @@ def refuse_contradictions(params):
             "those of latent='deterministic' have another distribution. Set "
             "prior='mixture', which is fitted to them, or latent='gaussian'."
         )
-    level, kind = params.corruption_level, params.corruption
-    if level > 1 and isinstance(kind, str) and kind != "gaussian":
+    level, kind = corruption_level(params), params.corruption
+    if np.max(level) > 1 and isinstance(kind, str) and kind != "gaussian":
         raise ValueError(
             f"corruption_level is a probability with corruption={kind!r}, at most "
-            f"1, got {level!r}. Only of corruption='gaussian' may it be above."
+            f"1, got {params.corruption_level!r}. Only of corruption='gaussian' may it "
+            "be above."
         )
+
+
+def corruption_level(params):
+    """``corruption_level`` as a float, or as a pair of them: the lowest and highest."""
+    level = params.corruption_level
+    if isinstance(level, Real):
+        return float(level)
+    numbers = all(isinstance(s, Real) and not isinstance(s, bool) for s in level)
+    if not numbers or len(level) != 2 or not 0 < level[0] < level[1] < np.inf:
+        raise ValueError(
+            "corruption_level must be a number, or two of them, the lowest level and "
+            f"the highest, with 0 < low < high, got {level!r}."
+        )
+    return float(level[0]), float(level[1])
+
+
+def is_told_levels(params):
+    """Whether the encoder is told each row's level of the noise.
+
+    Only around PCA is there a linear answer for each level to start at, and only of
+    normal noise.
+    """
+    return (
+        isinstance(corruption_level(params), tuple)
+        and params.corruption == "gaussian"
+        and params.init == "pca"
+        and code_kind(params) == "plain"
+    )
 
 
 def code_kind(params):
@@ -136,7 +165,7 @@ def lasting_settings(params):
         "scale": scale(params),
         "loss": params.loss,
         # What is off has no kind.
-        "corruption_level": params.corruption_level,
+        "corruption_level": corruption_level(params),
         "corruption": params.corruption if params.corruption_level else None,
         "sparsity_weight": params.sparsity_weight,
         "sparsity": params.sparsity if params.sparsity_weight else None,

@@ -51,6 +51,7 @@ def starting_module(
     activation,
     init,
     code,
+    told,
     random,
 ):
     """An untrained autoencoder for the rows of a matrix.
@@ -69,6 +70,8 @@ def starting_module(
         A key of ``nn.ACTIVATIONS``.
     init : {"pca", "random"}
     code : {"plain", "sigmoid", "gaussian"}
+    told : Corruption or None
+        Noise whose level the encoder is told; needs ``init="pca"`` and a plain code.
     random : numpy.random.RandomState
 
     Returns
@@ -83,23 +86,30 @@ def starting_module(
         pca = principal_axes(matrix, weight, n_components, random)
         n_components = len(pca.axes)
     sizes = (matrix.shape[1], *hidden, n_components)
-    shared = {"code": code, "generator": torch_generator(random)}
+    generator = torch_generator(random)
     if init == "random":
-        module = Autoencoder.random(sizes, activation, **shared)
-    else:
-        floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
-        module = Autoencoder.around_linear(
-            sizes,
-            activation,
-            mean=torch.from_numpy(pca.mean),
-            centre=centre,
-            spread=spread,
-            axes=torch.from_numpy(pca.axes),
-            scales=torch.from_numpy(np.maximum(pca.scales, floor)),
-            noise_variance=_noise_variance(matrix, weight, pca),
-            **shared,
+        return Autoencoder.random(sizes, activation, code=code, generator=generator)
+    floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
+    around = {
+        "mean": torch.from_numpy(pca.mean),
+        "centre": centre,
+        "spread": spread,
+        "axes": torch.from_numpy(pca.axes),
+        "scales": torch.from_numpy(np.maximum(pca.scales, floor)),
+        "generator": generator,
+    }
+    if told is not None:
+        noise, levels = told.columns.spread, told.level
+        return Autoencoder.around_wiener(
+            sizes, activation, noise=noise, levels=levels, **around
         )
-    return module
+    return Autoencoder.around_linear(
+        sizes,
+        activation,
+        code=code,
+        noise_variance=_noise_variance(matrix, weight, pca),
+        **around,
+    )
 
 
 def starting_corruption(kind, level, matrix, weight):

@@ -52,10 +52,15 @@ class AutoencoderTransformer(
         to its value in another row of the mini-batch, "salt_and_pepper" to its minimum
         or maximum. A callable is ``(x, level, generator) -> x`` with tensors of shape
         (n_rows, n_features) of scaled cells; the ``torch.Generator`` is on the CPU.
-    corruption_level : float, default=0.0
+    corruption_level : float or (float, float), default=0.0
         Of "gaussian" the noise's standard deviation, in units of the column's own; else
         the probability that a cell is corrupted. At 0 there is none. Scores, codes and
         reconstructions are of the rows as they are.
+        Of two levels, the lowest above 0 and the highest, each row of a mini-batch
+        draws its own, log-uniformly. Of "gaussian" with ``init="pca"`` and a code that
+        is neither squashed nor a distribution, the encoder is told the level and starts
+        at the linear answer to each, Wiener's filter in PCA's basis, and errors count
+        in units of the noise [12]_; the rows as they are then have the lowest level.
     sparsity : {"kl", "l1"} or callable, default="kl"
         Penalty on the code. "kl" is the Kullback-Leibler divergence of each component's
         mean activity from ``sparsity_target``, summed over the components; the code
@@ -209,6 +214,8 @@ class AutoencoderTransformer(
     .. [10] T. Karras et al. Analyzing and improving the training dynamics of diffusion
        models. CVPR 2024.
     .. [11] P. Ghosh et al. From variational to deterministic autoencoders. ICLR 2020.
+    .. [12] T. Karras et al. Elucidating the design space of diffusion-based generative
+       models. NeurIPS 2022.
 
     Examples
     --------

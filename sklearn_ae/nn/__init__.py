@@ -3,6 +3,7 @@
 from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
 from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
 from sklearn_ae.nn._latent import GaussianEncoder
+from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, ResidualMLP
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "CorrectedLinear",
     "Corruption",
     "GaussianEncoder",
+    "LevelFeatures",
     "ResidualMLP",
+    "WienerEncoder",
 ]

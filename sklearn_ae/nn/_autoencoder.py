@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.nn._latent import GaussianEncoder, draw
+from sklearn_ae.nn._levels import N_LEVEL_FEATURES, LevelFeatures, WienerEncoder
 from sklearn_ae.nn._mlp import MLP, ResidualMLP, empty_linear
 
 # Of the sigmoid in a code that starts at PCA, for a component of unit variance: small
@@ -87,14 +88,28 @@ class Autoencoder(nn.Module):
         z = self.encoder(x)
         return self.decoder(z), z
 
+    @property
+    def is_told_levels(self) -> bool:
+        """Whether the encoder takes the level of the noise on each row."""
+        return isinstance(self.encoder, WienerEncoder)
+
+    def denoise(self, x: Tensor, levels: Tensor) -> Tensor:
+        """Reconstruction (n, n_features) of rows with noise of ``levels`` (n, 1)."""
+        z = self.encoder(x, levels) if self.is_told_levels else self.encoder(x)
+        return self.decoder(z)
+
     def draw(
-        self, x: Tensor, generator: torch.Generator
+        self, x: Tensor, generator: torch.Generator, levels: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return a reconstruction as in training, the code and its log-variance.
 
         Where the code is a distribution, the reconstruction is from one draw of it and
-        the code is its mean; else there is no variance.
+        the code is its mean; else there is no variance. ``levels``, of shape (n, 1),
+        are of the noise on x, for an encoder that is told them.
         """
+        if self.is_told_levels:
+            z = self.encoder(x, levels)
+            return self.decoder(z), z, None
         if not isinstance(self.encoder, GaussianEncoder):
             return *self(x), None
         mean, log_variance = self.encoder.moments(x)
@@ -191,6 +206,55 @@ class Autoencoder(nn.Module):
         module = cls(CODES[code](network), decoder, sizes[-1])
         module.noise_variance.fill_(noise_variance)
         return module
+
+    @classmethod
+    def around_wiener(
+        cls,
+        sizes: Sequence[int],
+        activation: str,
+        *,
+        mean: Tensor,
+        centre: Tensor,
+        spread: Tensor,
+        axes: Tensor,
+        scales: Tensor,
+        noise: Tensor,
+        levels: tuple[float, float],
+        generator: torch.Generator,
+    ) -> "Autoencoder":
+        """An autoencoder that is told the noise's level and starts as Wiener's filter.
+
+        Parameters
+        ----------
+        sizes, activation, mean, centre, spread, axes, scales, generator
+            As of ``around_linear``.
+        noise : Tensor of shape (n_features,)
+            Standard deviation of noise of level 1.
+        levels : (float, float)
+            The least and the greatest.
+        """
+        wide = [sizes[0] + N_LEVEL_FEATURES, *sizes[1:]]
+        encoder = WienerEncoder(
+            _linear(axes, axes @ (centre - mean)),
+            ResidualMLP(wide, activation, generator=generator),
+            LevelFeatures(*levels),
+            shift_in=centre,
+            scale_in=spread,
+            variance=scales.square(),
+            noise_variance=axes.square() @ noise.to(axes).square(),
+        )
+        back = _linear(axes.T, mean)
+        decoder: nn.Module = back
+        # A code of all there is needs no more to be undone.
+        if sizes[-1] < sizes[0]:
+            decoder = CorrectedLinear(
+                back,
+                ResidualMLP(sizes[::-1], activation, generator=generator),
+                shift_in=torch.zeros_like(scales),
+                scale_in=scales,
+                scale_out=torch.where(spread.isfinite(), spread, 1.0),
+            )
+        return cls(encoder, decoder, sizes[-1])
 
 
 def _with_code(sizes: Sequence[int], code: str) -> Sequence[int]:

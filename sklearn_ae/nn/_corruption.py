@@ -1,12 +1,15 @@
 """Corruption of the rows to train on, for denoising autoencoders."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-Corrupt = Callable[[Tensor, float, Generator], Tensor]
+# One for all rows, or one for each, of shape (n, 1).
+Level = float | Tensor
+Corrupt = Callable[[Tensor, Level, Generator], Tensor]
 
 
 class Statistics(NamedTuple):
@@ -25,21 +28,21 @@ def _uniform(x: Tensor, generator: Generator) -> Tensor:
 
 
 def gaussian(
-    x: Tensor, level: float, generator: Generator, columns: Statistics
+    x: Tensor, level: Level, generator: Generator, columns: Statistics
 ) -> Tensor:
     """Add normal noise of ``level`` times the column's spread."""
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-    return torch.addcmul(x, columns.spread, noise, value=level)
+    return torch.addcmul(x, columns.spread * level, noise)
 
 
 def masking(
-    x: Tensor, level: float, generator: Generator, columns: Statistics
+    x: Tensor, level: Level, generator: Generator, columns: Statistics
 ) -> Tensor:
     """Set each cell with probability ``level`` to the column's centre."""
     return torch.where(_uniform(x, generator) < level, columns.centre, x)
 
 
-def swap(x: Tensor, level: float, generator: Generator, columns: Statistics) -> Tensor:
+def swap(x: Tensor, level: Level, generator: Generator, columns: Statistics) -> Tensor:
     """Give each cell with probability ``level`` the value of another row."""
     n = len(x)
     if n == 1:
@@ -52,7 +55,7 @@ def swap(x: Tensor, level: float, generator: Generator, columns: Statistics) -> 
 
 
 def salt_and_pepper(
-    x: Tensor, level: float, generator: Generator, columns: Statistics
+    x: Tensor, level: Level, generator: Generator, columns: Statistics
 ) -> Tensor:
     """Send each cell with probability ``level`` to the column's low or high end."""
     u = _uniform(x, generator)
@@ -60,7 +63,7 @@ def salt_and_pepper(
     return torch.where(u < level, ends, x)
 
 
-CORRUPTIONS: dict[str, Callable[[Tensor, float, Generator, Statistics], Tensor]] = {
+CORRUPTIONS: dict[str, Callable[[Tensor, Level, Generator, Statistics], Tensor]] = {
     "gaussian": gaussian,
     "masking": masking,
     "swap": swap,
@@ -79,9 +82,11 @@ class Corruption:
     kind : str or callable
         A key of ``CORRUPTIONS``, or ``(x, level, generator) -> x`` on a copy of the
         rows; the generator is on the CPU.
-    level : float
+    level : float or (float, float)
         Probability that a cell is changed; of "gaussian", the noise's standard
-        deviation in units of the column's. At 0 no kind changes anything.
+        deviation in units of the column's. At 0 no kind changes anything. Of two, each
+        row has a level of its own, log-uniform between them; a callable is given them
+        as a tensor of shape (n, 1).
     centre, spread, low, high : Tensor of shape (n_features,)
         Mean, standard deviation, minimum and maximum of the columns.
 
@@ -96,7 +101,7 @@ class Corruption:
     def __init__(
         self,
         kind: str | Corrupt,
-        level: float,
+        level: float | tuple[float, float],
         *,
         centre: Tensor,
         spread: Tensor,
@@ -107,14 +112,39 @@ class Corruption:
         self.level = level
         self.columns = Statistics(centre, spread, low, high)
 
-    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        """Corrupt rows (n, n_features), leaving x as it is; draws are on the CPU."""
-        if self.level == 0:
-            return x
+    def __call__(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
+        """Corrupted rows (n, n_features), and their levels (n, 1) if they have some.
+
+        x stays as it is; draws are on the CPU.
+        """
+        level = self._level(x, generator)
         if not isinstance(self.kind, str):
-            return self._checked(x, self.kind(x.clone(), self.level, generator))
-        columns = Statistics(*(column.to(x) for column in self.columns))
-        return CORRUPTIONS[self.kind](x, self.level, generator, columns)
+            corrupted = self._checked(x, self.kind(x.clone(), level, generator))
+        elif self.level == 0:
+            corrupted = x
+        else:
+            columns = Statistics(*(column.to(x) for column in self.columns))
+            corrupted = CORRUPTIONS[self.kind](x, level, generator, columns)
+        return corrupted, level if isinstance(level, Tensor) else None
+
+    def _level(self, x: Tensor, generator: Generator) -> Level:
+        if isinstance(self.level, float):
+            return self.level
+        low, high = self.level
+        drawn = torch.rand(len(x), 1, generator=generator, dtype=torch.float32)
+        return (low * (high / low) ** drawn).to(x)
+
+    def importance(self, levels: Tensor) -> Tensor:
+        """Weight (n,) of the loss of rows with noise of ``levels``, one on average.
+
+        It is proportional to ``1 / levels ** 2``: errors count in units of the noise
+        (Karras, T., et al., 2022. Elucidating the design space of diffusion-based
+        generative models. NeurIPS), or the highest levels would be all that counts.
+        """
+        assert isinstance(self.level, tuple)
+        low, high = self.level
+        mean = (low**-2 - high**-2) / (2 * math.log(high / low))
+        return levels[:, 0] ** -2 / mean
 
     @staticmethod
     def _checked(x: Tensor, corrupted: object) -> Tensor:
