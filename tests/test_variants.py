@@ -17,6 +17,7 @@ from sklearn_ae import AutoencoderTransformer
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 TRAIN, TEST, Y_TRAIN, Y_TEST = train_test_split(DIGITS, LABELS, random_state=0)
+REPLACING = ["masking", "swap", "salt_and_pepper"]
 STRENGTHS = ["corruption_level", "sparsity_weight", "contraction_weight"]
 KINDS = [
     {"corruption": "gaussian", "corruption_level": 0.5},
@@ -118,12 +119,246 @@ def test_a_corruption_of_the_wrong_shape_is_refused_and_nothing_is_fitted():
     assert not hasattr(ae, "module_")
 
 
-@pytest.mark.parametrize("corruption", ["masking", "swap", "salt_and_pepper"])
+@pytest.mark.parametrize("corruption", REPLACING)
 def test_a_probability_above_1_is_refused(corruption):
     ae = transformer(corruption=corruption, corruption_level=1.5)
     with pytest.raises(ValueError, match=f"corruption_level.*{corruption}.*1.5"):
         ae.fit(TRAIN)
     transformer(corruption_level=1.5, max_iter=1).fit(TRAIN)
+
+
+# -- a range of levels ---------------------------------------------------------------
+
+RANGE = (0.05, 2.0)
+
+
+def told(n_components=8, **params):
+    return transformer(n_components, **({"corruption_level": RANGE} | params))
+
+
+def restored(ae, X, level):
+    """Mean squared error of rows after noise of a level was added and taken off."""
+    x = torch.from_numpy(ae._columns.matrix(X))
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    spread = ae._net.corruption.columns.spread.float()
+    with torch.no_grad():
+        levels = torch.full((len(x), 1), level)
+        back = ae.module_.denoise(x + level * spread * noise, levels)
+    return (back - x).square().mean().item()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        *({"corruption": kind, "corruption_level": (0.05, 0.6)} for kind in REPLACING),
+        {"corruption": lambda x, level, generator: x * (1 - level / 3)},
+        {"latent": "gaussian"},
+        {"sparsity_weight": 0.1},
+        {"sparsity": "l1", "sparsity_weight": 0.1},
+        {"contraction_weight": 0.01},
+        {"prior": "mixture"},
+        {"init": "random"},
+        {"loss": "absolute_error"},
+        {"scale": "minmax"},
+        {"scale": None, "early_stopping": False},
+        {"hidden_layer_sizes": ()},
+    ],
+)
+def test_a_range_of_levels_goes_with_each_kind(params):
+    ae = told(max_iter=4, **params).fit(TRAIN)
+    assert np.isfinite(ae.validation_curve_).all()
+    codes = ae.transform(TEST)
+    assert codes.shape == (450, 8)
+    assert codes.std() > 0
+    np.testing.assert_array_equal(clone(ae).fit(TRAIN).transform(TEST), codes)
+    ae.partial_fit(TRAIN[:100])
+    assert np.isfinite(ae.transform(TEST)).all()
+
+
+@pytest.mark.parametrize("n_components", [3, 64, 70])
+def test_with_a_range_there_may_be_any_number_of_components(n_components):
+    ae = told(n_components, max_iter=3).fit(TRAIN)
+    assert ae.transform(TEST).shape == (450, n_components)
+    assert (ae.score(TEST) > 0.95) == (n_components >= 64)
+
+
+@pytest.mark.parametrize(
+    ("params", "is_told"),
+    [
+        ({}, True),
+        ({"sparsity": "l1", "sparsity_weight": 0.1}, True),
+        ({"init": "random"}, False),
+        ({"latent": "gaussian"}, False),
+        ({"sparsity_weight": 0.1}, False),
+        ({"corruption": "swap", "corruption_level": (0.1, 0.5)}, False),
+        ({"corruption_level": 0.5}, False),
+    ],
+)
+def test_only_around_pca_of_normal_noise_is_the_encoder_told_levels(params, is_told):
+    ae = told(**params, max_iter=1).fit(TRAIN)
+    assert ae.module_.is_told_levels == is_told
+
+
+def test_a_told_network_starts_at_the_linear_answer_to_each_level():
+    # Independent columns of variance 1: all shrink by 1 / (1 + s^2), which leaves an
+    # error of s^2 / (1 + s^2).
+    X = np.random.default_rng(0).normal(size=(5_000, 4)) * [1, 2, 3, 4] + 5
+    ae = told(4, learning_rate_init=1e-30, max_iter=1).fit(X)
+    for level in (0.05, 0.5, 2.0):
+        expected = level**2 / (1 + level**2)
+        assert restored(ae, X, level) == pytest.approx(expected, rel=0.03)
+
+
+def test_and_its_loss_there_counts_errors_in_units_of_the_noise():
+    # The mean over levels of s^2 / (1 + s^2), weighted by 1 / s^2.
+    X = np.random.default_rng(0).normal(size=(20_000, 4))
+    ae = told(4, learning_rate_init=1e-30, max_iter=1).fit(X)
+    s = np.geomspace(*RANGE, 10_001)
+    expected = np.mean(1 / (1 + s**2)) / np.mean(s**-2)
+    assert ae.validation_curve_[0] == pytest.approx(expected, rel=0.03)
+    assert ae.loss_curve_[0] == pytest.approx(expected, rel=0.03)
+
+
+def test_a_told_network_takes_off_little_and_much_noise():
+    one, of_range = (
+        transformer(64, corruption_level=level, max_iter=40).fit(TRAIN)
+        for level in (0.3, RANGE)
+    )
+    for level in (0.05, 2.0):
+        assert restored(of_range, TEST, level) < 0.5 * restored(one, TEST, level)
+    # The mean in each column would leave 1.
+    assert restored(of_range, TEST, 2.0) < 0.8
+
+
+def test_a_told_network_learns_more_than_the_linear_answer():
+    start = told(64, learning_rate_init=1e-30, max_iter=1).fit(TRAIN)
+    ae = told(64, max_iter=40).fit(TRAIN)
+    for level in (0.2, 0.5, 1.0):
+        assert restored(ae, TEST, level) < 0.97 * restored(start, TEST, level)
+
+
+@pytest.mark.parametrize(
+    "level",
+    [
+        (0, 1),
+        (1, 1),
+        (2, 1),
+        (-1, 1),
+        (1,),
+        (),
+        (1, 2, 3),
+        ("a", 1),
+        (0.1, np.inf),
+        (0.1, np.nan),
+        (True, 2),
+        [[0.1], [0.2]],
+        "0.5",
+        None,
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_what_is_no_range_of_levels_is_refused(level, method):
+    ae = transformer(corruption_level=level)
+    with pytest.raises(ValueError, match="corruption_level"):
+        getattr(ae, method)(TRAIN)
+    assert not hasattr(ae, "module_")
+
+
+@pytest.mark.parametrize("corruption", REPLACING)
+def test_a_range_of_probabilities_ends_at_1(corruption):
+    ae = transformer(corruption=corruption, corruption_level=(0.5, 2.0))
+    with pytest.raises(ValueError, match=f"corruption_level.*{corruption}.*2.0"):
+        ae.fit(TRAIN)
+    ae.set_params(corruption_level=(0.5, 1.0), max_iter=1).fit(TRAIN)
+
+
+def test_a_range_may_be_a_list_and_of_any_numbers():
+    codes = [
+        transformer(corruption_level=level, max_iter=2).fit(TRAIN).transform(TEST)
+        for level in ((0.5, 2.0), [0.5, 2.0], (0.5, 2), tuple(np.array([0.5, 2])))
+    ]
+    for others in codes[1:]:
+        np.testing.assert_array_equal(codes[0], others)
+
+
+def test_a_range_cannot_change_while_training_goes_on():
+    ae = told(max_iter=2, warm_start=True).fit(TRAIN)
+    ae.set_params(corruption_level=list(RANGE)).fit(TRAIN)
+    for other in ((0.05, 1.0), 0.5, 0.0):
+        with pytest.raises(ValueError, match="corruption_level can't change"):
+            ae.set_params(corruption_level=other).fit(TRAIN)
+        with pytest.raises(ValueError, match="corruption_level can't change"):
+            ae.partial_fit(TRAIN)
+
+
+def test_a_told_network_survives_a_pickle():
+    ae = told(max_iter=2).fit(TRAIN)
+    again = pickle.loads(pickle.dumps(ae))
+    np.testing.assert_array_equal(again.transform(TEST), ae.transform(TEST))
+    assert restored(again, TEST, 0.5) == restored(ae, TEST, 0.5)
+
+
+def test_rows_as_they_are_have_the_lowest_level():
+    ae = told(max_iter=3).fit(TRAIN)
+    x = torch.from_numpy(ae._columns.matrix(TEST))
+    with torch.no_grad():
+        codes = ae.module_.encoder(x, torch.full((len(x), 1), RANGE[0]))
+    np.testing.assert_allclose(ae.transform(TEST), codes, rtol=1e-5, atol=1e-5)
+
+
+# -- rows that are not trusted -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def half():
+    """Marks every other row, and rows of which the others are shuffled by column."""
+    trusted = np.arange(len(TRAIN)) % 2 == 0
+    shuffled, rng = TRAIN.copy(), np.random.default_rng(0)
+    shuffled[~trusted] = rng.permuted(TRAIN[~trusted], axis=0)
+    return trusted, shuffled
+
+
+@pytest.mark.parametrize("scale", ["standard", "minmax", "quantile", None])
+def test_scaling_and_noise_are_of_all_rows(half, scale):
+    trusted, _ = half
+    of_all, of_half = (
+        told(max_iter=1, scale=scale)._fit(TRAIN, trusted=mask)
+        for mask in (None, trusted)
+    )
+    scaled = of_all._columns.transform(TEST)
+    np.testing.assert_array_equal(of_half._columns.transform(TEST), scaled)
+    units = (ae._net.corruption.columns for ae in (of_all, of_half))
+    for one, other in zip(*units, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("level", [0.0, RANGE])
+def test_only_trusted_rows_are_trained_on(half, level):
+    # Of exact numbers: columns' moments are then the same to the last bit.
+    trusted, shuffled = half
+    fits = [
+        transformer(corruption_level=level, max_iter=3)._fit(X, trusted=mask)
+        for X, mask in ((TRAIN, trusted), (shuffled, trusted), (TRAIN, None))
+    ]
+    one, other, of_all = (ae.reconstruct(TEST) for ae in fits)
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+    assert np.abs(one - of_all).max() > 0.1
+
+
+def test_if_all_rows_are_trusted_it_is_fit():
+    one = told(max_iter=2)._fit(TRAIN, trusted=np.ones(len(TRAIN), dtype=bool))
+    np.testing.assert_array_equal(
+        one.transform(TEST), told(max_iter=2).fit(TRAIN).transform(TEST)
+    )
+
+
+def test_marks_go_with_rows_in_whatever_order_and_with_weights(half):
+    trusted, _ = half
+    weight = np.arange(len(TRAIN)) % 3.0
+    order = np.random.default_rng(0).permutation(len(TRAIN))
+    one = told(max_iter=2)._fit(TRAIN, None, weight, trusted)
+    other = told(max_iter=2)._fit(TRAIN[order], None, weight[order], trusted[order])
+    np.testing.assert_array_equal(one.transform(TEST), other.transform(TEST))
 
 
 # -- sparse --------------------------------------------------------------------------

@@ -117,18 +117,18 @@ class Corruption:
 
         x stays as it is; draws are on the CPU.
         """
+        if self.level == 0:
+            return x, None
         level = self._level(x, generator)
         if not isinstance(self.kind, str):
             corrupted = self._checked(x, self.kind(x.clone(), level, generator))
-        elif self.level == 0:
-            corrupted = x
         else:
             columns = Statistics(*(column.to(x) for column in self.columns))
             corrupted = CORRUPTIONS[self.kind](x, level, generator, columns)
         return corrupted, level if isinstance(level, Tensor) else None
 
     def _level(self, x: Tensor, generator: Generator) -> Level:
-        if isinstance(self.level, float):
+        if not isinstance(self.level, tuple):
             return self.level
         low, high = self.level
         drawn = torch.rand(len(x), 1, generator=generator, dtype=torch.float32)

@@ -22,6 +22,7 @@ class LevelFeatures(nn.Module):
 
     def forward(self, level: Tensor) -> Tensor:
         """Map levels (n, 1) to (n, 4)."""
+        level = level.clamp(self.low, self.high)
         t = 2 * (level / self.low).log() / math.log(self.high / self.low) - 1
         angle = math.pi * t
         return torch.cat([t, t.square() - 1 / 3, angle.cos(), angle.sin()], dim=1)

@@ -30,6 +30,12 @@ def corruption(kind, level=0.3, **columns):
     return Corruption(kind, level, **(COLUMNS | columns))
 
 
+def corrupting(kind, level=0.3, **columns):
+    """What a corruption makes of rows, without their levels."""
+    corrupt = corruption(kind, level, **columns)
+    return lambda x, generator: corrupt(x, generator)[0]
+
+
 @pytest.fixture(scope="module")
 def x():
     """Rows of which no two cells are equal, nor equal to what may replace them."""
@@ -58,7 +64,7 @@ def test_the_kinds_are_those_tested_here():
 @pytest.mark.parametrize("level", [0.1, 0.5])
 @pytest.mark.parametrize("kind", REPLACING)
 def test_each_cell_changes_by_itself_with_probability_level(kind, level, x):
-    changed = (corruption(kind, level)(x, generator()) != x).numpy()
+    changed = (corrupting(kind, level)(x, generator()) != x).numpy()
     for column in changed.T:
         assert stats.binomtest(int(column.sum()), N, level).pvalue > P
     # Cells of a row, and of a column in five successive rows.
@@ -68,14 +74,14 @@ def test_each_cell_changes_by_itself_with_probability_level(kind, level, x):
 
 @pytest.mark.parametrize("kind", REPLACING)
 def test_at_level_one_every_cell_changes(kind, x):
-    assert (corruption(kind, 1.0)(x, generator()) != x).all()
+    assert (corrupting(kind, 1.0)(x, generator()) != x).all()
 
 
 @pytest.mark.parametrize("kind", [*sorted(CORRUPTIONS), add_one])
 def test_level_zero_is_the_batch_itself(kind, x):
     before = generator().get_state()
     source = generator()
-    assert corruption(kind, 0.0)(x, source) is x
+    assert corrupting(kind, 0.0)(x, source) is x
     assert torch.equal(source.get_state(), before)
 
 
@@ -83,14 +89,14 @@ def test_level_zero_is_the_batch_itself(kind, x):
 
 
 def test_masking_is_exactly_the_centre(x):
-    corrupted = corruption("masking")(x, generator())
+    corrupted = corrupting("masking")(x, generator())
     changed = corrupted != x
     centre = COLUMNS["centre"].double().expand_as(x)
     assert torch.equal(corrupted[changed], centre[changed])
 
 
 def test_salt_and_pepper_is_the_low_or_the_high_end_with_even_odds(x):
-    corrupted = corruption("salt_and_pepper")(x, generator())
+    corrupted = corrupting("salt_and_pepper")(x, generator())
     for j in range(3):
         ends = corrupted[corrupted[:, j] != x[:, j], j]
         low, high = COLUMNS["low"][j].double(), COLUMNS["high"][j].double()
@@ -100,7 +106,7 @@ def test_salt_and_pepper_is_the_low_or_the_high_end_with_even_odds(x):
 
 
 def test_gaussian_noise_is_standard_normal_in_units_of_level_times_spread(x):
-    noise = corruption("gaussian", 0.3)(x, generator()) - x
+    noise = corrupting("gaussian", 0.3)(x, generator()) - x
     noise = (noise / (0.3 * COLUMNS["spread"])).numpy()
     for column in noise.T:
         assert abs(column.mean()) < SIGMAS / np.sqrt(N)
@@ -113,7 +119,7 @@ def test_gaussian_noise_is_standard_normal_in_units_of_level_times_spread(x):
 
 def test_a_constant_column_gets_no_noise(x):
     spread = torch.tensor([1.0, 0.0, 5.0])
-    corrupted = corruption("gaussian", 0.3, spread=spread)(x, generator())
+    corrupted = corrupting("gaussian", 0.3, spread=spread)(x, generator())
     assert torch.equal(corrupted[:, 1], x[:, 1])
     assert (corrupted[:, [0, 2]] != x[:, [0, 2]]).all()
 
@@ -122,7 +128,7 @@ def test_a_constant_column_gets_no_noise(x):
 def sources():
     """From which row the cells of many batches of six rows came, (n, 6, 3)."""
     rows, shift = torch.arange(6.0)[:, None], 100 * torch.arange(3.0)
-    swap, random = corruption("swap", 1.0), generator()
+    swap, random = corrupting("swap", 1.0), generator()
     return torch.stack([swap(rows + shift, random) - shift for _ in range(2000)])
 
 
@@ -158,12 +164,12 @@ def test_swap_draws_a_row_for_each_cell(one, other, sources):
 
 def test_swap_in_two_rows_exchanges_them():
     x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    assert torch.equal(corruption("swap", 1.0)(x, generator()), x.flip(0))
+    assert torch.equal(corrupting("swap", 1.0)(x, generator()), x.flip(0))
 
 
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
 def test_one_row_goes_through(kind, x):
-    corrupted = corruption(kind, 1.0)(x[:1], generator())
+    corrupted = corrupting(kind, 1.0)(x[:1], generator())
     assert corrupted.shape == (1, 3)
     assert torch.equal(corrupted, x[:1]) == (kind == "swap")
 
@@ -174,14 +180,14 @@ def test_one_row_goes_through(kind, x):
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
 def test_the_batch_is_left_as_it_is(kind, x):
     before = x.clone()
-    assert not torch.equal(corruption(kind)(x, generator()), x)
+    assert not torch.equal(corrupting(kind)(x, generator()), x)
     assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
 def test_numbers_come_from_the_given_generator_alone(kind, x):
     before = torch.get_rng_state()
-    corrupt = corruption(kind)
+    corrupt = corrupting(kind)
     first, again = corrupt(x, generator(1)), corrupt(x, generator(1))
     assert torch.equal(first, again)
     assert not torch.equal(first, corrupt(x, generator(2)))
@@ -193,7 +199,7 @@ def test_numbers_come_from_the_given_generator_alone(kind, x):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))
 def test_dtype_is_that_of_the_batch(kind, dtype, x):
-    assert corruption(kind)(x.to(dtype), generator()).dtype == dtype
+    assert corrupting(kind)(x.to(dtype), generator()).dtype == dtype
 
 
 @pytest.mark.parametrize("kind", [*sorted(CORRUPTIONS), add_one])
@@ -202,9 +208,15 @@ def test_dtype_is_that_of_the_batch(kind, dtype, x):
 )
 def test_a_copy_does_the_same(kind, duplicate, x):
     original = corruption(kind)
-    expected = original(x, generator())
+    expected, _ = original(x, generator())
     copied = duplicate(original)
-    assert torch.equal(copied(x, generator()), expected)
+    assert torch.equal(copied(x, generator())[0], expected)
+
+
+@pytest.mark.parametrize("kind", [*sorted(CORRUPTIONS), add_one])
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_one_level_for_all_rows_is_no_level_of_each(kind, level, x):
+    assert corruption(kind, level)(x, generator())[1] is None
 
 
 # -- a corruption of one's own -----------------------------------------------------
@@ -218,18 +230,18 @@ def test_a_callable_is_given_rows_level_and_generator(x):
         assert (level, given) == (0.3, source)
         return rows * 2
 
-    assert torch.equal(corruption(kind)(x, source), x * 2)
+    assert torch.equal(corrupting(kind)(x, source), x * 2)
 
 
 def test_a_callable_may_work_in_place(x):
     before = x.clone()
-    corrupted = corruption(lambda x, level, generator: x.zero_())(x, generator())
+    corrupted = corrupting(lambda x, level, generator: x.zero_())(x, generator())
     assert not corrupted.any()
     assert torch.equal(x, before)
 
 
 def test_what_a_callable_gives_is_cast_to_the_dtype_of_the_batch(x):
-    corrupt = corruption(lambda x, level, generator: x.double())
+    corrupt = corrupting(lambda x, level, generator: x.double())
     assert corrupt(x.float(), generator()).dtype == torch.float32
 
 
@@ -244,7 +256,7 @@ def test_what_a_callable_gives_is_cast_to_the_dtype_of_the_batch(x):
     ],
 )
 def test_a_callable_that_gives_no_rows_is_refused(result, got):
-    corrupt = corruption(lambda x, level, generator: result)
+    corrupt = corrupting(lambda x, level, generator: result)
     message = rf"corruption must return a tensor of shape \(5, 3\), got {got}"
     with pytest.raises(ValueError, match=message):
         corrupt(torch.zeros(5, 3), generator())
