@@ -59,8 +59,8 @@ class AutoencoderTransformer(
         Of two levels, the lowest above 0 and the highest, each row of a mini-batch
         draws its own, log-uniformly. Of "gaussian" with ``init="pca"`` and a code that
         is neither squashed nor a distribution, the encoder is told the level and starts
-        at the linear answer to each, Wiener's filter in PCA's basis, and errors count
-        in units of the noise [12]_; the rows as they are then have the lowest level.
+        at the linear answer to each, Wiener's filter in PCA's basis, and each level's
+        errors count as much [12]_; the rows as they are then have the lowest level.
     sparsity : {"kl", "l1"} or callable, default="kl"
         Penalty on the code. "kl" is the Kullback-Leibler divergence of each component's
         mean activity from ``sparsity_target``, summed over the components; the code

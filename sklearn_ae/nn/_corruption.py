@@ -137,14 +137,15 @@ class Corruption:
     def importance(self, levels: Tensor) -> Tensor:
         """Weight (n,) of the loss of rows with noise of ``levels``, one on average.
 
-        It is proportional to ``1 / levels ** 2``: errors count in units of the noise
-        (Karras, T., et al., 2022. Elucidating the design space of diffusion-based
-        generative models. NeurIPS), or the highest levels would be all that counts.
+        It is proportional to ``1 / levels ** 2 + 1``, the inverse of the error that is
+        left in a column of normal values: each level counts as much (Karras, T., et
+        al., 2022. Elucidating the design space of diffusion-based generative models.
+        NeurIPS). Without it the highest levels would be all that counts.
         """
         assert isinstance(self.level, tuple)
         low, high = self.level
         mean = (low**-2 - high**-2) / (2 * math.log(high / low))
-        return levels[:, 0] ** -2 / mean
+        return (levels[:, 0] ** -2 + 1) / (mean + 1)
 
     @staticmethod
     def _checked(x: Tensor, corrupted: object) -> Tensor:

@@ -118,9 +118,11 @@ def test_importance_averages_to_one_over_the_levels(low_high):
     assert importance.mean().item() == pytest.approx(1, rel=1e-4)
 
 
-def test_importance_is_in_units_of_the_variance_of_the_noise():
-    importance = corruption().importance(torch.tensor([[0.1], [0.2], [1.0]]))
-    torch.testing.assert_close(importance / importance[2], torch.tensor([100, 25, 1.0]))
+def test_importance_makes_up_for_the_error_that_noise_leaves_of_a_normal_column():
+    levels = torch.tensor([[0.1], [0.2], [1.0]])
+    left = levels**2 / (1 + levels**2)
+    importance = corruption().importance(levels)
+    torch.testing.assert_close(importance / importance[2], left[2] / left[:, 0])
 
 
 # -- what a level is to the encoder ----------------------------------------------------
