@@ -4,7 +4,8 @@ A question is a module. Its docstring's first line says what is asked; ``FORMATS
 the columns of its results and how each is printed; ``cases(options)`` lists what is to
 be measured, a dictionary each; ``measure(**case)`` returns one result as a dictionary;
 ``summary(frame, cases)`` returns a small data frame and a list of sentences;
-``plot(frame)`` returns a figure.
+``plot(frame)`` returns a figure; ``details(frame)``, where it is there, what is written
+for the reader in place of all rows.
 
 Exit codes: 0, 1 when a measurement failed, 2 when the input was wrong.
 """
@@ -15,10 +16,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import _report, generation, pca, variants
+from benchmarks import _report, generation, outliers, pca, robustness, variants
 from benchmarks._tables import BadInput
 
-QUESTIONS = {"pca": pca, "variants": variants, "generation": generation}
+QUESTIONS = {
+    "pca": pca,
+    "variants": variants,
+    "generation": generation,
+    "outliers": outliers,
+    "robustness": robustness,
+}
 
 
 def main(argv=None):

@@ -12,7 +12,9 @@ def name_of(value):
 
 
 def number(value):
-    """Three decimals, or the size where nobody reads the decimals."""
+    """Three decimals, or the size where nobody reads them; no number stays as it is."""
+    if not isinstance(value, float):
+        return str(value)
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.1e}"
 
 
@@ -76,12 +78,13 @@ def write(path, question, frame, summary, sentences):
     frame.to_csv(path.with_suffix(".csv"), index=False)
     question.plot(frame).savefig(path.with_suffix(".png"), dpi=150)
     title = question.__doc__.splitlines()[0]
+    details = getattr(question, "details", lambda frame: frame.drop(columns="error"))
     parts = [
         f"# {title}\n\n`python -m benchmarks {path.name}`",
         _markdown(_texts(summary, question.FORMATS)),
         "\n".join(f"* {sentence}" for sentence in sentences),
         f"![{title}]({path.name}.png)",
-        _markdown(_texts(frame.drop(columns="error"), question.FORMATS)),
+        _markdown(_texts(details(frame), question.FORMATS)),
     ]
     path.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

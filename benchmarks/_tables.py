@@ -11,6 +11,7 @@ MIN_ROWS, MAX_ROWS, QUICK_ROWS = 12, 10_000, 500
 
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes", "linnerud")
 ONE_UNIT = ("digits",)  # pixels
+NORMAL = {"digits": (0, 1), "iris": (1,)}  # else a table's largest class
 
 
 class BadInput(Exception):
@@ -32,9 +33,9 @@ class Table:
         return self.name in ONE_UNIT
 
 
-def load_tables(options):
+def load_tables(options, *, bundled=True):
     """Every table that ``--data`` and ``--tables`` ask for."""
-    sources = {name: partial(_bundled, name) for name in BUNDLED}
+    sources = {name: partial(_bundled, name) for name in BUNDLED if bundled}
     if options.data:
         sources |= _files(options.data, taken=sources)
     names = options.tables.split(",") if options.tables else list(sources)
@@ -44,6 +45,46 @@ def load_tables(options):
         )
     max_rows = QUICK_ROWS if options.quick else MAX_ROWS
     return [_table(name, *sources[name](), max_rows, options.seed) for name in names]
+
+
+def anomaly_tasks(options):
+    """Tables of normal (0) and abnormal rows (1), out of those with classes.
+
+    With ``--data`` only that folder's: tasks made of classes are not to be averaged
+    with real ones.
+    """
+    tables = load_tables(options, bundled=not options.data)
+    left_out = ", ".join(table.name for table in tables if table.y is None)
+    if all(table.y is None for table in tables):
+        raise BadInput(f"no two classes of two rows or more in y: {left_out}")
+    if left_out:
+        print(f"Left out, no two classes of two rows or more in y: {left_out}.\n")
+    return [
+        task
+        for table in tables
+        if table.y is not None
+        for task in _anomaly_tasks(table, options.seed)
+    ]
+
+
+def _anomaly_tasks(table, seed):
+    """The table itself where class 1 of two is the rarer; else one class is normal."""
+    counts = np.bincount(table.y)
+    if len(counts) == 2 and counts[1] < counts[0]:
+        return [table]
+    classes = NORMAL.get(table.name, (counts.argmax(),))
+    return [_one_normal(table, normal, seed) for normal in classes]
+
+
+def _one_normal(table, normal, seed):
+    """All rows of a class, and so many of the others that they are 10 %."""
+    own, others = (np.flatnonzero(f(table.y, normal)) for f in (np.equal, np.not_equal))
+    n_drawn = min(len(others), max(2, round(len(own) / 9)))
+    drawn = np.random.default_rng(seed).choice(others, n_drawn, replace=False)
+    rows = np.sort(np.r_[own, drawn])
+    name = f"{table.name} {normal}"
+    note = f"{name} ({len(own):,} rows, and {n_drawn:,} of the {len(others):,} others)"
+    return Table(name, table.X[rows], (table.y[rows] != normal).astype(int), note)
 
 
 def _bundled(name):

@@ -76,6 +76,27 @@ class Codec:
             into=self.columns.transform,
         )
 
+    def denoising_losses(self, X, noise):
+        """Loss (n,) of rows of a table (n, d) when restored from noise, scaled.
+
+        It is the mean over each of ``noise.draws``, (m, d), added and taken off.
+        """
+        return self._in_blocks(
+            lambda module, x: _cells(module, x, self.objective, noise)[0].mean(dim=1),
+            X,
+            into=self.columns.transform,
+        )
+
+    def denoised(self, X, noise):
+        """Parts of those losses by cell (n, d), and the mean restored table (n, d)."""
+        both = self._in_blocks(
+            lambda module, x: torch.cat(_cells(module, x, self.objective, noise), 1),
+            X,
+            into=self.columns.transform,
+        )
+        losses, scaled = np.hsplit(both, 2)
+        return losses, self.columns.inverse_transform(scaled)
+
     @property
     def is_random(self):
         """Whether the code is a distribution."""
@@ -133,6 +154,21 @@ class Codec:
         # What was trained on a GPU loads anywhere; the double is made again when asked.
         module = copy.deepcopy(self.module).cpu()
         return vars(self) | {"module": module, "_double": None}
+
+
+def _cells(module, x, objective, noise):
+    """Mean loss of each cell (n, d) over the draws of noise, and mean x_hat (n, d)."""
+    levels = torch.full_like(x[:, :1], noise.level)
+    draws = torch.from_numpy(noise.draws).to(x)
+    # Without noise the two would be the same.
+    added = torch.cat([draws, -draws]) if noise.level else draws[:1]
+    losses, total = torch.zeros_like(x), torch.zeros_like(x)
+    for one in added:
+        x_hat = module.denoise(x + one, levels)
+        cells = objective.reconstruction(x.reshape(-1, 1), x_hat.reshape(-1, 1))
+        losses += cells.reshape(x.shape)
+        total += x_hat
+    return losses / len(added), total / len(added)
 
 
 def _bound(noise, prior, module, x):

@@ -249,7 +249,7 @@ class AutoencoderNet(NeuralNet):
         self.history.clear()
         self._step, self._n_steps = 0, run.n_iterations * len(self._batches)
         self._n_recoveries, self._peak = 0, run.learning_rate
-        self._stopped = False
+        self._stopped = self.was_interrupted = False
         self.n_iter_ = 0
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
@@ -270,6 +270,7 @@ class AutoencoderNet(NeuralNet):
             except _Stop:
                 pass
             except KeyboardInterrupt:
+                self.was_interrupted = True
                 if monitored is None:
                     self._monitor.see(vector.data, self._losses())
                 warnings.warn(

@@ -1,17 +1,31 @@
+from argparse import Namespace
+from contextlib import suppress
+from time import perf_counter, sleep
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 pytest.importorskip("matplotlib")
 
-from benchmarks import _judge, generation, pca, variants
+from benchmarks import (
+    _detectors,
+    _judge,
+    generation,
+    outliers,
+    pca,
+    robustness,
+    variants,
+)
 from benchmarks.__main__ import main
 from benchmarks._rivals import KERNEL_ROWS, CappedKernelPCA, MLPAutoencoder
+from benchmarks._tables import Table, anomaly_tasks
 
 COLUMNS = ["table", "method", "seed", "rows", "columns", "k", "r2", "ratio"]
 COLUMNS += ["knn", "logistic", "ari", "trust", "fit_s", "transform_s", "error"]
@@ -276,3 +290,280 @@ def test_generation_compares_every_method(tmp_path, capsys):
     # The notes' claim: a plain autoencoder is no generative model.
     assert frame.loc["plain, N(0, I)", "auc"] > frame.loc["variational", "auc"]
     assert "variational is ahead of mixture on" in capsys.readouterr().out
+
+
+FIRST, LAST = "AEOutlierDetector", "kNN min-max"
+EVERY = ("AEOutlierDetector", "IsolationForest", "kNN", "kNN min-max")
+
+
+def distance(train, test, seed):
+    """A quick detector: how far from the training rows' mean."""
+    rows = train if test is None else test
+    return np.linalg.norm(rows - train.mean(axis=0), axis=1)
+
+
+def backwards(train, test, seed):
+    return -distance(train, test, seed)
+
+
+def ask(question, out, *arguments):
+    code = main([question, "--out", str(out), *arguments])
+    return code, pd.read_csv(out / f"{question}.csv")
+
+
+def options(**given):
+    defaults = {"data": None, "tables": None, "quick": False, "seed": 0, "seeds": 1}
+    return Namespace(**defaults | given)
+
+
+@pytest.fixture
+def quick_detectors(monkeypatch):
+    methods = dict.fromkeys(EVERY, distance) | {FIRST: backwards}
+    monkeypatch.setattr(outliers, "METHODS", methods)
+    monkeypatch.setattr(robustness, "METHODS", methods)
+
+
+@pytest.fixture(scope="module")
+def results():
+    """Results of two seeds, tables and methods of which one failed on one table."""
+    auroc = {"a": (0.7, 0.9, 0.6, 0.85), "b": (0.5, 0.8, 0.75, np.nan)}
+    rows = [
+        {"table": t, "protocol": "S", "method": m, "seed": s, "auroc": value + d}
+        for t, values in auroc.items()
+        for m, value in zip(EVERY, values, strict=True)
+        for s, d in ((0, -0.1), (1, 0.1))
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.assign(ap=frame["auroc"] / 2, seconds=range(len(frame)))
+
+
+def test_area_and_precision_are_those_by_hand():
+    """Of four pairs three are in order; precisions at the outliers are 1 and 2/3."""
+    scores = np.array([1.0, 2, 3, 4])
+    found = _detectors.detect(lambda *_: scores, None, None, [0, 1, 0, 1], 0)
+    assert found["auroc"] == 0.75
+    assert found["ap"] == pytest.approx((1 + 2 / 3) / 2)
+    assert 0 <= found["seconds"] < 1
+
+
+def test_outlier_summary_by_hand(results):
+    table = outliers._over_tables("S", results).set_index("method")
+    assert list(table["tables"]) == [2, 2, 2, 1]
+    np.testing.assert_allclose(table["auroc"], [0.6, 0.85, 0.675, 0.85])
+    np.testing.assert_allclose(table["ap"], table["auroc"] / 2)
+    # Ranks 3, 1, 4, 2 on a; 3, 1, 2 and last on b.
+    assert list(table["rank"]) == [3, 1, 3, 3]
+    # By its mean the better kNN is the scaled one, which failed on b.
+    assert list(table["kNN w/l"]) == ["0/1", "1/0", "0/1", "0/0"]
+    assert list(table["forest w/l"]) == ["0/2", "0/0", "0/2", "0/1"]
+    assert table.loc[FIRST, "ours ahead"] == "-"
+    assert table.loc["IsolationForest", "ours ahead"] == "-0.250 [-0.300, -0.200]"
+    assert table.loc[LAST, "ours ahead"] == "-0.150 [-0.150, -0.150]"
+    assert list(table["max s"]) == [9, 11, 13, 15]
+    assert list(table["median s"]) == [4.5, 6.5, 8.5, 10.5]
+
+
+def test_far_losses_are_named(results):
+    lines = outliers._sentences("S", results)
+    assert "2 tables, seed 0, 1; the better kNN is kNN min-max." in lines[0]
+    assert "behind kNN min-max on 1 of 2 tables: a (0.70, 0.85)." in lines[1]
+    assert "on 2 of 2 tables: a (0.70, 0.90), b (0.50, 0.80)." in lines[2]
+
+
+def test_interval_of_a_mean():
+    assert list(outliers.interval([0.25] * 7)) == [0.25, 0.25]
+    values = np.random.default_rng(0).normal(size=400)
+    low, high = outliers.interval(values)
+    half = 1.96 * values.std() / 20
+    expected = values.mean() - half, values.mean() + half
+    np.testing.assert_allclose([low, high], expected, atol=0.01)
+
+
+def test_details_are_tables_by_methods(results):
+    table = outliers.details(results)
+    assert list(table) == ["protocol", "figure", "table", *EVERY]
+    assert list(table["figure"]) == ["auroc"] * 2 + ["ap"] * 2
+    np.testing.assert_allclose(table[FIRST], [0.7, 0.5, 0.35, 0.25])
+
+
+def test_only_ours_is_told_that_a_class_is_clean(monkeypatch):
+    told = []
+
+    class Recorder(IsolationForest):
+        def __init__(self, random_state=None, **params):
+            super().__init__(n_estimators=1, random_state=random_state)
+            told.append(params)
+
+    monkeypatch.setattr(_detectors, "AEOutlierDetector", Recorder)
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    for name in list(_detectors.METHODS)[:3]:
+        _detectors.METHODS[name](X, X, 0)
+        _detectors.METHODS[name](X, None, 0)
+    plain = {"score": "reconstruction"}
+    assert told == [{"contamination": 0}, {}, {}, {}, plain, plain]
+
+
+def test_one_class_split_is_the_documented_one():
+    y = np.array([0, 1, 0, 0, 1, 0, 0])
+    table = Table("t", np.arange(7.0)[:, None], y)
+    train, test, truth = _detectors.one_class(table, 3)
+    normal = np.random.default_rng(3).permutation([0, 2, 3, 5, 6])
+    assert list(train.ravel()) == list(normal[:2])
+    assert list(test.ravel()) == [*normal[2:], 1, 4]
+    assert list(truth) == [0, 0, 0, 1, 1]
+
+
+def test_a_row_is_not_its_own_neighbour():
+    """Of six rows the other five are the neighbours."""
+    x = np.array([0.0, 1, 3, 6, 10, 15])
+    apart = np.abs(x[:, None] - x).sum(axis=1) / 5
+    knn, scaled = (_detectors.METHODS[name] for name in ("kNN", "kNN min-max"))
+    np.testing.assert_allclose(knn(x[:, None], None, 0), apart / x.std())
+    np.testing.assert_allclose(scaled(x[:, None], None, 0), apart / 15)
+    # A new row's own copy among the training rows is one.
+    new = np.array([[0.0]])
+    expected = np.sort(x)[:5].mean() / x.std()
+    np.testing.assert_allclose(knn(x[:, None], new, 0), [expected])
+
+
+def test_pca_error_by_hand():
+    """A column that follows the others is found where it does not."""
+    X = np.random.default_rng(0).normal(size=(50, 1)) * np.ones(5)
+    X = np.vstack([X, [1, 1, 1, 1, -1]])
+    Z = StandardScaler().fit_transform(X)
+    axis = np.linalg.svd(Z, full_matrices=False)[2][:1]
+    expected = ((Z - Z @ axis.T @ axis) ** 2).sum(axis=1)
+    np.testing.assert_allclose(_detectors.METHODS["PCA error"](X, None, 0), expected)
+    assert expected.argmax() == 50
+
+
+@pytest.mark.parametrize("name", [*_detectors.METHODS][3:])
+def test_rivals_find_what_is_far(name):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 4)) @ rng.normal(size=(4, 8)) + rng.normal(size=(120, 8))
+    X[:6] = 6 * rng.normal(size=(6, 8))
+    method, y = _detectors.METHODS[name], np.arange(120) < 6
+    found = _detectors.detect(method, X[20:], X[:20], y[:20], 0)
+    assert found["auroc"] > 0.8
+    found = _detectors.detect(method, X, None, y, 0)
+    # Five normals are enough to give outliers one of their own.
+    assert found["auroc"] > 0.8 or name == "GaussianMixture"
+
+
+def test_bundled_tables_become_five_tasks():
+    tasks = anomaly_tasks(options())
+    names = ["digits 0", "digits 1", "breast_cancer 1", "wine 1", "iris 1"]
+    assert [task.name for task in tasks] == names
+    for task in tasks:
+        assert set(task.y) == {0, 1}
+        assert task.y.mean() == pytest.approx(0.1, abs=0.01)
+    X, y = load_iris(return_X_y=True)
+    normal = tasks[-1].X[tasks[-1].y == 0]
+    np.testing.assert_array_equal(normal, X[y == 1])
+
+
+def test_a_table_with_outliers_is_taken_as_it_is(tmp_path, capsys):
+    X, rare = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 10 == 0
+    for name, y in {"rare": rare, "often": ~rare, "none": X[:, 0]}.items():
+        np.savez(tmp_path / f"{name}.npz", X=X, y=y)
+    data = {"data": tmp_path, "tables": "rare,often,none"}
+    as_it_is, turned = anomaly_tasks(options(**data))
+    np.testing.assert_array_equal(as_it_is.y, rare)
+    assert turned.name == "often 1"
+    np.testing.assert_array_equal(turned.y, rare)
+    assert "or more in y: none." in capsys.readouterr().out
+    message = fail(["outliers", "--tables", "diabetes"], capsys)
+    assert "no two classes of two rows or more in y: diabetes" in message
+
+
+@pytest.mark.usefixtures("quick_detectors")
+def test_outliers_are_asked_for_in_both_protocols(tmp_path, capsys):
+    arguments = ["--tables", "wine,iris", "--seeds", "2"]
+    code, frame = ask("outliers", tmp_path, *arguments)
+    assert code == 0
+    assert list(frame) == [*outliers.FORMATS, "error"]
+    # What has no seed is not run again where the rows are the same.
+    count = frame.groupby(["protocol", "method"]).size()
+    assert list(count["S"]) == [4] * 4
+    assert dict(count["U"]) == dict(zip(EVERY, (4, 4, 2, 2), strict=True))
+    auroc = frame.set_index(["protocol", "table", "seed", "method"])["auroc"].unstack()
+    np.testing.assert_allclose(auroc[FIRST], 1 - auroc["IsolationForest"])
+    assert (tmp_path / "outliers.png").stat().st_size > 1000
+    text = (tmp_path / "outliers.md").read_text(encoding="utf-8")
+    assert "| protocol | figure | table | AEOutlierDetector | Isol" in text
+    assert text.count("| wine 1 |") == 4
+    assert "S: 2 tables, seed 0, 1;" in capsys.readouterr().out
+
+
+def test_what_fails_or_takes_too_long_is_named(monkeypatch, tmp_path, capsys):
+    def slow(train, test, seed):
+        stop = perf_counter() + 20
+        while perf_counter() < stop:
+            with suppress(TimeoutError):  # it is raised again
+                sleep(0.01)
+                continue
+            sleep(20)
+
+    def infinite(train, test, seed):
+        return np.full(len(train if test is None else test), np.inf)
+
+    methods = dict.fromkeys(EVERY, distance) | {"slow": slow, FIRST: infinite}
+    monkeypatch.setattr(outliers, "METHODS", methods)
+    monkeypatch.setattr(outliers, "burn_in", lambda methods: None)
+    monkeypatch.setattr(_detectors, "SECONDS", 0.1)
+    start = perf_counter()
+    code, frame = ask("outliers", tmp_path, "--tables", "iris")
+    assert code == 1
+    assert perf_counter() - start < 15
+    error = frame.set_index(["protocol", "method"])["error"].dropna()
+    late, endless = "TimeoutError: not done after 0.1 s", "ArithmeticError: "
+    for protocol in "SU":
+        assert error[protocol, "slow"] == late
+        assert error[protocol, FIRST] == endless + "a score is not finite"
+    assert len(error) == 4
+    assert f"FAILED iris 1 U slow 0: {late}" in capsys.readouterr().out
+
+
+def test_worse_rows_are_as_documented():
+    y = np.arange(100) >= 90
+    table = Table("t", np.random.default_rng(0).normal(size=(100, 6)), y.astype(int))
+    clean, test, truth = _detectors.one_class(table, 0)
+    for share in (0, 0.05, 0.3):
+        rng = np.random.default_rng(0)
+        train, *scored = robustness.contaminated(table, share, rng, 0)
+        np.testing.assert_array_equal(train[:45], clean)
+        assert 1 - 45 / len(train) == pytest.approx(share, abs=0.01)
+        assert {*map(tuple, train[45:])} <= {*map(tuple, table.X[90:])}
+        np.testing.assert_array_equal(scored[0], test)
+        np.testing.assert_array_equal(scored[1], truth)
+    rng = np.random.default_rng(0)
+    X, _, found = robustness.with_noise(table, 0.5, rng, 0)
+    assert X.shape == (100, 12)
+    np.testing.assert_array_equal(X[:, :6], table.X)
+    assert np.abs(X[:, 6:]).max() <= np.abs(table.X).max()
+    np.testing.assert_array_equal(found, y)
+    X, _, found = robustness.repeated(table, 3, rng, 0)
+    assert (len(X), found.sum()) == (120, 30)
+    np.testing.assert_array_equal(X[90:93], table.X[[90] * 3])
+
+
+@pytest.mark.usefixtures("quick_detectors")
+def test_robustness_draws_curves(tmp_path, capsys):
+    code, frame = ask("robustness", tmp_path, "--tables", "wine,iris")
+    assert code == 0
+    assert len(frame) == 2 * (5 + 4 + 3) * len(EVERY)
+    mean = robustness.curves(frame)
+    assert list(mean) == list(EVERY)
+    part = frame[(frame["change"] == "columns") & (frame["level"] == 0.25)]
+    expected = part.groupby("method")["auroc"].mean()[list(EVERY)]
+    np.testing.assert_allclose(mean.loc[("columns", 0.25)], expected)
+    fall = mean.loc[("copies", 1), FIRST] - mean.loc[("copies", 6), FIRST]
+    told = f"AUROC lost from 1 to 6: {FIRST} {fall:.3f}"
+    assert told in capsys.readouterr().out
+    # Where one method fails, the table counts for none.
+    failed = (frame["table"] == "iris 1") & (frame["method"] == FIRST)
+    frame.loc[failed & (frame["level"] == 0.3), "auroc"] = np.nan
+    wine = frame[frame["table"] == "wine 1"]
+    left, alone = (robustness.curves(f).loc["contamination"] for f in (frame, wine))
+    pd.testing.assert_frame_equal(left, alone)
+    assert (tmp_path / "robustness.png").stat().st_size > 1000

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ae import AutoencoderTransformer
+from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 
 
 def setting(**params):
@@ -53,7 +53,30 @@ SETTINGS = [
 ]
 
 
-@parametrize_with_checks(SETTINGS)
+def detector(**params):
+    return AEOutlierDetector(**({"max_iter": 4} | params))
+
+
+DETECTORS = [
+    AEOutlierDetector(),
+    detector(contamination=0),
+    detector(contamination=0.1),
+    detector(scale="minmax"),
+    detector(scale="quantile"),
+    detector(scale=None),
+    detector(latent="gaussian"),
+    detector(corruption_level=0),
+    detector(corruption="masking", corruption_level=0.3),
+    detector(sparsity_weight=0.1),
+    detector(init="random", n_components=2),
+    detector(early_stopping=True),
+    detector(score="reconstruction"),
+    detector(score="reconstruction", early_stopping=False, loss="huber"),
+    detector(score="reconstruction", latent="gaussian"),
+]
+
+
+@parametrize_with_checks([*SETTINGS, *DETECTORS])
 def test_estimator_checks(estimator, check):
     check(estimator)
 

@@ -24,11 +24,16 @@ BELOW_THE_NET = [
     "_codec",
     "_monitor",
     "_parameters",
+    "_calibration",
+    "_neighbors",
+    "_suspicion",
+    "_evidence",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
 ESTIMATORS = [
     "sklearn_ae._base",
     "sklearn_ae._transformer",
+    "sklearn_ae._detection",
     "sklearn_ae._outlier_detector",
 ]
 

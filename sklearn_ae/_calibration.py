@@ -1,0 +1,84 @@
+"""What a score is worth: beside the scores of rows that are known."""
+
+import numpy as np
+
+# From here on up the scores of known rows are few: their tail is taken for exponential.
+TAIL = 0.8
+# Least mean excess over the tail's start, of the logarithm of a distance or an error.
+MIN_EXCESS = 1e-3
+
+
+class Surprise:
+    """-log p of a row, p the share of known rows that are as abnormal as it or more.
+
+    Between two of them p is interpolated: it is a continuous function.
+    Beyond the 80 % quantile of theirs the values' excess is taken to be exponential,
+    as extreme value theory has it for a large class of distributions: a row beyond all
+    that are known is not as surprising as the last of them, but more.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Of the known rows, higher is more abnormal: the logarithm of a positive measure.
+    weight : ndarray of shape (n,)
+
+    References
+    ----------
+    Pickands, J. (1975). Statistical inference using extreme order statistics. Annals of
+    Statistics 3(1).
+    """
+
+    def __init__(self, values, weight):
+        order = np.argsort(values, kind="stable")
+        values, weight = values[order], weight[order]
+        below = np.concatenate([[0.0], np.cumsum(weight)])
+        self._values, place = np.unique(values, return_index=True)
+        # Of rows as abnormal as each or more.
+        self._shares = 1 - below[place] / below[-1]
+        first = np.searchsorted(below[1:], TAIL * below[-1], side="right")
+        first = min(first, len(values) - 1)
+        self._start = values[first]
+        tail = values[first:] - self._start
+        # Of the row at the start, the weight that is in the tail.
+        weight = weight[first:].copy()
+        weight[0] = below[first + 1] - TAIL * below[-1]
+        excess = np.average(tail, weights=weight) if weight.sum() > 0 else 0.0
+        self._excess = max(excess, MIN_EXCESS)
+
+    def __call__(self, values):
+        """Surprise (n,) in nats, at least 0, of rows with ``values`` (n,)."""
+        share = np.interp(values, self._values, self._shares)
+        body = -np.log(np.maximum(share, 1 - TAIL))
+        beyond = (values - self._start) / self._excess - np.log(1 - TAIL)
+        return np.where(values > self._start, beyond, body)
+
+
+def quantile(values, weight, share):
+    """The number that ``share`` of the values, above 0, lie below.
+
+    Between two of them where the share ends there.
+    """
+    order = np.argsort(values, kind="stable")
+    values, total = values[order], np.cumsum(weight[order])
+    # A sum of weights may miss a round number by its last bits.
+    before = np.searchsorted(total, share * total[-1] * (1 - 1e-12), side="left")
+    after = np.searchsorted(total, share * total[-1] * (1 + 1e-12), side="right")
+    return (values[before] + values[min(after, len(values) - 1)]) / 2
+
+
+def median_and_range(values, weight):
+    """Median and interquartile range."""
+    q1, q2, q3 = (quantile(values, weight, q) for q in (0.25, 0.5, 0.75))
+    return q2, q3 - q1
+
+
+def conformal_p_values(scores, known, weight):
+    """Share (n,) of the known scores that are as low as a row's or lower, itself one.
+
+    For a row drawn as the known ones were, it is at most t with probability t or less
+    (Vovk, Gammerman and Shafer, 2005. Algorithmic learning in a random world).
+    """
+    order = np.argsort(known, kind="stable")
+    below = np.concatenate([[0.0], np.cumsum(weight[order])])
+    place = np.searchsorted(known[order], scores, side="right")
+    return (below[place] + 1) / (below[-1] + 1)

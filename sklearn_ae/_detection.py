@@ -1,0 +1,143 @@
+"""Learning to tell outliers: networks and neighbours, and who judges by which."""
+
+import numpy as np
+
+from sklearn_ae._base import MAX_BATCHES
+from sklearn_ae._columns import Columns
+from sklearn_ae._evidence import Distance, Error, Fusion, Noise, Plain, calibrated
+from sklearn_ae._neighbors import Neighbors
+from sklearn_ae._parameters import corruption_level
+from sklearn_ae._suspicion import lowest, suspicion
+from sklearn_ae._transformer import AutoencoderTransformer
+
+# Rows by which evidence is calibrated, at the most.
+MAX_CALIBRATING = 10_000
+# Share of the weight that networks train on where some rows may be outliers; a tenth of
+# the distinct rows at the least, and ten.
+TRUSTED, MIN_TRUSTED_SHARE, MIN_TRUSTED = 0.3, 0.1, 10
+# Optimisation steps of a fit, and passes over the rows at the least.
+N_STEPS, MIN_ITER, BATCH_SIZE = 700, 15, 256
+# Components of a denoiser, which needs no bottleneck, at the most.
+MAX_COMPONENTS = 128
+LEVELS = (0.05, 2.0)
+# Weight decay: so much divided by the number of rows, within bounds.
+DECAY, DECAYS = 30.0, (0.01, 1.0)
+# Level of the noise that rows are restored from to be judged. In normal scores single
+# values say little: what counts there is whether the row as a whole is likely.
+JUDGED_AT, JUDGED_AT_IN_RANKS = 0.1, 0.8
+# Cells of the noise that a row is restored from: one draw for a row of few is luck. They
+# are random signs: no cell has next to none of it.
+MIN_CELLS_OF_NOISE = 16
+SCALINGS = ("standard", "minmax", "quantile")
+
+
+class Networks:
+    """Trains autoencoders with a detector's parameters, one after another.
+
+    Parameters
+    ----------
+    detector : AEOutlierDetector
+    X : ndarray of shape (n, d)
+        Distinct rows.
+    weight : ndarray of shape (n,)
+    random : numpy.random.RandomState
+    context : sklearn.callback.CallbackContext
+        Of the detector's fit.
+    """
+
+    def __init__(self, detector, X, weight, random, context):
+        self.detector, self.X, self.weight = detector, X, weight
+        self.random, self.context = random, context
+        self.fitted = []
+
+    def error(self, scale, trusted):
+        """The error of a new network that is trained on the trusted rows."""
+        network = AutoencoderTransformer(**self._params(scale, np.sum(trusted)))
+        task = self.context.subcontext(task_name="network")
+        with task.propagate_callback_context(network):
+            network._fit(self.X, sample_weight=self.weight, trusted=trusted)
+        self.fitted.append(network)
+        return Error(network._codec, self._noise(network))
+
+    def _params(self, scale, n_rows):
+        """Parameters of a network for so many rows to train on."""
+        defaults = AutoencoderTransformer().get_params()
+        params = self.detector.get_params(deep=False)
+        params = {name: value for name, value in params.items() if name in defaults}
+        if self.detector.score == "auto":
+            own = {
+                "corruption_level": LEVELS,
+                "alpha": float(np.clip(DECAY / n_rows, *DECAYS)),
+                "batch_size": BATCH_SIZE,
+                "early_stopping": False,
+            }
+        else:
+            own = defaults | {"early_stopping": True}
+        for name, value in params.items():
+            if isinstance(value, str) and value == "auto" and name in own:
+                params[name] = own[name]
+        if params["max_iter"] == "auto":
+            n_batches = -(-n_rows // params["batch_size"])
+            params["max_iter"] = max(MIN_ITER, N_STEPS // min(n_batches, MAX_BATCHES))
+        if params["n_components"] is None and params["corruption_level"] != 0:
+            params["n_components"] = min(self.X.shape[1], MAX_COMPONENTS)
+        if not params["early_stopping"]:
+            params["n_iter_no_change"] = params["max_iter"]
+        if any(network._net.was_interrupted for network in self.fitted):
+            params["max_iter"] = 1
+        seed = self.random.randint(2**31 - 1)
+        return params | {"scale": scale, "random_state": seed}
+
+    def _noise(self, network):
+        """What a row is restored from, to be judged."""
+        n_features = self.X.shape[1]
+        n_draws = -(-MIN_CELLS_OF_NOISE // n_features)
+        signs = np.random.RandomState(0).randint(2, size=(n_draws, n_features))
+        draws = 2.0 * signs - 1
+        level = corruption_level(network)
+        denoises = (
+            self.detector.score == "auto"
+            and network.corruption == "gaussian"
+            and network.latent == "deterministic"
+            and level != 0
+        )
+        if not denoises:
+            return Noise(0 * draws, 0.0)
+        judged_at = JUDGED_AT_IN_RANKS if network.scale == "quantile" else JUDGED_AT
+        level = float(np.clip(judged_at, np.min(level), np.max(level)))
+        spread = network._net.corruption.columns.spread.cpu().numpy()
+        return Noise(level * spread * draws, level)
+
+
+def plain_judges(detector, X, weight, held_out, networks):
+    """One judge for all rows: the textbook's network, by its own loss."""
+    judge = Plain(networks.error(detector.scale, ~held_out))
+    return judge, judge
+
+
+def fused_judges(detector, X, weight, held_out, networks):
+    """Who judges new rows, and who judges those of training."""
+    scalings = SCALINGS if detector.scale == "auto" else (detector.scale,)
+    columns = [Columns(scaling).fit(X, weight) for scaling in scalings]
+    near = [Neighbors(c, X, weight) for c in columns]
+    some = slice(MAX_CALIBRATING)
+    distances = [calibrated(Distance(n), X[some], weight[some]) for n in near]
+    apart = held_out if held_out.any() else ~held_out
+    error = networks.error(scalings[0], ~held_out)
+    whole = calibrated(error, X[apart], weight[apart])
+    if detector.contamination == 0:
+        judge = Fusion([*distances, whole], typical=near[0])
+        return judge, judge
+    doubt = suspicion(X, weight, near, columns[0].transform(X))
+    least = max(MIN_TRUSTED, int(MIN_TRUSTED_SHARE * len(X)))
+    trusted = ~held_out & lowest(doubt, weight, TRUSTED, least)
+    if trusted.sum() < 2:
+        trusted = ~held_out
+    trimmed = [
+        calibrated(networks.error(s, trusted), X[some], weight[some])
+        for s in scalings
+        if s != "minmax" or len(scalings) == 1
+    ]
+    typical = Neighbors(columns[0], X[trusted], weight[trusted])
+    everything = [*distances, whole, *trimmed]
+    return Fusion(everything, typical), Fusion(trimmed, typical)

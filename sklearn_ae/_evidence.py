@@ -1,0 +1,176 @@
+"""What speaks for a row being an outlier, piece by piece, and put together."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp, softmax
+
+from sklearn_ae._calibration import Surprise
+
+# Neighbours of a row that its distance is the mean of.
+N_NEIGHBORS = 3
+# Logarithms of nothing, and of what is past float64.
+TINY, MAX_LOG = 1e-9, 710.0
+
+
+class Explanation(NamedTuple):
+    """Why rows have the scores they have.
+
+    Attributes
+    ----------
+    contributions : ndarray or DataFrame of shape (n_samples, n_features)
+        Of each cell; those of a row sum to its ``score_samples``. The lowest are what
+        makes it an outlier.
+    expected : ndarray or DataFrame of shape (n_samples, n_features)
+        The values that the model expects in their place, in input units.
+    """
+
+    contributions: np.ndarray
+    expected: np.ndarray
+
+
+class Noise(NamedTuple):
+    """Draws (m, d) of noise in scaled columns, and its level."""
+
+    draws: np.ndarray
+    level: float
+
+
+class Distance:
+    """Evidence of the nearest training rows: the mean distance to three of them."""
+
+    def __init__(self, neighbors):
+        self.neighbors = neighbors
+
+    def values(self, X, known):
+        """Logarithm (n,) of the distance."""
+        return _log(self.neighbors.mean_distances(X, N_NEIGHBORS, known))
+
+    def shares(self, X, known):
+        """Share (n, d) of each cell in the distance."""
+        return _shares(self.neighbors.parts(X, N_NEIGHBORS, known))
+
+
+class Error:
+    """Evidence of a network: the loss of a row's cells when restored from noise.
+
+    Where the code is a distribution, it is how unlikely the row is.
+    """
+
+    def __init__(self, codec, noise):
+        self.codec = codec
+        self.noise = noise
+
+    def values(self, X, known):
+        """Logarithm (n,) of the mean loss, or minus the bound of the log-density."""
+        if self.codec.is_random:
+            return -_finite(self.codec.log_densities(X))
+        return _log(self.codec.denoising_losses(X, self.noise))
+
+    def shares(self, X, known):
+        """Share (n, d) of each cell in the loss."""
+        return _shares(self.codec.denoised(X, self.noise)[0])
+
+
+class Fusion:
+    """Pieces of evidence as one number: their harmonic mean p-value.
+
+    Each piece's surprise is -log p. One that is sure is enough: the mean of 1/p is
+    ruled by the smallest p.
+
+    Parameters
+    ----------
+    pieces : list of (evidence, Surprise)
+    typical : Neighbors
+        Among rows that are no outliers.
+
+    References
+    ----------
+    Wilson, D. J. (2019). The harmonic mean p-value for combining dependent tests. PNAS
+    116(4).
+    """
+
+    def __init__(self, pieces, typical):
+        self.pieces = pieces
+        self.typical = typical
+
+    def scores(self, X, known):
+        """Logarithm (n,) of the harmonic mean p-value: at most 0."""
+        return -self._surprise(self._surprises(X, known))
+
+    def explain(self, X, known):
+        """Explanation of the scores: pieces count by their part in the mean.
+
+        What is expected is the mean of the nearest typical rows, by all cells but the
+        one that contributes most: a network that restores a row copies its bad cell.
+        """
+        surprises = self._surprises(X, known)
+        parts = softmax(surprises, axis=0)
+        shares = sum(
+            part[:, None] * evidence.shares(X, known)
+            for part, (evidence, _) in zip(parts, self.pieces, strict=True)
+        )
+        expected = self.typical.mean(X, N_NEIGHBORS, aside=shares.argmax(axis=1))
+        return Explanation(-self._surprise(surprises)[:, None] * shares, expected)
+
+    def _surprises(self, X, known):
+        return np.stack([surprise(e.values(X, known)) for e, surprise in self.pieces])
+
+    def _surprise(self, surprises):
+        return logsumexp(surprises, axis=0) - np.log(len(surprises))
+
+
+class Plain:
+    """A network's own score: minus a row's loss, or its log-density."""
+
+    def __init__(self, evidence):
+        self.evidence = evidence
+
+    def scores(self, X, known):
+        """Scores (n,): higher is more normal."""
+        codec = self.evidence.codec
+        if codec.is_random:
+            return _finite(codec.log_densities(X))
+        return _finite(-codec.row_losses(X))
+
+    def explain(self, X, known):
+        """Explanation of the scores.
+
+        Of a density, cells differ by their squared errors in units of the likelihood's
+        variance; the rest, which no cell alone has, is shared evenly.
+        """
+        codec, scores = self.evidence.codec, self.scores(X, known)
+        cells, expected = codec.denoised(X, self.evidence.noise)
+        contributions = _finite(-cells)
+        if codec.is_random:
+            contributions /= 2 * codec.module.noise_variance.item()
+        else:
+            contributions /= cells.shape[1]
+        rest = scores - contributions.sum(axis=1)
+        return Explanation(contributions + rest[:, None] / cells.shape[1], expected)
+
+
+def calibrated(evidence, X, weight):
+    """The evidence and its ``Surprise`` by training rows."""
+    known = np.ones(len(X), dtype=bool)
+    return evidence, Surprise(evidence.values(X, known), weight)
+
+
+def _finite(values):
+    """Scores without infinities; what is not a number is as low as they get."""
+    return np.nan_to_num(values, nan=-1e300, posinf=1e300, neginf=-1e300)
+
+
+def _log(values):
+    """Logarithm of positive numbers; what is past float64 counts as far."""
+    with np.errstate(invalid="ignore"):
+        logs = np.log(np.maximum(values, TINY))
+    return np.nan_to_num(logs, nan=MAX_LOG, posinf=MAX_LOG)
+
+
+def _shares(cells):
+    """Cells (n, d) divided by their row's sum; even where there is nothing to share."""
+    cells = np.minimum(np.nan_to_num(cells, nan=1e300), 1e300 / cells.shape[1])
+    total = cells.sum(axis=1, keepdims=True)
+    even = 1 / cells.shape[1]
+    return np.where(total > 0, cells / np.where(total > 0, total, 1), even)

@@ -1,0 +1,597 @@
+"""The autoencoder as an outlier detector: where IsolationForest stood."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklearn_ae._base import all_or_nothing
+from sklearn_ae._calibration import (
+    conformal_p_values,
+    median_and_range,
+    quantile,
+)
+from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._data import float32_hash, merge_equal_rows
+from sklearn_ae._detection import Networks, fused_judges, plain_judges
+from sklearn_ae._evidence import Explanation
+from sklearn_ae._parameters import CONSTRAINTS
+from sklearn_ae._start import n_held_out
+from sklearn_ae._torch_state import random_generator
+
+# Rows at once in scoring.
+_BLOCK = 16_384
+# Training rows by which the threshold is set, at the most.
+_MAX_SCORES = 20_000
+
+# Of the threshold: interquartile ranges from the median.
+FENCE = 3.0
+
+
+class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
+    """Outlier and novelty detection by autoencoders that restore rows from noise.
+
+    A row is an outlier if a network that has learnt to restore the training rows from
+    noise [1]_ fails to restore it, or if the training rows nearest to it are far: each
+    piece of evidence is turned into how improbable it is among the training rows, and
+    the row's score is the logarithm of the harmonic mean of these p-values [2]_.
+    ``score="reconstruction"`` is the textbook's detector instead: minus the error of
+    one autoencoder with a bottleneck [3]_.
+
+    Training rows and new ones are scored by the same method, there is no ``novelty``
+    switch; see Notes for how each is judged.
+
+    Parameters
+    ----------
+    contamination : "auto", 0 or float in (0, 0.5], default="auto"
+        What is known of the training rows. With 0 they are clean, and all of them are
+        trained on ("novelty detection"). With a share, or with "auto" where it is not
+        known, some may be outliers: most of the networks then train on the 30 % of the
+        rows that look least like it. A share sets the threshold, too: so many of the
+        training rows are below it. With "auto" and 0 the threshold is three
+        interquartile ranges below the median score of the training rows.
+    score : {"auto", "reconstruction"}, default="auto"
+        As above.
+    n_components : int, float in (0, 1) or None, default=None
+        Size of the code, as in :class:`AutoencoderTransformer`. None is as many as
+        there are columns, 128 at the most, where the networks are trained to denoise
+        (``corruption_level`` above 0), and otherwise 0.95.
+    hidden_layer_sizes : int or array-like of int, default=(128, 128, 128)
+        Widths of the encoder's hidden layers.
+    activation : {"silu", "relu", "gelu", "tanh", "logistic", "identity"}, \
+            default="silu"
+        Activation of the hidden layers.
+    init : {"pca", "random"}, default="pca"
+        Where training starts.
+    scale : {"auto", "standard", "minmax", "quantile"} or None, default="auto"
+        Scaling of the columns, as in :class:`AutoencoderTransformer`. "auto" uses
+        several: distances are taken in the first three, and networks work on standard
+        columns and, those of trusted rows only, also on normal scores. One that is
+        named is used for all of them.
+    loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
+        Reconstruction loss of a scaled cell.
+    corruption : {"gaussian", "masking", "swap", "salt_and_pepper"} or callable, \
+            default="gaussian"
+        How rows are corrupted in training.
+    corruption_level : float, (float, float) or "auto", default="auto"
+        Its level, or lowest and highest level. "auto" is (0.05, 2.0), and with
+        ``score="reconstruction"`` 0.
+    sparsity : {"kl", "l1"} or callable, default="kl"
+        Penalty on the code.
+    sparsity_weight : float, default=0.0
+        Weight of that penalty.
+    sparsity_target : float, default=0.05
+        Mean activity that "kl" asks of each component.
+    contraction_weight : float, default=0.0
+        Weight of the squared norm of the encoder's Jacobian.
+    latent : {"deterministic", "gaussian"}, default="deterministic"
+        "gaussian" is the variational autoencoder: what a network says of a row is then
+        not its error but its log-density.
+    beta : float, default=1.0
+        Weight of the divergence from the prior, with ``latent="gaussian"``.
+    alpha : float or "auto", default="auto"
+        Weight decay. "auto" is 100 divided by the number of rows trained on, between
+        0.01 and 1: the fewer rows, the closer networks stay to their linear start. With
+        ``score="reconstruction"`` it is 0.01.
+    batch_size : int or "auto", default="auto"
+        Rows in a mini-batch; "auto" is 256, and with ``score="reconstruction"`` as in
+        :class:`AutoencoderTransformer`.
+    learning_rate_init : float or "auto", default="auto"
+        Peak of the learning rate, as in :class:`AutoencoderTransformer`.
+    max_iter : int or "auto", default="auto"
+        Iterations, as in :class:`AutoencoderTransformer`. "auto" is as many as come to
+        700 mini-batches, and 15 at the least; with ``score="reconstruction"`` 200.
+    tol : float, default=1e-4
+        With ``early_stopping``, smallest gain that counts, as a share of the loss.
+    early_stopping : bool or "auto", default="auto"
+        Whether a network stops, and which of its weights it keeps, by rows of its own
+        that it does not train on. False trains to the end, and keeps what is best for
+        the training rows. "auto" is True with ``score="reconstruction"`` only.
+    validation_fraction : float, default=0.15
+        Share of the rows that no network trains on, 50 or a quarter of a small table at
+        the least: errors are calibrated, and ``p_values`` computed, by them. With
+        ``early_stopping`` as many again are taken from the rest.
+    n_iter_no_change : int, default=40
+        With ``early_stopping``, iterations without a gain after which training stops.
+    device : str, default="auto"
+        A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
+    random_state : int, RandomState instance or None, default=None
+        An int gives the same scores, bit for bit, at each fit.
+    verbose : int, default=0
+        Above 0, a line for each iteration.
+    net_params : dict or None, default=None
+        Further parameters of the skorch ``NeuralNet``.
+
+    Attributes
+    ----------
+    offset_ : float
+        The threshold: ``decision_function`` is ``score_samples`` minus it.
+    networks_ : list of AutoencoderTransformer
+        The fitted networks. The first is trained on all rows but those held out, the
+        others on those of them that are trusted.
+    n_iter_ : int
+        Iterations run, by all networks together.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X had names that are all strings.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Outlier detection by random trees.
+    sklearn.neighbors.LocalOutlierFactor : By the density around a row.
+
+    Notes
+    -----
+    With ``score="auto"`` the pieces of evidence are
+
+    * the mean distance to the three nearest of 4,000 training rows, once in standard,
+      once in min-max scaled columns and once in normal scores of the columns' ranks;
+    * the error of a network that is told the level of the noise, between 0.05 and 2
+      standard deviations, in restoring the row from noise of level 0.1: it has no
+      bottleneck, but starts as Wiener's filter. The error is the mean over one draw of
+      noise, the same for all rows, and its opposite;
+    * unless ``contamination=0``, the same for two networks that are trained on trusted
+      rows only, one on standard columns and one on normal scores (there, from noise of
+      level 0.8). Trusted are the 30 % that are least suspicious by the sum of five
+      classical measures: the distance to the nearest 5 % of the rows in each scaling,
+      the Mahalanobis distance under a trimmed covariance, and the rarity of the row's
+      cells in histograms [4]_.
+
+    Of each the logarithm is compared with that of the training rows, of a network's
+    error with that of rows it was not trained on: p is the share of these that are as
+    far or farther, and beyond their 80 % quantile falls off exponentially.
+
+    A training row that is an outlier has taught the network, and is the neighbour of
+    others like it. Unless ``contamination=0``, training rows are therefore judged only
+    by networks that have trained on trusted rows, and new rows by all of the evidence.
+    A row that equals a training row, in float32, is taken to be that row, and is not
+    its own neighbour.
+
+    There is no ``partial_fit``: neighbours, calibration and threshold are of all rows.
+
+    Equal rows are merged and their weights summed: the result depends neither on the
+    order of the rows nor on whether one is repeated or weighted.
+
+    References
+    ----------
+    .. [1] P. Vincent et al. Extracting and composing robust features with denoising
+       autoencoders. ICML 2008.
+    .. [2] D. J. Wilson. The harmonic mean p-value for combining dependent tests. PNAS
+       116, 2019.
+    .. [3] S. Hawkins et al. Outlier detection using replicator neural networks. DaWaK
+       2002.
+    .. [4] M. Goldstein and A. Dengel. Histogram-based outlier score (HBOS). KI 2012.
+    .. [5] S. Bates et al. Testing for outliers with conformal p-values. Annals of
+       Statistics 51, 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ae import AEOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> X[0] = 9
+    >>> detector = AEOutlierDetector(random_state=0).fit(X)
+    >>> int(detector.score_samples(X).argmin())
+    0
+    """
+
+    _parameter_constraints: dict = {
+        **{
+            name: constraint
+            for name, constraint in CONSTRAINTS.items()
+            if name not in ("prior", "shuffle", "warm_start")
+        },
+        "contamination": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 0.5, closed="right"),
+            Options(Real, {0}),
+        ],
+        "score": [StrOptions({"auto", "reconstruction"})],
+        **{
+            name: [StrOptions({"auto"}), *CONSTRAINTS[name]]
+            for name in ("corruption_level", "alpha", "max_iter", "early_stopping")
+        },
+    }
+
+    def __init__(
+        self,
+        contamination="auto",
+        *,
+        score="auto",
+        n_components=None,
+        hidden_layer_sizes=(128, 128, 128),
+        activation="silu",
+        init="pca",
+        scale="auto",
+        loss="squared_error",
+        corruption="gaussian",
+        corruption_level="auto",
+        sparsity="kl",
+        sparsity_weight=0.0,
+        sparsity_target=0.05,
+        contraction_weight=0.0,
+        latent="deterministic",
+        beta=1.0,
+        alpha="auto",
+        batch_size="auto",
+        learning_rate_init="auto",
+        max_iter="auto",
+        tol=1e-4,
+        early_stopping="auto",
+        validation_fraction=0.15,
+        n_iter_no_change=40,
+        device="auto",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.contamination = contamination
+        self.score = score
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.init = init
+        self.scale = scale
+        self.loss = loss
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.sparsity = sparsity
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_target = sparsity_target
+        self.contraction_weight = contraction_weight
+        self.latent = latent
+        self.beta = beta
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    # -- fit ---------------------------------------------------------------------
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Learn what is normal from the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least two rows of finite numbers.
+        y : Ignored
+            Present for API consistency; handed to callbacks that score with it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; a row of weight w counts as w copies of it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. If fit fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            For missing or infinite values, fewer than two rows, or a parameter out of
+            its range.
+        TypeError
+            For sparse input.
+        """
+        context = self._init_callback_context(max_subtasks=None)
+        with all_or_nothing(self):
+            X, weight = self._validate(X, sample_weight)
+            random = random_generator(self.random_state)
+            rows, weight = merge_equal_rows(X, weight, random.randint(2**31 - 1))
+            if len(rows) == 1:
+                # All rows are equal: two of them, for what needs two.
+                rows, weight = rows.repeat(2), weight.repeat(2) / 2
+            with FitTasks(self, context, X, y, sample_weight):
+                self._learn(X[rows], weight, random, context)
+            self.set_contamination(self.contamination)
+        return self
+
+    def _validate(self, X, sample_weight):
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            if np.count_nonzero(sample_weight) < 2:
+                raise ValueError(
+                    "sample_weight is above zero for fewer than 2 rows of X, while a "
+                    "minimum of 2 is required."
+                )
+        return X, sample_weight
+
+    def _learn(self, X, weight, random, context):
+        """Judges, and scores to compare theirs with, from distinct rows."""
+        held_out = np.arange(len(X)) < n_held_out(len(X), self.validation_fraction)
+        networks = Networks(self, X, weight, random, context)
+        judges = plain_judges if self.score == "reconstruction" else fused_judges
+        self._new, self._known = judges(self, X, weight, held_out, networks)
+        self.networks_ = networks.fitted
+        self._hashes = np.sort(float32_hash(X))
+        some = slice(_MAX_SCORES)
+        self._fitted_scores = self._score(X[some]), weight[some]
+        apart = X[held_out], weight[held_out]
+        known = np.ones(len(apart[0]), dtype=bool)
+        self._apart = self._in_blocks(self._new.scores, apart[0], known), apart[1]
+
+    def set_contamination(self, contamination):
+        """Move the threshold, by the scores of the training rows, without refitting.
+
+        Parameters
+        ----------
+        contamination : "auto" or float in [0, 0.5]
+            As the parameter. What was left out of training stays left out.
+
+        Returns
+        -------
+        self : object
+            With its ``contamination`` and ``offset_`` changed.
+
+        Raises
+        ------
+        ValueError
+            For another contamination.
+        """
+        check_is_fitted(self, "networks_")
+        validate_parameter_constraints(
+            {"contamination": self._parameter_constraints["contamination"]},
+            {"contamination": contamination},
+            caller_name="set_contamination",
+        )
+        scores, weight = self._fitted_scores
+        if contamination in ("auto", 0):
+            median, spread = median_and_range(scores, weight)
+            self.offset_ = median - FENCE * spread
+        else:
+            self.offset_ = quantile(scores, weight, contamination)
+        self.offset_ = float(self.offset_)
+        self.contamination = contamination
+        return self
+
+    # -- scores ------------------------------------------------------------------
+
+    @property
+    def n_iter_(self):
+        """Iterations run, by all networks together."""
+        return sum(network.n_iter_ for network in self.networks_)
+
+    def score_samples(self, X):
+        """How normal each row is: higher is more normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+            With ``score="auto"`` the logarithm of a p-value, at most 0. With
+            "reconstruction" minus the row's ``loss``, averaged over the scaled columns,
+            or with ``latent="gaussian"`` the bound of its log-density.
+        """
+        return self._score(self._check(X))
+
+    def _score(self, X):
+        known = self._is_known(X)
+        scores = np.empty(len(X))
+        for judge, rows in ((self._known, known), (self._new, ~known)):
+            if rows.any():
+                scores[rows] = self._in_blocks(judge.scores, X[rows], known[rows])
+        return scores
+
+    def decision_function(self, X):
+        """``score_samples(X) - offset_``: below 0 for outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,), float64
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Tell outliers by the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+            -1 for outliers, 1 for the others.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X):
+        """Conformal p-values of new rows: small for outliers.
+
+        A row's is the share of the held-out training rows that score as low as it or
+        lower, itself counted among them. If it was drawn like these, its p-value is at
+        most t with probability t or less, whatever the distribution [5]_. The smallest
+        there can be is 1 / (1 + their number).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units that were not in the training table. (Those that were
+            are taken for new ones.)
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples,), float64
+            In (0, 1].
+
+        Raises
+        ------
+        ValueError
+            Where the training table had fewer than four distinct rows, of which none
+            is held out.
+        """
+        X = self._check(X)
+        scores, weight = self._apart
+        if len(scores) == 0:
+            raise ValueError(
+                "p_values compares with training rows that were held out, and of fewer "
+                "than 4 distinct rows none is. Fit on more rows, or use score_samples."
+            )
+        new = np.zeros(len(X), dtype=bool)
+        return conformal_p_values(
+            self._in_blocks(self._new.scores, X, new), scores, weight
+        )
+
+    def select_outliers(self, X, *, fdr=0.1):
+        """Which rows to report, so that few of the reported are none.
+
+        Benjamini and Hochberg's procedure on ``p_values``: of the rows that it selects,
+        the expected share that are no outliers is ``fdr`` at most [5]_. It can select
+        only if there are many outliers in X or many rows held out: the smallest p-value
+        has to be below ``fdr`` times the share of the rows selected.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            New rows in input units, all those among which is to be selected.
+        fdr : float, default=0.1
+            False discovery rate, in (0, 1).
+
+        Returns
+        -------
+        selected : ndarray of shape (n_samples,), bool
+            True for the outliers.
+
+        Raises
+        ------
+        ValueError
+            As ``p_values``, or for another ``fdr``.
+        """
+        check_scalar(
+            fdr, "fdr", Real, min_val=0, max_val=1, include_boundaries="neither"
+        )
+        return false_discovery_control(self.p_values(X), method="bh") <= fdr
+
+    def explain(self, X):
+        """Why rows have their scores: what each cell contributes, and should have been.
+
+        Each piece of evidence is shared out among the cells by their part in the error
+        or the distance; the pieces count by their weight in the score. What is expected
+        is the mean of the three trusted training rows that are nearest by all cells but
+        the one that contributes most; with ``score="reconstruction"`` it is the
+        reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        contributions : ndarray or DataFrame of shape (n_samples, n_features)
+            Those of a row sum to its ``score_samples``: the lowest are what makes it an
+            outlier.
+        expected : ndarray or DataFrame of shape (n_samples, n_features)
+            The values that the model expects, in input units.
+
+            Both are float64, in a named tuple; DataFrames with X's labels if X is one.
+        """
+        given, X = X, self._check(X)
+        known = self._is_known(X)
+        contributions, expected = np.empty_like(X), np.empty_like(X)
+        for judge, rows in ((self._known, known), (self._new, ~known)):
+            for start in range(0, rows.sum(), _BLOCK):
+                part = np.flatnonzero(rows)[start : start + _BLOCK]
+                explanation = judge.explain(X[part], known[part])
+                contributions[part], expected[part] = explanation
+        if isinstance(given, pd.DataFrame):
+            labels = {"index": given.index, "columns": given.columns}
+            contributions = pd.DataFrame(contributions, **labels)
+            expected = pd.DataFrame(expected, **labels)
+        return Explanation(contributions, expected)
+
+    def top_features(self, X, k=1):
+        """The columns that contribute most to rows being outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+        k : int, default=1
+            How many; all of them, if there are fewer.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, k)
+            Names of the columns if the estimator was fitted with some, else their
+            numbers; the one that contributes most first.
+        """
+        check_scalar(k, "k", Integral, min_val=1)
+        contributions = self.explain(X).contributions
+        order = np.argsort(np.asarray(contributions), axis=1, kind="stable")
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        return names[order[:, :k]]
+
+    def _check(self, X):
+        check_is_fitted(self, "networks_")
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
+    def _is_known(self, X):
+        """Which rows are training rows."""
+        hashes = float32_hash(X)
+        place = np.searchsorted(self._hashes, hashes)
+        return self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
+
+    @staticmethod
+    def _in_blocks(scores, X, known):
+        blocks = [slice(i, i + _BLOCK) for i in range(0, len(X), _BLOCK)]
+        return np.concatenate([np.empty(0), *(scores(X[b], known[b]) for b in blocks)])

@@ -1,0 +1,291 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import hmean
+from sklearn.datasets import load_wine
+
+from sklearn_ae import AutoencoderTransformer
+from sklearn_ae._calibration import TAIL, Surprise
+from sklearn_ae._columns import Columns
+from sklearn_ae._evidence import (
+    N_NEIGHBORS,
+    Distance,
+    Error,
+    Fusion,
+    Noise,
+    Plain,
+    _log,
+    _shares,
+    calibrated,
+)
+from sklearn_ae._neighbors import Neighbors
+
+WINE = load_wine().data
+TRAIN, NEW = WINE[::2], WINE[1::2]
+D = WINE.shape[1]
+ONE = np.ones(len(TRAIN))
+KNOWN, UNKNOWN = np.ones(len(TRAIN), dtype=bool), np.zeros(len(NEW), dtype=bool)
+
+
+def distance(scale="standard", X=TRAIN):
+    weight = np.ones(len(X))
+    return Distance(Neighbors(Columns(scale).fit(X, weight), X, weight))
+
+
+TYPICAL = distance().neighbors
+
+
+def noise(level=0.3, n_draws=3):
+    return Noise(level * np.random.default_rng(0).normal(size=(n_draws, D)), level)
+
+
+SILENCE = Noise(np.zeros((3, D)), 0.0)
+KINDS = {
+    "plain": {},
+    "told": {"corruption_level": (0.05, 2.0)},
+    "absolute": {"loss": "absolute_error"},
+    "quantile": {"scale": "quantile", "corruption_level": (0.05, 2.0)},
+    "gaussian": {"latent": "gaussian"},
+}
+
+
+def fitted(kind):
+    shared = {"hidden_layer_sizes": (16,), "max_iter": 3, "random_state": 0}
+    return AutoencoderTransformer(4, **(shared | KINDS[kind])).fit(TRAIN)
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    return {kind: fitted(kind) for kind in KINDS}
+
+
+def pieces(transformers):
+    kinds = [distance(), distance("minmax"), distance("quantile")]
+    kinds.append(Error(transformers["told"]._codec, noise()))
+    kinds.append(Error(transformers["gaussian"]._codec, SILENCE))
+    return [calibrated(kind, TRAIN, ONE) for kind in kinds]
+
+
+# -- pieces --------------------------------------------------------------------------
+
+
+def test_a_distance_counts_by_its_logarithm():
+    evidence = distance()
+    expected = evidence.neighbors.mean_distances(NEW, N_NEIGHBORS, UNKNOWN)
+    np.testing.assert_allclose(np.exp(evidence.values(NEW, UNKNOWN)), expected)
+    shares = evidence.shares(NEW, UNKNOWN)
+    cells = evidence.neighbors.parts(NEW, N_NEIGHBORS, UNKNOWN)
+    np.testing.assert_allclose(shares * expected[:, None], cells)
+
+
+def restored(ae, one):
+    """Scaled rows, and what the network makes of them and noise."""
+    x = torch.from_numpy(ae._columns.transform(NEW))
+    module = ae._codec._module_for(np.float64)
+    levels = torch.full((len(x), 1), one.level, dtype=torch.float64)
+    draws = [*torch.from_numpy(one.draws), *-torch.from_numpy(one.draws)]
+    with torch.no_grad():
+        return x, torch.stack([module.denoise(x + draw, levels) for draw in draws])
+
+
+@pytest.mark.parametrize("n_draws", [1, 4])
+@pytest.mark.parametrize("kind", ["plain", "told", "absolute", "quantile"])
+def test_an_error_is_the_mean_over_the_draws_and_their_opposites(
+    kind, n_draws, transformers
+):
+    ae, one = transformers[kind], noise(n_draws=n_draws)
+    x, x_hat = restored(ae, one)
+    assert len(x_hat) == 2 * n_draws
+    cells = (x_hat - x).abs() if kind == "absolute" else (x_hat - x).square()
+    cells = cells.mean(dim=0).numpy()
+    error = Error(ae._codec, one)
+    np.testing.assert_allclose(
+        np.exp(error.values(NEW, UNKNOWN)), cells.mean(axis=1), rtol=1e-6
+    )
+    shares = error.shares(NEW, UNKNOWN)
+    np.testing.assert_allclose(
+        shares, cells / cells.sum(axis=1, keepdims=True), rtol=1e-5
+    )
+    mean = ae._columns.inverse_transform(x_hat.mean(dim=0).numpy())
+    _, expected = ae._codec.denoised(NEW, one)
+    np.testing.assert_allclose(expected, mean, rtol=1e-6)
+
+
+def test_without_noise_an_error_is_the_networks_own(transformers):
+    ae = transformers["plain"]
+    error = Error(ae._codec, SILENCE)
+    expected = -ae.score_samples(NEW)
+    np.testing.assert_allclose(np.exp(error.values(NEW, UNKNOWN)), expected, rtol=1e-6)
+    _, expected = ae._codec.denoised(NEW, SILENCE)
+    np.testing.assert_allclose(expected, ae.reconstruct(NEW), rtol=1e-6)
+
+
+def test_of_a_random_code_evidence_is_minus_the_log_density(transformers):
+    ae = transformers["gaussian"]
+    values = Error(ae._codec, SILENCE).values(NEW, UNKNOWN)
+    np.testing.assert_allclose(values, -ae.score_samples(NEW))
+
+
+def test_a_network_does_not_ask_which_rows_are_known(transformers):
+    error = Error(transformers["told"]._codec, noise())
+    np.testing.assert_array_equal(
+        error.values(NEW, ~UNKNOWN), error.values(NEW, UNKNOWN)
+    )
+
+
+def test_evidence_is_calibrated_by_known_rows():
+    evidence, surprise = calibrated(distance(), TRAIN, ONE)
+    known = evidence.values(TRAIN, KNOWN)
+    asked = np.linspace(known.min() - 1, known.max() + 1, 50)
+    np.testing.assert_array_equal(surprise(asked), Surprise(known, ONE)(asked))
+    assert surprise(known).mean() == pytest.approx(1, abs=0.15)
+
+
+# -- fused ---------------------------------------------------------------------------
+
+
+def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value():
+    kinds = [distance(), distance("minmax"), distance("quantile")]
+    judge = Fusion([calibrated(kind, TRAIN, ONE) for kind in kinds], TYPICAL)
+    values = np.array([kind.values(TRAIN, KNOWN) for kind in kinds])
+    p = np.array([(v >= v[:, None]).mean(axis=1) for v in values])
+    body = (p > 1.1 * (1 - TAIL)).all(axis=0)
+    assert body.sum() > 40
+    scores = judge.scores(TRAIN, KNOWN)
+    np.testing.assert_allclose(scores[body], np.log(hmean(p, axis=0))[body])
+
+
+def test_of_one_piece_the_score_is_its_own_surprise(transformers):
+    for evidence, surprise in pieces(transformers):
+        scores = Fusion([(evidence, surprise)], TYPICAL).scores(NEW, UNKNOWN)
+        expected = -surprise(evidence.values(NEW, UNKNOWN))
+        np.testing.assert_allclose(scores, expected, atol=1e-12)
+
+
+def test_one_surprising_piece_decides(transformers):
+    all_pieces = pieces(transformers)
+    X = NEW.copy()
+    X[:, 3] += np.linspace(0, 300, len(X))
+    surprises = np.array([s(e.values(X, UNKNOWN)) for e, s in all_pieces])
+    scores = Fusion(all_pieces, TYPICAL).scores(X, UNKNOWN)
+    assert (scores <= 0).all()
+    # The harmonic mean of five is five times the least at the most.
+    most = surprises.max(axis=0)
+    assert (-scores <= most + 1e-9).all()
+    assert (-scores >= most - np.log(5) - 1e-9).all()
+    np.testing.assert_array_less(np.log(0.01), scores[0])
+    assert scores[-1] < -20
+
+
+def test_contributions_sum_to_scores(transformers):
+    all_pieces = pieces(transformers)
+    judge = Fusion(all_pieces, TYPICAL)
+    contributions, _ = judge.explain(NEW, UNKNOWN)
+    scores = judge.scores(NEW, UNKNOWN)
+    np.testing.assert_allclose(contributions.sum(axis=1), scores, atol=1e-12)
+    assert (contributions <= 0).all()
+    p = np.array([np.exp(-s(e.values(NEW, UNKNOWN))) for e, s in all_pieces])
+    parts = (1 / p) / (1 / p).sum(axis=0)
+    shares = [evidence.shares(NEW, UNKNOWN) for evidence, _ in all_pieces]
+    means = sum(part[:, None] * s for part, s in zip(parts, shares, strict=True))
+    np.testing.assert_allclose(contributions, scores[:, None] * means, atol=1e-12)
+
+
+def test_a_wrong_cell_contributes_most(transformers):
+    X = NEW.copy()
+    wrong = np.arange(len(X)) % D
+    X[np.arange(len(X)), wrong] += 20 * TRAIN.std(axis=0)[wrong]
+    contributions, _ = Fusion(pieces(transformers), TYPICAL).explain(X, UNKNOWN)
+    assert (contributions.argmin(axis=1) == wrong).mean() > 0.9
+
+
+@pytest.mark.parametrize("value", [1e30, 1e160, 1e200, 1e300])
+def test_scores_and_explanations_of_far_rows_are_finite(value, transformers):
+    X = TRAIN[:3].copy()
+    X[1, 0] = value
+    X[2] = -value
+    known = np.zeros(3, dtype=bool)
+    judges = [Fusion(pieces(transformers), TYPICAL)]
+    judges += [Plain(Error(ae._codec, SILENCE)) for ae in transformers.values()]
+    for judge in judges:
+        scores = judge.scores(X, known)
+        contributions, expected = judge.explain(X, known)
+        for values in (scores, contributions, expected):
+            assert np.isfinite(values).all()
+        assert (scores[1:] < scores[0] - 1).all()
+        np.testing.assert_allclose(contributions.sum(axis=1), scores)
+
+
+# -- a network's own score -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plain_scores_are_the_networks_and_contributions_sum_to_them(
+    kind, transformers
+):
+    ae = transformers[kind]
+    judge = Plain(Error(ae._codec, SILENCE))
+    scores = judge.scores(NEW, UNKNOWN)
+    np.testing.assert_allclose(scores, ae.score_samples(NEW))
+    contributions, expected = judge.explain(NEW, UNKNOWN)
+    np.testing.assert_allclose(contributions.sum(axis=1), scores)
+    # A network that is told levels reconstructs as from its lowest.
+    tolerance = 0.02 if ae.module_.is_told_levels else 1e-6
+    np.testing.assert_allclose(expected, ae.reconstruct(NEW), rtol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["plain", "absolute"])
+def test_a_cell_contributes_its_loss(kind, transformers):
+    ae = transformers[kind]
+    x, x_hat = ae._codec.scaled(NEW)
+    cells = np.abs(x - x_hat) ** (1 if kind == "absolute" else 2)
+    contributions, _ = Plain(Error(ae._codec, SILENCE)).explain(NEW, UNKNOWN)
+    np.testing.assert_allclose(contributions, -cells / D, atol=1e-9)
+
+
+def test_cells_of_a_density_differ_by_their_squares_in_the_likelihoods_units(
+    transformers,
+):
+    codec = transformers["gaussian"]._codec
+    x, x_hat = codec.scaled(NEW)
+    expected = -0.5 * np.square(x - x_hat) / codec.module.noise_variance.item()
+    contributions, _ = Plain(Error(codec, SILENCE)).explain(NEW, UNKNOWN)
+    rest = contributions - expected
+    np.testing.assert_allclose(rest, rest[:, :1] * np.ones(D), rtol=1e-5)
+
+
+# -- numbers past float64 ------------------------------------------------------------
+
+
+def test_logarithms_are_of_what_is_not_too_near():
+    values = np.array([0.0, 1e-300, 1e-9, 1.0, np.e])
+    expected = [np.log(1e-9)] * 3 + [0, 1]
+    np.testing.assert_allclose(_log(values), expected)
+
+
+def test_what_is_past_float64_is_far():
+    values = _log(np.array([1.0, 1e150, np.inf, np.nan]))
+    assert np.isfinite(values).all()
+    assert values[2] == values[3] > values[1] > values[0]
+
+
+def test_nothing_is_farther():
+    values = _log(np.array([1e308, np.inf]))
+    assert values[1] >= values[0]
+
+
+def test_shares_are_parts_of_the_sum():
+    cells = np.array([[1.0, 3.0], [0, 5], [1e-300, 1e-300], [2e154, 1e154]])
+    expected = [[0.25, 0.75], [0, 1], [0.5, 0.5], [2 / 3, 1 / 3]]
+    np.testing.assert_allclose(_shares(cells), expected)
+
+
+def test_nothing_is_shared_evenly():
+    np.testing.assert_array_equal(_shares(np.zeros((2, 4))), np.full((2, 4), 0.25))
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1.7e308])
+def test_the_share_of_what_is_past_float64_is_all(value):
+    cells = np.array([[value, 1.0, 0], [value, value, 1], [value, value, value]])
+    expected = [[1, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]]
+    np.testing.assert_allclose(_shares(cells), expected, atol=1e-12)

@@ -1,0 +1,297 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_ae import _neighbors
+from sklearn_ae._columns import Columns
+from sklearn_ae._neighbors import Neighbors
+
+WINE = load_wine().data
+TRAIN, NEW = WINE[::2], WINE[1::2]
+SCALINGS = ["standard", "minmax", "quantile", None]
+
+
+def neighbors_of(X, scale="standard", weight=None):
+    weight = np.ones(len(X)) if weight is None else weight.astype(float)
+    return Neighbors(Columns(scale).fit(X, weight), X, weight)
+
+
+def all_of(X, value):
+    return np.full(len(X), value)
+
+
+def table(n=60, d=3):
+    return np.random.default_rng(0).normal(size=(n, d)) * np.arange(1, d + 1) + 4
+
+
+# -- distances -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_distances_are_those_of_brute_force(scale, k):
+    near = neighbors_of(TRAIN, scale)
+    scaled = near.columns.transform
+    brute = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(scaled(TRAIN))
+    new = near.mean_distances(NEW, k, all_of(NEW, False))
+    expected = brute.kneighbors(scaled(NEW))[0].mean(axis=1)
+    np.testing.assert_allclose(new, expected, rtol=1e-6)
+    # Without rows, scikit-learn leaves each out of its own neighbours.
+    known = near.mean_distances(TRAIN, k, all_of(TRAIN, True))
+    np.testing.assert_allclose(known, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
+
+
+def test_only_known_rows_are_left_out_of_their_neighbours():
+    near = neighbors_of(TRAIN)
+    some = np.arange(len(TRAIN)) % 3 == 0
+    mixed = near.mean_distances(TRAIN, 2, some)
+    known = near.mean_distances(TRAIN, 2, all_of(TRAIN, True))
+    new = near.mean_distances(TRAIN, 2, all_of(TRAIN, False))
+    np.testing.assert_array_equal(mixed, np.where(some, known, new))
+    np.testing.assert_allclose(2 * new, near.mean_distances(TRAIN, 1, ~some | some))
+
+
+def test_copies_of_a_row_are_its_neighbours():
+    X, weight = table(), np.ones(60)
+    weight[0] = 3
+    near = neighbors_of(X, weight=weight)
+    first, known = X[:1], np.array([True])
+    assert near.mean_distances(first, 2, known) == pytest.approx(0, abs=1e-9)
+    assert near.mean_distances(first, 3, known) > 0.01
+    assert near.mean_distances(first, 3, ~known) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_a_known_row_in_float32_is_known(scale):
+    near = neighbors_of(TRAIN, scale)
+    rounded = TRAIN.astype(np.float32).astype(np.float64)
+    known = all_of(TRAIN, True)
+    exact = near.mean_distances(TRAIN, 3, known)
+    np.testing.assert_allclose(near.mean_distances(rounded, 3, known), exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_so_it_is_if_the_column_is_far_from_zero(scale):
+    # Seconds since 1970, over some days: float32 knows them to 64 s.
+    X = table() * [1e5, 1, 1] + [1.7e9, 0, 0]
+    near = neighbors_of(X, scale)
+    rounded = X.astype(np.float32).astype(np.float64)
+    known = all_of(X, True)
+    exact = near.mean_distances(X, 3, known)
+    np.testing.assert_allclose(near.mean_distances(rounded, 3, known), exact, rtol=0.05)
+
+
+def first(X):
+    return np.zeros(len(X), dtype=int)
+
+
+@pytest.mark.parametrize("block", [1, 100])
+def test_blocks_change_nothing(block, monkeypatch):
+    near, new = neighbors_of(TRAIN), all_of(NEW, False)
+    distances = near.mean_distances(NEW, 3, new)
+    wide = near.wide_mean_distances(NEW, 0.2, 5)
+    parts, mean = near.parts(NEW, 3, new), near.mean(NEW, 3, first(NEW))
+    monkeypatch.setattr(_neighbors, "_BLOCK", block)
+    np.testing.assert_allclose(near.mean_distances(NEW, 3, new), distances)
+    np.testing.assert_allclose(near.wide_mean_distances(NEW, 0.2, 5), wide)
+    np.testing.assert_allclose(near.parts(NEW, 3, new), parts)
+    np.testing.assert_allclose(near.mean(NEW, 3, first(NEW)), mean)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_weights_count_as_repetition(known):
+    rng = np.random.default_rng(0)
+    weight = rng.integers(1, 5, size=len(TRAIN))
+    near = neighbors_of(TRAIN, weight=weight)
+    repeated = Neighbors(
+        near.columns, np.repeat(TRAIN, weight, axis=0), np.ones(weight.sum())
+    )
+    asked = TRAIN if known else NEW
+    for k in (1, 3):
+        a, b = (
+            n.mean_distances(asked, k, all_of(asked, known)) for n in (near, repeated)
+        )
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    a, b = (n.wide_mean_distances(asked, 0.1, 5) for n in (near, repeated))
+    np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+# -- explanations --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_cells_sum_to_the_distance(scale, known):
+    near = neighbors_of(TRAIN, scale)
+    asked = TRAIN if known else NEW
+    cells = near.parts(asked, 3, all_of(asked, known))
+    assert cells.shape == asked.shape
+    assert (cells >= 0).all()
+    distances = near.mean_distances(asked, 3, all_of(asked, known))
+    np.testing.assert_allclose(cells.sum(axis=1), distances)
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
+    near = neighbors_of(TRAIN, scale)
+    aside = np.arange(len(NEW)) % NEW.shape[1]
+    scaled = near.columns.transform
+    squares = np.square(scaled(NEW)[:, None] - scaled(TRAIN))
+    squares[np.arange(len(NEW)), :, aside] = 0
+    nearest = np.argsort(squares.sum(axis=2), axis=1)[:, :3]
+    mean = near.columns.inverse_transform(scaled(TRAIN)[nearest].mean(axis=1))
+    np.testing.assert_allclose(near.mean(NEW, 3, aside), mean)
+
+
+def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
+    X = table()
+    spoilt = X[:20].copy()
+    spoilt[:, 1] += 100
+    near, aside = neighbors_of(X), np.ones(20, dtype=int)
+    cells = near.parts(spoilt, 3, all_of(spoilt, False))
+    assert (cells[:, 1] > 0.99 * cells.sum(axis=1)).all()
+    np.testing.assert_array_equal(
+        near.mean(spoilt, 3, aside), near.mean(X[:20], 3, aside)
+    )
+
+
+# -- wide distances ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+@pytest.mark.parametrize(
+    ("share", "least", "k"), [(0.05, 5, 5), (0.2, 5, 17), (0.5, 1, 44), (0.1, 999, 89)]
+)
+def test_wide_distances_are_those_of_brute_force(scale, share, least, k):
+    assert len(TRAIN) == 89
+    near = neighbors_of(TRAIN, scale)
+    scaled = near.columns.transform
+    for asked in (TRAIN, NEW):
+        distances = pairwise_distances(scaled(asked), scaled(TRAIN))
+        expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
+        wide = near.wide_mean_distances(asked, share, least)
+        # A row's distance to itself, by way of large squares, is not quite zero.
+        np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_wide_distances_are_of_that_share_of_many_rows():
+    X = table(4_000)
+    near = neighbors_of(X)
+    assert len(near.references) == 4_000
+    exact = np.sort(pairwise_distances(near.references[:50], near.references), axis=1)
+    all_rows = near.wide_mean_distances(X[:50], 0.05, 5)
+    np.testing.assert_allclose(all_rows, exact[:, :200].mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 999])
+def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place):
+    X, weight = table(1_000), np.ones(1_000)
+    weight[place] = 1_000
+    near = neighbors_of(X, weight=weight)
+    scaled = near.columns.transform(X)
+    distances = np.repeat(pairwise_distances(scaled), weight.astype(int), axis=1)
+    exact = np.sort(distances, axis=1)[:, :100].mean(axis=1)
+    wide = near.wide_mean_distances(X, 0.05, 5)
+    assert np.median(wide) == pytest.approx(np.median(exact), rel=0.2)
+
+
+# -- corners -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
+    X = table(4)
+    near = neighbors_of(X, scale)
+    distances = pairwise_distances(near.columns.transform(X))
+    known = near.mean_distances(X, 10, all_of(X, True))
+    np.testing.assert_allclose(known, distances.sum(axis=1) / 3)
+    # Of new rows, too: no more than of known ones.
+    new = near.mean_distances(X, 10, all_of(X, False))
+    farthest = distances.max(axis=1)
+    np.testing.assert_allclose(new, (distances.sum(axis=1) - farthest) / 3, atol=1e-9)
+
+
+def test_two_rows_have_each_other():
+    X = np.array([[0.0, 1.0], [4.0, 1.0]])
+    near = neighbors_of(X)
+    np.testing.assert_allclose(near.mean_distances(X, 3, all_of(X, True)), 2)
+    cells = near.parts(X, 3, all_of(X, True))
+    np.testing.assert_allclose(cells, [[2, 0], [2, 0]])
+    new = near.mean_distances(np.array([[1.0, 1.0]]), 3, np.array([False]))
+    assert new == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("weight", [1, 2, 50])
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_a_row_alone_is_at_distance_zero(scale, weight):
+    X = np.array([[3.0, -2.0]])
+    near = neighbors_of(X, scale, np.array([weight]))
+    for known in (True, False):
+        assert near.mean_distances(X, 3, np.array([known])) == 0
+        assert not near.parts(X, 3, np.array([known])).any()
+    np.testing.assert_allclose(near.mean(X, 3, first(X)), X)
+    assert near.wide_mean_distances(X, 0.05, 5) == 0
+
+
+def test_identical_rows_are_at_distance_zero():
+    X = np.full((30, 3), 7.0)
+    near = neighbors_of(X)
+    for known in (True, False):
+        assert not near.mean_distances(X, 3, all_of(X, known)).any()
+    np.testing.assert_array_equal(near.mean(X, 3, first(X)), X)
+
+
+@pytest.mark.parametrize("value", [1e200, -1e200, 1.7e308])
+@pytest.mark.parametrize("scale", SCALINGS)
+@pytest.mark.parametrize("d", [3, 30])
+def test_far_rows_have_finite_distances(d, scale, value):
+    X = table(60, d)
+    near = neighbors_of(X, scale)
+    far = X[:3].copy()
+    far[0, 0] = far[1] = value
+    for known in (True, False):
+        distances = near.mean_distances(far, 3, all_of(far, known))
+        cells = near.parts(far, 3, all_of(far, known))
+        for values in (
+            distances,
+            cells,
+            near.mean(far, 3, first(far)),
+            near.wide_mean_distances(far, 0.1, 5),
+        ):
+            assert np.isfinite(values).all()
+        assert distances[:2].min() > 50 * distances[2]
+        np.testing.assert_allclose(cells.sum(axis=1), distances)
+
+
+# -- many rows -----------------------------------------------------------------------
+
+
+def test_of_many_rows_some_are_kept(monkeypatch):
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 300)
+    X = table(3_000, 2)
+    near = neighbors_of(X)
+    kept = near.columns.inverse_transform(near.references)
+    assert kept.shape == (300, 2)
+    assert len(np.unique(kept, axis=0)) == 300
+    assert (pairwise_distances(kept, X).min(axis=1) < 1e-6).all()
+    np.testing.assert_allclose(kept.mean(axis=0), X.mean(axis=0), atol=0.4)
+    # Rows that are not kept have no neighbour less for being known.
+    distances = pairwise_distances(near.columns.transform(X), near.references)
+    nearest = np.sort(distances, axis=1)
+    is_kept = nearest[:, 0] < 1e-6
+    known = near.mean_distances(X, 1, all_of(X, True))
+    np.testing.assert_allclose(known[~is_kept], nearest[~is_kept, 0], rtol=1e-6)
+    np.testing.assert_allclose(known[is_kept], nearest[is_kept, 1], rtol=1e-6)
+
+
+def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 100)
+    X, weight = table(400), np.ones(400)
+    weight[7] = 400
+    near = neighbors_of(X, weight=weight)
+    kept = near.columns.inverse_transform(near.references)
+    assert len(kept) == 100
+    n_copies = (np.abs(kept - X[7]).max(axis=1) < 1e-9).sum()
+    assert n_copies == pytest.approx(50, abs=1)
