@@ -94,7 +94,7 @@ def _pyod(module, name, train, test, seed):
 METHODS = {
     "AEOutlierDetector": _told_clean,
     "AEOutlierDetector auto": _ours,
-    "textbook autoencoder": partial(_ours, score="reconstruction"),
+    "textbook autoencoder": partial(_ours, method="reconstruction"),
     "IsolationForest": partial(_model, lambda s: IsolationForest(random_state=s)),
     "LocalOutlierFactor": _lof,
     "OneClassSVM": partial(_standardised, lambda s: OneClassSVM()),

@@ -25,8 +25,8 @@ DECAY, DECAYS = 30.0, (0.01, 1.0)
 # Level of the noise that rows are restored from to be judged. In normal scores single
 # values say little: what counts there is whether the row as a whole is likely.
 JUDGED_AT, JUDGED_AT_IN_RANKS = 0.1, 0.8
-# Cells of the noise that a row is restored from: one draw for a row of few is luck. They
-# are random signs: no cell has next to none of it.
+# Cells of the noise that a row is restored from: one draw for a row of few is luck. The
+# draws are of random signs, so that no cell has next to none.
 MIN_CELLS_OF_NOISE = 16
 SCALINGS = ("standard", "minmax", "quantile")
 
@@ -64,7 +64,7 @@ class Networks:
         defaults = AutoencoderTransformer().get_params()
         params = self.detector.get_params(deep=False)
         params = {name: value for name, value in params.items() if name in defaults}
-        if self.detector.score == "auto":
+        if self.detector.method == "auto":
             own = {
                 "corruption_level": LEVELS,
                 "alpha": float(np.clip(DECAY / n_rows, *DECAYS)),
@@ -96,7 +96,7 @@ class Networks:
         draws = 2.0 * signs - 1
         level = corruption_level(network)
         denoises = (
-            self.detector.score == "auto"
+            self.detector.method == "auto"
             and network.corruption == "gaussian"
             and network.latent == "deterministic"
             and level != 0
@@ -133,11 +133,12 @@ def fused_judges(detector, X, weight, held_out, networks):
     trusted = ~held_out & lowest(doubt, weight, TRUSTED, least)
     if trusted.sum() < 2:
         trusted = ~held_out
-    trimmed = [
-        calibrated(networks.error(s, trusted), X[some], weight[some])
-        for s in scalings
-        if s != "minmax" or len(scalings) == 1
-    ]
     typical = Neighbors(columns[0], X[trusted], weight[trusted])
+    own = [s for s in scalings if s != "minmax" or len(scalings) == 1]
+    evidence = [networks.error(s, trusted) for s in own]
+    if not evidence[0].noise.level:
+        # Of rows as they are, a network without a bottleneck makes no errors.
+        evidence.append(Distance(typical))
+    trimmed = [calibrated(e, X[some], weight[some]) for e in evidence]
     everything = [*distances, whole, *trimmed]
     return Fusion(everything, typical), Fusion(trimmed, typical)

@@ -40,7 +40,7 @@ _BLOCK = 16_384
 _MAX_SCORES = 20_000
 
 # Of the threshold: interquartile ranges from the median.
-FENCE = 3.0
+FENCE = 2.0
 
 
 class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
@@ -50,7 +50,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     noise [1]_ fails to restore it, or if the training rows nearest to it are far: each
     piece of evidence is turned into how improbable it is among the training rows, and
     the row's score is the logarithm of the harmonic mean of these p-values [2]_.
-    ``score="reconstruction"`` is the textbook's detector instead: minus the error of
+    ``method="reconstruction"`` is the textbook's detector instead: minus the error of
     one autoencoder with a bottleneck [3]_.
 
     Training rows and new ones are scored by the same method, there is no ``novelty``
@@ -63,10 +63,10 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         trained on ("novelty detection"). With a share, or with "auto" where it is not
         known, some may be outliers: most of the networks then train on the 30 % of the
         rows that look least like it. A share sets the threshold, too: so many of the
-        training rows are below it. With "auto" and 0 the threshold is three
+        training rows are below it. With "auto" and 0 the threshold is two
         interquartile ranges below the median score of the training rows.
-    score : {"auto", "reconstruction"}, default="auto"
-        As above.
+    method : {"auto", "reconstruction"}, default="auto"
+        How rows are scored, as above.
     n_components : int, float in (0, 1) or None, default=None
         Size of the code, as in :class:`AutoencoderTransformer`. None is as many as
         there are columns, 128 at the most, where the networks are trained to denoise
@@ -90,7 +90,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         How rows are corrupted in training.
     corruption_level : float, (float, float) or "auto", default="auto"
         Its level, or lowest and highest level. "auto" is (0.05, 2.0), and with
-        ``score="reconstruction"`` 0.
+        ``method="reconstruction"`` 0.
     sparsity : {"kl", "l1"} or callable, default="kl"
         Penalty on the code.
     sparsity_weight : float, default=0.0
@@ -107,21 +107,21 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     alpha : float or "auto", default="auto"
         Weight decay. "auto" is 100 divided by the number of rows trained on, between
         0.01 and 1: the fewer rows, the closer networks stay to their linear start. With
-        ``score="reconstruction"`` it is 0.01.
+        ``method="reconstruction"`` it is 0.01.
     batch_size : int or "auto", default="auto"
-        Rows in a mini-batch; "auto" is 256, and with ``score="reconstruction"`` as in
+        Rows in a mini-batch; "auto" is 256, and with ``method="reconstruction"`` as in
         :class:`AutoencoderTransformer`.
     learning_rate_init : float or "auto", default="auto"
         Peak of the learning rate, as in :class:`AutoencoderTransformer`.
     max_iter : int or "auto", default="auto"
         Iterations, as in :class:`AutoencoderTransformer`. "auto" is as many as come to
-        700 mini-batches, and 15 at the least; with ``score="reconstruction"`` 200.
+        700 mini-batches, and 15 at the least; with ``method="reconstruction"`` 200.
     tol : float, default=1e-4
         With ``early_stopping``, smallest gain that counts, as a share of the loss.
     early_stopping : bool or "auto", default="auto"
         Whether a network stops, and which of its weights it keeps, by rows of its own
         that it does not train on. False trains to the end, and keeps what is best for
-        the training rows. "auto" is True with ``score="reconstruction"`` only.
+        the training rows. "auto" is True with ``method="reconstruction"`` only.
     validation_fraction : float, default=0.15
         Share of the rows that no network trains on, 50 or a quarter of a small table at
         the least: errors are calibrated, and ``p_values`` computed, by them. With
@@ -158,7 +158,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    With ``score="auto"`` the pieces of evidence are
+    With ``method="auto"`` the pieces of evidence are
 
     * the mean distance to the three nearest of 4,000 training rows, once in standard,
       once in min-max scaled columns and once in normal scores of the columns' ranks;
@@ -171,7 +171,9 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
       level 0.8). Trusted are the 30 % that are least suspicious by the sum of five
       classical measures: the distance to the nearest 5 % of the rows in each scaling,
       the Mahalanobis distance under a trimmed covariance, and the rarity of the row's
-      cells in histograms [4]_.
+      cells in histograms [4]_. Where networks are not trained on normal noise, and so
+      are judged by their errors in rows as they are, the distance to the trusted rows
+      joins them.
 
     Of each the logarithm is compared with that of the training rows, of a network's
     error with that of rows it was not trained on: p is the share of these that are as
@@ -222,7 +224,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
             Interval(Real, 0, 0.5, closed="right"),
             Options(Real, {0}),
         ],
-        "score": [StrOptions({"auto", "reconstruction"})],
+        "method": [StrOptions({"auto", "reconstruction"})],
         **{
             name: [StrOptions({"auto"}), *CONSTRAINTS[name]]
             for name in ("corruption_level", "alpha", "max_iter", "early_stopping")
@@ -233,7 +235,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         self,
         contamination="auto",
         *,
-        score="auto",
+        method="auto",
         n_components=None,
         hidden_layer_sizes=(128, 128, 128),
         activation="silu",
@@ -262,7 +264,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         net_params=None,
     ):
         self.contamination = contamination
-        self.score = score
+        self.method = method
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -349,7 +351,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         """Judges, and scores to compare theirs with, from distinct rows."""
         held_out = np.arange(len(X)) < n_held_out(len(X), self.validation_fraction)
         networks = Networks(self, X, weight, random, context)
-        judges = plain_judges if self.score == "reconstruction" else fused_judges
+        judges = plain_judges if self.method == "reconstruction" else fused_judges
         self._new, self._known = judges(self, X, weight, held_out, networks)
         self.networks_ = networks.fitted
         self._hashes = np.sort(float32_hash(X))
@@ -411,7 +413,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            With ``score="auto"`` the logarithm of a p-value, at most 0. With
+            With ``method="auto"`` the logarithm of a p-value, at most 0. With
             "reconstruction" minus the row's ``loss``, averaged over the scaled columns,
             or with ``latent="gaussian"`` the bound of its log-density.
         """
@@ -527,7 +529,7 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Each piece of evidence is shared out among the cells by their part in the error
         or the distance; the pieces count by their weight in the score. What is expected
         is the mean of the three trusted training rows that are nearest by all cells but
-        the one that contributes most; with ``score="reconstruction"`` it is the
+        the one that contributes most; with ``method="reconstruction"`` it is the
         reconstruction.
 
         Parameters

@@ -399,7 +399,7 @@ def test_only_ours_is_told_that_a_class_is_clean(monkeypatch):
     for name in list(_detectors.METHODS)[:3]:
         _detectors.METHODS[name](X, X, 0)
         _detectors.METHODS[name](X, None, 0)
-    plain = {"score": "reconstruction"}
+    plain = {"method": "reconstruction"}
     assert told == [{"contamination": 0}, {}, {}, {}, plain, plain]
 
 

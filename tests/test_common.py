@@ -70,9 +70,9 @@ DETECTORS = [
     detector(sparsity_weight=0.1),
     detector(init="random", n_components=2),
     detector(early_stopping=True),
-    detector(score="reconstruction"),
-    detector(score="reconstruction", early_stopping=False, loss="huber"),
-    detector(score="reconstruction", latent="gaussian"),
+    detector(method="reconstruction"),
+    detector(method="reconstruction", early_stopping=False, loss="huber"),
+    detector(method="reconstruction", latent="gaussian"),
 ]
 
 
