@@ -58,20 +58,13 @@ def detector(**params):
 
 
 DETECTORS = [
-    AEOutlierDetector(),
+    detector(),
     detector(contamination=0),
-    detector(contamination=0.1),
-    detector(scale="minmax"),
-    detector(scale="quantile"),
-    detector(scale=None),
-    detector(latent="gaussian"),
-    detector(corruption_level=0),
-    detector(corruption="masking", corruption_level=0.3),
-    detector(sparsity_weight=0.1),
-    detector(init="random", n_components=2),
-    detector(early_stopping=True),
+    detector(contamination=0.1, scale="minmax"),
+    detector(latent="gaussian", scale="quantile"),
+    detector(corruption_level=0, early_stopping=True, scale=None),
+    detector(corruption="masking", corruption_level=0.3, init="random"),
     detector(method="reconstruction"),
-    detector(method="reconstruction", early_stopping=False, loss="huber"),
     detector(method="reconstruction", latent="gaussian"),
 ]
 
