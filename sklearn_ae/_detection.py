@@ -129,10 +129,9 @@ def fused_judges(detector, X, weight, held_out, networks):
         judge = Fusion([*distances, whole], typical=near[0])
         return judge, judge
     doubt = suspicion(X, weight, near, columns[0].transform(X))
-    least = max(MIN_TRUSTED, int(MIN_TRUSTED_SHARE * len(X)))
-    trusted = ~held_out & lowest(doubt, weight, TRUSTED, least)
-    if trusted.sum() < 2:
-        trusted = ~held_out
+    trusted = ~held_out
+    least = max(MIN_TRUSTED, int(MIN_TRUSTED_SHARE * trusted.sum()))
+    trusted[trusted] = lowest(doubt[trusted], weight[trusted], TRUSTED, least)
     typical = Neighbors(columns[0], X[trusted], weight[trusted])
     own = [s for s in scalings if s != "minmax" or len(scalings) == 1]
     evidence = [networks.error(s, trusted) for s in own]
