@@ -60,9 +60,8 @@ def detector(**params):
 DETECTORS = [
     detector(),
     detector(contamination=0),
-    detector(contamination=0.1, scale="minmax"),
     detector(latent="gaussian", scale="quantile"),
-    detector(corruption_level=0, early_stopping=True, scale=None),
+    detector(contamination=0.1, corruption_level=0, early_stopping=True, scale=None),
     detector(corruption="masking", corruption_level=0.3, init="random"),
     detector(method="reconstruction"),
     detector(method="reconstruction", latent="gaussian"),
