@@ -106,7 +106,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             tasks = FitTasks(self, context, X, y, sample_weight)
             with tasks, few_threads(), gradients():
                 matrix, weight, rows = self._prepare(X, weight, cold=cold)
-                corruption = self._corruption(matrix, weight)
+                corruption = self._corruption(matrix, weight) if cold else None
                 if trusted is not None:
                     matrix, weight = matrix[trusted[rows]], weight[trusted[rows]]
                 data = self._split(matrix, weight)
@@ -149,9 +149,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             X, weight = self._validate(X, sample_weight, reset=cold)
             with few_threads(), gradients():
                 matrix, weight, _ = self._prepare(X, weight, cold=cold)
-                corruption = self._corruption(matrix, weight)
-                data = matrix, weight, 0
-                net = self._started(*data, corruption) if cold else self._continued()
+                if cold:
+                    corruption = self._corruption(matrix, weight)
+                    net = self._started(matrix, weight, 0, corruption)
+                else:
+                    net = self._continued()
                 self._train_one_pass(net, matrix, weight)
         return self
 

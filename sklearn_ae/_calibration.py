@@ -70,15 +70,3 @@ def median_and_range(values, weight):
     """Median and interquartile range."""
     q1, q2, q3 = (quantile(values, weight, q) for q in (0.25, 0.5, 0.75))
     return q2, q3 - q1
-
-
-def conformal_p_values(scores, known, weight):
-    """Share (n,) of the known scores that are as low as a row's or lower, itself one.
-
-    For a row drawn as the known ones were, it is at most t with probability t or less
-    (Vovk, Gammerman and Shafer, 2005. Algorithmic learning in a random world).
-    """
-    order = np.argsort(known, kind="stable")
-    below = np.concatenate([[0.0], np.cumsum(weight[order])])
-    place = np.searchsorted(known[order], scores, side="right")
-    return (below[place] + 1) / (below[-1] + 1)

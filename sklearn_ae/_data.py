@@ -36,7 +36,7 @@ def merge_equal_rows(
         Indices into X.
     weight : ndarray of shape (n_distinct,)
     """
-    key = row_hash(X, seed)
+    key = _row_hash(X, seed)
     if sample_weight is None:
         order = np.argsort(key, kind="stable")
         sample_weight = np.ones(len(X))
@@ -50,7 +50,7 @@ def merge_equal_rows(
     return order[starts], np.add.reduceat(sample_weight[order], starts)
 
 
-def row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
+def _row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
     bits = np.dtype(f"u{X.dtype.itemsize}")
     key = np.full(len(X), seed, dtype=np.uint64) * _MIX
     for column in X.T:
@@ -66,7 +66,7 @@ def row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
 def float32_hash(X: NDArray[np.floating]) -> NDArray[np.uint64]:
     """A number (n,) for each row of X: the same in float32 and in float64."""
     with np.errstate(over="ignore"):
-        return row_hash(X.astype(np.float32), seed=0)
+        return _row_hash(X.astype(np.float32), seed=0)
 
 
 def systematic_sample(weight: NDArray[np.float64], max_rows: int) -> NDArray[np.intp]:

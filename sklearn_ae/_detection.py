@@ -4,12 +4,23 @@ import numpy as np
 
 from sklearn_ae._base import MAX_BATCHES
 from sklearn_ae._columns import Columns
-from sklearn_ae._evidence import Distance, Error, Fusion, Noise, Plain, calibrated
+from sklearn_ae._data import float32_hash
+from sklearn_ae._evidence import (
+    Distance,
+    Error,
+    Explanation,
+    Fusion,
+    Noise,
+    Plain,
+    calibrated,
+)
 from sklearn_ae._neighbors import Neighbors
 from sklearn_ae._parameters import corruption_level
 from sklearn_ae._suspicion import lowest, suspicion
 from sklearn_ae._transformer import AutoencoderTransformer
 
+# Rows at once in scoring.
+BLOCK = 16_384
 # Rows by which evidence is calibrated, at the most.
 MAX_CALIBRATING = 10_000
 # Share of the weight that networks train on where some rows may be outliers; a tenth of
@@ -109,10 +120,58 @@ class Networks:
         return Noise(level * spread * draws, level)
 
 
+class Judges:
+    """Who judges new rows, and who judges those of training, in bounded memory.
+
+    Parameters
+    ----------
+    new, known : Fusion or Plain
+    X : ndarray of shape (n, d)
+        Training rows.
+    """
+
+    def __init__(self, new, known, X):
+        self.new, self.known = new, known
+        self._hashes = np.sort(float32_hash(X))
+
+    def scores(self, X):
+        """Scores (n,) of rows (n, d), each by its judge."""
+        scores = np.empty(len(X))
+        for judge, rows, known in self._parts(X):
+            scores[rows] = judge.scores(X[rows], known)
+        return scores
+
+    def scores_of_new(self, X, known):
+        """Scores (n,) of rows as new ones; if ``known``, none is its own neighbour."""
+        known = np.full(len(X), known)
+        parts = [self.new.scores(X[b], known[b]) for b in _blocks(len(X))]
+        return np.concatenate([np.empty(0), *parts])
+
+    def explain(self, X):
+        """Explanation of ``scores``."""
+        contributions, expected = np.empty_like(X), np.empty_like(X)
+        for judge, rows, known in self._parts(X):
+            contributions[rows], expected[rows] = judge.explain(X[rows], known)
+        return Explanation(contributions, expected)
+
+    def _parts(self, X):
+        hashes = float32_hash(X)
+        place = np.searchsorted(self._hashes, hashes)
+        known = self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
+        for judge, mine in ((self.known, known), (self.new, ~known)):
+            rows = np.flatnonzero(mine)
+            for block in _blocks(len(rows)):
+                yield judge, rows[block], known[rows[block]]
+
+
+def _blocks(n_rows):
+    return (slice(i, i + BLOCK) for i in range(0, n_rows, BLOCK))
+
+
 def plain_judges(detector, X, weight, held_out, networks):
     """One judge for all rows: the textbook's network, by its own loss."""
     judge = Plain(networks.error(detector.scale, ~held_out))
-    return judge, judge
+    return Judges(judge, judge, X)
 
 
 def fused_judges(detector, X, weight, held_out, networks):
@@ -127,7 +186,7 @@ def fused_judges(detector, X, weight, held_out, networks):
     whole = calibrated(error, X[apart], weight[apart])
     if detector.contamination == 0:
         judge = Fusion([*distances, whole], typical=near[0])
-        return judge, judge
+        return Judges(judge, judge, X)
     doubt = suspicion(X, weight, near, columns[0].transform(X))
     trusted = ~held_out
     least = max(MIN_TRUSTED, int(MIN_TRUSTED_SHARE * trusted.sum()))
@@ -140,4 +199,4 @@ def fused_judges(detector, X, weight, held_out, networks):
         evidence.append(Distance(typical))
     trimmed = [calibrated(e, X[some], weight[some]) for e in evidence]
     everything = [*distances, whole, *trimmed]
-    return Fusion(everything, typical), Fusion(trimmed, typical)
+    return Judges(Fusion(everything, typical), Fusion(trimmed, typical), X)

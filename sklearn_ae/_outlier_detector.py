@@ -4,7 +4,6 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_scalar
@@ -22,28 +21,27 @@ from sklearn.utils.validation import (
 
 from sklearn_ae._base import all_or_nothing
 from sklearn_ae._calibration import (
-    conformal_p_values,
     median_and_range,
     quantile,
 )
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._data import float32_hash, merge_equal_rows
+from sklearn_ae._conformal import ConformalMixin
+from sklearn_ae._data import merge_equal_rows
 from sklearn_ae._detection import Networks, fused_judges, plain_judges
 from sklearn_ae._evidence import Explanation
 from sklearn_ae._parameters import CONSTRAINTS
 from sklearn_ae._start import n_held_out
 from sklearn_ae._torch_state import random_generator
 
-# Rows at once in scoring.
-_BLOCK = 16_384
 # Training rows by which the threshold is set, at the most.
-_MAX_SCORES = 20_000
-
+MAX_SCORES = 20_000
 # Of the threshold: interquartile ranges from the median.
 FENCE = 2.0
 
 
-class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
+class AEOutlierDetector(
+    ConformalMixin, CallbackSupportMixin, OutlierMixin, BaseEstimator
+):
     """Outlier and novelty detection by autoencoders that restore rows from noise.
 
     A row is an outlier if a network that has learnt to restore the training rows from
@@ -71,53 +69,24 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Size of the code, as in :class:`AutoencoderTransformer`. None is as many as
         there are columns, 128 at the most, where the networks are trained to denoise
         (``corruption_level`` above 0), and otherwise 0.95.
-    hidden_layer_sizes : int or array-like of int, default=(128, 128, 128)
-        Widths of the encoder's hidden layers.
-    activation : {"silu", "relu", "gelu", "tanh", "logistic", "identity"}, \
-            default="silu"
-        Activation of the hidden layers.
-    init : {"pca", "random"}, default="pca"
-        Where training starts.
     scale : {"auto", "standard", "minmax", "quantile"} or None, default="auto"
         Scaling of the columns, as in :class:`AutoencoderTransformer`. "auto" uses
         several: distances are taken in the first three, and networks work on standard
         columns and, those of trusted rows only, also on normal scores. One that is
         named is used for all of them.
-    loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
-        Reconstruction loss of a scaled cell.
-    corruption : {"gaussian", "masking", "swap", "salt_and_pepper"} or callable, \
-            default="gaussian"
-        How rows are corrupted in training.
     corruption_level : float, (float, float) or "auto", default="auto"
         Its level, or lowest and highest level. "auto" is (0.05, 2.0), and with
         ``method="reconstruction"`` 0.
-    sparsity : {"kl", "l1"} or callable, default="kl"
-        Penalty on the code.
-    sparsity_weight : float, default=0.0
-        Weight of that penalty.
-    sparsity_target : float, default=0.05
-        Mean activity that "kl" asks of each component.
-    contraction_weight : float, default=0.0
-        Weight of the squared norm of the encoder's Jacobian.
-    latent : {"deterministic", "gaussian"}, default="deterministic"
-        "gaussian" is the variational autoencoder: what a network says of a row is then
-        not its error but its log-density.
-    beta : float, default=1.0
-        Weight of the divergence from the prior, with ``latent="gaussian"``.
     alpha : float or "auto", default="auto"
-        Weight decay. "auto" is 100 divided by the number of rows trained on, between
+        Weight decay. "auto" is 30 divided by the number of rows trained on, between
         0.01 and 1: the fewer rows, the closer networks stay to their linear start. With
         ``method="reconstruction"`` it is 0.01.
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 256, and with ``method="reconstruction"`` as in
         :class:`AutoencoderTransformer`.
-    learning_rate_init : float or "auto", default="auto"
-        Peak of the learning rate, as in :class:`AutoencoderTransformer`.
     max_iter : int or "auto", default="auto"
         Iterations, as in :class:`AutoencoderTransformer`. "auto" is as many as come to
         700 mini-batches, and 15 at the least; with ``method="reconstruction"`` 200.
-    tol : float, default=1e-4
-        With ``early_stopping``, smallest gain that counts, as a share of the loss.
     early_stopping : bool or "auto", default="auto"
         Whether a network stops, and which of its weights it keeps, by rows of its own
         that it does not train on. False trains to the end, and keeps what is best for
@@ -126,16 +95,12 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Share of the rows that no network trains on, 50 or a quarter of a small table at
         the least: errors are calibrated, and ``p_values`` computed, by them. With
         ``early_stopping`` as many again are taken from the rest.
-    n_iter_no_change : int, default=40
-        With ``early_stopping``, iterations without a gain after which training stops.
-    device : str, default="auto"
-        A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
-    random_state : int, RandomState instance or None, default=None
-        An int gives the same scores, bit for bit, at each fit.
-    verbose : int, default=0
-        Above 0, a line for each iteration.
-    net_params : dict or None, default=None
-        Further parameters of the skorch ``NeuralNet``.
+    hidden_layer_sizes, activation, init, loss, corruption, sparsity, sparsity_weight, \
+            sparsity_target, contraction_weight, latent, beta, learning_rate_init, \
+            tol, n_iter_no_change, device, random_state, verbose, net_params
+        As in :class:`AutoencoderTransformer`, of each network. With
+        ``latent="gaussian"`` what a network says of a row is not its error but its
+        log-density. ``tol`` and ``n_iter_no_change`` count with ``early_stopping``.
 
     Attributes
     ----------
@@ -164,8 +129,9 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
       once in min-max scaled columns and once in normal scores of the columns' ranks;
     * the error of a network that is told the level of the noise, between 0.05 and 2
       standard deviations, in restoring the row from noise of level 0.1: it has no
-      bottleneck, but starts as Wiener's filter. The error is the mean over one draw of
-      noise, the same for all rows, and its opposite;
+      bottleneck, but starts as Wiener's filter. The error is the mean over a draw of
+      noise in random signs, several where columns are few, the same for all rows, and
+      its opposite;
     * unless ``contamination=0``, the same for two networks that are trained on trusted
       rows only, one on standard columns and one on normal scores (there, from noise of
       level 0.8). Trusted are the 30 % that are least suspicious by the sum of five
@@ -199,8 +165,6 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     .. [3] S. Hawkins et al. Outlier detection using replicator neural networks. DaWaK
        2002.
     .. [4] M. Goldstein and A. Dengel. Histogram-based outlier score (HBOS). KI 2012.
-    .. [5] S. Bates et al. Testing for outliers with conformal p-values. Annals of
-       Statistics 51, 2023.
 
     Examples
     --------
@@ -352,14 +316,12 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         held_out = np.arange(len(X)) < n_held_out(len(X), self.validation_fraction)
         networks = Networks(self, X, weight, random, context)
         judges = plain_judges if self.method == "reconstruction" else fused_judges
-        self._new, self._known = judges(self, X, weight, held_out, networks)
+        self._judges = judges(self, X, weight, held_out, networks)
         self.networks_ = networks.fitted
-        self._hashes = np.sort(float32_hash(X))
-        some = slice(_MAX_SCORES)
-        self._fitted_scores = self._score(X[some]), weight[some]
-        apart = X[held_out], weight[held_out]
-        known = np.ones(len(apart[0]), dtype=bool)
-        self._apart = self._in_blocks(self._new.scores, apart[0], known), apart[1]
+        some = slice(MAX_SCORES)
+        self._fitted_scores = self._judges.scores(X[some]), weight[some]
+        held_out_scores = self._judges.scores_of_new(X[held_out], known=True)
+        self._held_out = held_out_scores, weight[held_out]
 
     def set_contamination(self, contamination):
         """Move the threshold, by the scores of the training rows, without refitting.
@@ -417,15 +379,8 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
             "reconstruction" minus the row's ``loss``, averaged over the scaled columns,
             or with ``latent="gaussian"`` the bound of its log-density.
         """
-        return self._score(self._check(X))
-
-    def _score(self, X):
-        known = self._is_known(X)
-        scores = np.empty(len(X))
-        for judge, rows in ((self._known, known), (self._new, ~known)):
-            if rows.any():
-                scores[rows] = self._in_blocks(judge.scores, X[rows], known[rows])
-        return scores
+        X = self._check(X)
+        return self._judges.scores(X)
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: below 0 for outliers.
@@ -456,73 +411,6 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def p_values(self, X):
-        """Conformal p-values of new rows: small for outliers.
-
-        A row's is the share of the held-out training rows that score as low as it or
-        lower, itself counted among them. If it was drawn like these, its p-value is at
-        most t with probability t or less, whatever the distribution [5]_. The smallest
-        there can be is 1 / (1 + their number).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows in input units that were not in the training table. (Those that were
-            are taken for new ones.)
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples,), float64
-            In (0, 1].
-
-        Raises
-        ------
-        ValueError
-            Where the training table had fewer than four distinct rows, of which none
-            is held out.
-        """
-        X = self._check(X)
-        scores, weight = self._apart
-        if len(scores) == 0:
-            raise ValueError(
-                "p_values compares with training rows that were held out, and of fewer "
-                "than 4 distinct rows none is. Fit on more rows, or use score_samples."
-            )
-        new = np.zeros(len(X), dtype=bool)
-        return conformal_p_values(
-            self._in_blocks(self._new.scores, X, new), scores, weight
-        )
-
-    def select_outliers(self, X, *, fdr=0.1):
-        """Which rows to report, so that few of the reported are none.
-
-        Benjamini and Hochberg's procedure on ``p_values``: of the rows that it selects,
-        the expected share that are no outliers is ``fdr`` at most [5]_. It can select
-        only if there are many outliers in X or many rows held out: the smallest p-value
-        has to be below ``fdr`` times the share of the rows selected.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            New rows in input units, all those among which is to be selected.
-        fdr : float, default=0.1
-            False discovery rate, in (0, 1).
-
-        Returns
-        -------
-        selected : ndarray of shape (n_samples,), bool
-            True for the outliers.
-
-        Raises
-        ------
-        ValueError
-            As ``p_values``, or for another ``fdr``.
-        """
-        check_scalar(
-            fdr, "fdr", Real, min_val=0, max_val=1, include_boundaries="neither"
-        )
-        return false_discovery_control(self.p_values(X), method="bh") <= fdr
-
     def explain(self, X):
         """Why rows have their scores: what each cell contributes, and should have been.
 
@@ -547,19 +435,12 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
 
             Both are float64, in a named tuple; DataFrames with X's labels if X is one.
         """
-        given, X = X, self._check(X)
-        known = self._is_known(X)
-        contributions, expected = np.empty_like(X), np.empty_like(X)
-        for judge, rows in ((self._known, known), (self._new, ~known)):
-            for start in range(0, rows.sum(), _BLOCK):
-                part = np.flatnonzero(rows)[start : start + _BLOCK]
-                explanation = judge.explain(X[part], known[part])
-                contributions[part], expected[part] = explanation
-        if isinstance(given, pd.DataFrame):
-            labels = {"index": given.index, "columns": given.columns}
-            contributions = pd.DataFrame(contributions, **labels)
-            expected = pd.DataFrame(expected, **labels)
-        return Explanation(contributions, expected)
+        rows = self._check(X)
+        explanation = self._judges.explain(rows)
+        if not isinstance(X, pd.DataFrame):
+            return explanation
+        labels = {"index": X.index, "columns": X.columns}
+        return Explanation(*(pd.DataFrame(part, **labels) for part in explanation))
 
     def top_features(self, X, k=1):
         """The columns that contribute most to rows being outliers.
@@ -586,14 +467,3 @@ class AEOutlierDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     def _check(self, X):
         check_is_fitted(self, "networks_")
         return validate_data(self, X, dtype=np.float64, reset=False)
-
-    def _is_known(self, X):
-        """Which rows are training rows."""
-        hashes = float32_hash(X)
-        place = np.searchsorted(self._hashes, hashes)
-        return self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
-
-    @staticmethod
-    def _in_blocks(scores, X, known):
-        blocks = [slice(i, i + _BLOCK) for i in range(0, len(X), _BLOCK)]
-        return np.concatenate([np.empty(0), *(scores(X[b], known[b]) for b in blocks)])

@@ -84,7 +84,7 @@ def test_columns_do_not_commute_in_the_hash():
 
 def test_a_collision_of_the_hash_does_not_merge_different_rows(X, monkeypatch):
     monkeypatch.setattr(
-        _data, "row_hash", lambda X, seed: np.zeros(len(X), dtype=np.uint64)
+        _data, "_row_hash", lambda X, seed: np.zeros(len(X), dtype=np.uint64)
     )
     rows, weight = merge_equal_rows(X, None, seed=0)
     total = {}

@@ -25,6 +25,7 @@ BELOW_THE_NET = [
     "_monitor",
     "_parameters",
     "_calibration",
+    "_conformal",
     "_neighbors",
     "_suspicion",
     "_evidence",
