@@ -98,6 +98,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """As ``fit``, but trained on the rows that ``trusted`` marks.
 
         The columns' scaling, and the units of the noise on them, are of all rows.
+        Without early stopping no rows are monitored: the last weights are kept.
         """
         context = self._init_callback_context(max_subtasks=self.max_iter)
         with all_or_nothing(self):
@@ -111,7 +112,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     matrix, weight = matrix[trusted[rows]], weight[trusted[rows]]
                 data = self._split(matrix, weight)
                 net = self._started(*data, corruption) if cold else self._continued()
-                self._train(net, *data, tasks)
+                n_monitored = data[-1] or (MAX_MONITORED if trusted is None else 0)
+                self._train(net, *data, n_monitored, tasks)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -259,11 +261,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 )
         return copy.deepcopy(self._net)
 
-    def _train(self, net, matrix, weight, n_held_out, tasks):
+    def _train(self, net, matrix, weight, n_held_out, n_monitored, tasks):
         """Train ``net`` by the budget, and take it on."""
         rows = self._rows(net, matrix, weight)
         train = rows.part(slice(n_held_out, None))
-        monitored = rows.part(slice(n_held_out or MAX_MONITORED))
+        monitored = rows.part(slice(n_monitored)) if n_monitored else None
         with few_threads(self._flops(net, len(train))):
             run = self._run(len(train), self.max_iter, MAX_BATCHES, schedule=True)
             net.train(train, monitored, run, tasks)

@@ -12,6 +12,7 @@ from sklearn_ae._evidence import (
     Fusion,
     Noise,
     Plain,
+    WideDistance,
     calibrated,
 )
 from sklearn_ae._neighbors import Neighbors
@@ -22,20 +23,20 @@ from sklearn_ae._transformer import AutoencoderTransformer
 # Rows at once in scoring.
 BLOCK = 16_384
 # Rows by which evidence is calibrated, at the most.
-MAX_CALIBRATING = 10_000
+MAX_CALIBRATING = 5_000
 # Share of the weight that networks train on where some rows may be outliers; a tenth of
 # the distinct rows at the least, and ten.
-TRUSTED, MIN_TRUSTED_SHARE, MIN_TRUSTED = 0.3, 0.1, 10
-# Optimisation steps of a fit, and passes over the rows at the least.
-N_STEPS, MIN_ITER, BATCH_SIZE = 700, 15, 256
+TRUSTED, MIN_TRUSTED_SHARE, MIN_TRUSTED = 0.4, 0.1, 10
+# Optimisation steps: of a fit's only network; and of the first, and the second of two.
+N_STEPS, N_STEPS_OF_TWO = 600, (175, 125)
+BATCH_SIZE, LEARNING_RATE = 512, 0.008
 # Components of a denoiser, which needs no bottleneck, at the most.
 MAX_COMPONENTS = 128
 LEVELS = (0.05, 2.0)
 # Weight decay: so much divided by the number of rows, within bounds.
 DECAY, DECAYS = 30.0, (0.01, 1.0)
-# Level of the noise that rows are restored from to be judged. In normal scores single
-# values say little: what counts there is whether the row as a whole is likely.
-JUDGED_AT, JUDGED_AT_IN_RANKS = 0.1, 0.8
+# Level of the noise that rows are restored from to be judged.
+JUDGED_AT = 0.1
 # Cells of the noise that a row is restored from: one draw for a row of few is luck. The
 # draws are of random signs, so that no cell has next to none.
 MIN_CELLS_OF_NOISE = 16
@@ -61,16 +62,17 @@ class Networks:
         self.random, self.context = random, context
         self.fitted = []
 
-    def error(self, scale, trusted):
+    def error(self, scale, trusted, n_steps=N_STEPS):
         """The error of a new network that is trained on the trusted rows."""
-        network = AutoencoderTransformer(**self._params(scale, np.sum(trusted)))
+        params = self._params(scale, np.sum(trusted), n_steps)
+        network = AutoencoderTransformer(**params)
         task = self.context.subcontext(task_name="network")
         with task.propagate_callback_context(network):
             network._fit(self.X, sample_weight=self.weight, trusted=trusted)
         self.fitted.append(network)
         return Error(network._codec, self._noise(network))
 
-    def _params(self, scale, n_rows):
+    def _params(self, scale, n_rows, n_steps):
         """Parameters of a network for so many rows to train on."""
         defaults = AutoencoderTransformer().get_params()
         params = self.detector.get_params(deep=False)
@@ -80,6 +82,7 @@ class Networks:
                 "corruption_level": LEVELS,
                 "alpha": float(np.clip(DECAY / n_rows, *DECAYS)),
                 "batch_size": BATCH_SIZE,
+                "learning_rate_init": LEARNING_RATE,
                 "early_stopping": False,
             }
         else:
@@ -89,7 +92,7 @@ class Networks:
                 params[name] = own[name]
         if params["max_iter"] == "auto":
             n_batches = -(-n_rows // params["batch_size"])
-            params["max_iter"] = max(MIN_ITER, N_STEPS // min(n_batches, MAX_BATCHES))
+            params["max_iter"] = -(-n_steps // min(n_batches, MAX_BATCHES))
         if params["n_components"] is None and params["corruption_level"] != 0:
             params["n_components"] = min(self.X.shape[1], MAX_COMPONENTS)
         if not params["early_stopping"]:
@@ -114,8 +117,7 @@ class Networks:
         )
         if not denoises:
             return Noise(0 * draws, 0.0)
-        judged_at = JUDGED_AT_IN_RANKS if network.scale == "quantile" else JUDGED_AT
-        level = float(np.clip(judged_at, np.min(level), np.max(level)))
+        level = float(np.clip(JUDGED_AT, np.min(level), np.max(level)))
         spread = network._net.corruption.columns.spread.cpu().numpy()
         return Noise(level * spread * draws, level)
 
@@ -181,22 +183,20 @@ def fused_judges(detector, X, weight, held_out, networks):
     near = [Neighbors(c, X, weight) for c in columns]
     some = slice(MAX_CALIBRATING)
     distances = [calibrated(Distance(n), X[some], weight[some]) for n in near]
-    apart = held_out if held_out.any() else ~held_out
-    error = networks.error(scalings[0], ~held_out)
-    whole = calibrated(error, X[apart], weight[apart])
-    if detector.contamination == 0:
-        judge = Fusion([*distances, whole], typical=near[0])
+    unseen = held_out if held_out.any() else ~held_out
+    clean = detector.contamination == 0
+    n_steps = (N_STEPS,) if clean else N_STEPS_OF_TWO
+    error = networks.error(scalings[0], ~held_out, n_steps[0])
+    whole = calibrated(error, X[unseen], weight[unseen])
+    if clean:
+        judge = Fusion([*distances, whole], typical=near[-1])
         return Judges(judge, judge, X)
     doubt = suspicion(X, weight, near, columns[0].transform(X))
     trusted = ~held_out
     least = max(MIN_TRUSTED, int(MIN_TRUSTED_SHARE * trusted.sum()))
     trusted[trusted] = lowest(doubt[trusted], weight[trusted], TRUSTED, least)
-    typical = Neighbors(columns[0], X[trusted], weight[trusted])
-    own = [s for s in scalings if s != "minmax" or len(scalings) == 1]
-    evidence = [networks.error(s, trusted) for s in own]
-    if not evidence[0].noise.level:
-        # Of rows as they are, a network without a bottleneck makes no errors.
-        evidence.append(Distance(typical))
-    trimmed = [calibrated(e, X[some], weight[some]) for e in evidence]
-    everything = [*distances, whole, *trimmed]
-    return Judges(Fusion(everything, typical), Fusion(trimmed, typical), X)
+    typical = Neighbors(columns[-1], X[trusted], weight[trusted])
+    evidence = [networks.error(scalings[0], trusted, n_steps[1]), WideDistance(typical)]
+    apart = [calibrated(e, X[some], weight[some]) for e in evidence]
+    everything = [*distances, whole, *apart]
+    return Judges(Fusion(everything, typical), Fusion(apart, typical), X)

@@ -51,6 +51,21 @@ class Distance:
         return _shares(self.neighbors.parts(X, N_NEIGHBORS, known))
 
 
+class WideDistance:
+    """Evidence of many training rows: the mean distance to the nearest 5 %."""
+
+    def __init__(self, neighbors):
+        self.neighbors = neighbors
+
+    def values(self, X, known):
+        """Logarithm (n,) of the distance."""
+        return _log(self.neighbors.wide_mean_distances(X))
+
+    def shares(self, X, known):
+        """Share (n, d) of each cell in the distance."""
+        return _shares(self.neighbors.wide_parts(X))
+
+
 class Error:
     """Evidence of a network: the loss of a row's cells when restored from noise.
 

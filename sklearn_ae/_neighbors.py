@@ -10,6 +10,9 @@ from sklearn_ae._data import float32_hash, systematic_sample
 # Of so many rows drawn at random the nearest ones tell as much (Sugiyama and Borgwardt,
 # 2013. Rapid distance-based outlier detection via sampling. NeurIPS).
 MAX_REFERENCES = 4_000
+# The wide neighbourhood of a row, as a share of the rows: more than the copies that an
+# anomaly has.
+WIDE, MIN_WIDE = 0.05, 5
 # Cells gathered at once.
 _BLOCK = 2**21
 # Beyond, squares are past float64.
@@ -36,6 +39,8 @@ class Neighbors:
         self.references = self._scaled(X[rows])
         self._hashes = float32_hash(X[rows])
         self._index = NearestNeighbors().fit(self.references)
+        n_wide = max(MIN_WIDE, int(WIDE * len(self.references)))
+        self._n_wide = min(n_wide, len(self.references))
 
     def mean_distances(self, X, k, known):
         """Mean distance (n,) of rows (n, d) to the k nearest.
@@ -48,28 +53,32 @@ class Neighbors:
             parts.append(distances.mean(axis=1))
         return np.concatenate(parts)
 
-    def wide_mean_distances(self, X, share, least):
-        """Mean distance (n,) to the nearest ``share`` of the rows.
+    def wide_mean_distances(self, X):
+        """Mean distance (n,) to the nearest 5 % of the references, 5 at the least.
 
-        ``least`` is their number at the least. A row may be among its own neighbours.
+        A row may be among its own neighbours.
         """
-        references = self.references
-        k = min(max(least, int(share * len(references))), len(references))
         parts = []
-        for rows in gen_batches(len(X), max(1, _BLOCK // len(references))):
-            distances = euclidean_distances(self._scaled(X[rows]), references)
-            nearest = np.partition(distances, k - 1, axis=1)[:, :k]
+        for rows in gen_batches(len(X), max(1, _BLOCK // len(self.references))):
+            distances = euclidean_distances(self._scaled(X[rows]), self.references)
+            k = self._n_wide - 1
+            nearest = np.partition(distances, k, axis=1)[:, : k + 1]
             parts.append(nearest.mean(axis=1))
+        return np.concatenate(parts)
+
+    def wide_parts(self, X):
+        """Parts (n, d) of ``wide_mean_distances`` by cell."""
+        k, parts = self._n_wide, []
+        for rows in gen_batches(len(X), max(1, _BLOCK // (k * X.shape[1]))):
+            scaled = self._scaled(X[rows])
+            distances = euclidean_distances(scaled, self.references)
+            nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
+            parts.append(_parts(scaled[:, None] - self.references[nearest]))
         return np.concatenate(parts)
 
     def parts(self, X, k, known):
         """Parts (n, d) of ``mean_distances`` by cell."""
-        parts = []
-        for differences in self._blocks(X, k, known):
-            squares = np.square(differences)
-            distances = np.sqrt(squares.sum(axis=2, keepdims=True))
-            parts.append((squares / np.where(distances > 0, distances, 1)).mean(axis=1))
-        return np.concatenate(parts)
+        return np.concatenate([_parts(d) for d in self._blocks(X, k, known)])
 
     def mean(self, X, k, aside):
         """Mean (n, d) of the k nearest, in input units.
@@ -108,3 +117,10 @@ class Neighbors:
     def _scaled(self, X):
         with np.errstate(over="ignore"):
             return np.clip(self.columns.transform(X), -_FAR, _FAR)
+
+
+def _parts(differences):
+    """Mean distance (n,) of differences (n, k, d) by cell (n, d)."""
+    squares = np.square(differences)
+    distances = np.sqrt(squares.sum(axis=2, keepdims=True))
+    return (squares / np.where(distances > 0, distances, 1)).mean(axis=1)

@@ -59,7 +59,7 @@ class AEOutlierDetector(
     contamination : "auto", 0 or float in (0, 0.5], default="auto"
         What is known of the training rows. With 0 they are clean, and all of them are
         trained on ("novelty detection"). With a share, or with "auto" where it is not
-        known, some may be outliers: most of the networks then train on the 30 % of the
+        known, some may be outliers: one of two networks then trains on the 40 % of the
         rows that look least like it. A share sets the threshold, too: so many of the
         training rows are below it. With "auto" and 0 the threshold is two
         interquartile ranges below the median score of the training rows.
@@ -72,8 +72,7 @@ class AEOutlierDetector(
     scale : {"auto", "standard", "minmax", "quantile"} or None, default="auto"
         Scaling of the columns, as in :class:`AutoencoderTransformer`. "auto" uses
         several: distances are taken in the first three, and networks work on standard
-        columns and, those of trusted rows only, also on normal scores. One that is
-        named is used for all of them.
+        columns. One that is named is used for all of them.
     corruption_level : float, (float, float) or "auto", default="auto"
         Its level, or lowest and highest level. "auto" is (0.05, 2.0), and with
         ``method="reconstruction"`` 0.
@@ -82,22 +81,28 @@ class AEOutlierDetector(
         0.01 and 1: the fewer rows, the closer networks stay to their linear start. With
         ``method="reconstruction"`` it is 0.01.
     batch_size : int or "auto", default="auto"
-        Rows in a mini-batch; "auto" is 256, and with ``method="reconstruction"`` as in
+        Rows in a mini-batch; "auto" is 512, and with ``method="reconstruction"`` as in
         :class:`AutoencoderTransformer`.
+    learning_rate_init : float or "auto", default="auto"
+        Peak of the learning rate; "auto" is 0.008, and with ``method="reconstruction"``
+        as in :class:`AutoencoderTransformer`.
     max_iter : int or "auto", default="auto"
         Iterations, as in :class:`AutoencoderTransformer`. "auto" is as many as come to
-        700 mini-batches, and 15 at the least; with ``method="reconstruction"`` 200.
+        600 mini-batches with ``contamination=0``, and otherwise to 175 of the first
+        network and 125 of the second; with ``method="reconstruction"`` 200.
     early_stopping : bool or "auto", default="auto"
         Whether a network stops, and which of its weights it keeps, by rows of its own
-        that it does not train on. False trains to the end, and keeps what is best for
-        the training rows. "auto" is True with ``method="reconstruction"`` only.
+        that it does not train on. False trains to the end and keeps the last weights.
+        "auto" is True with ``method="reconstruction"`` only.
     validation_fraction : float, default=0.15
         Share of the rows that no network trains on, 50 or a quarter of a small table at
         the least: errors are calibrated, and ``p_values`` computed, by them. With
         ``early_stopping`` as many again are taken from the rest.
-    hidden_layer_sizes, activation, init, loss, corruption, sparsity, sparsity_weight, \
-            sparsity_target, contraction_weight, latent, beta, learning_rate_init, \
-            tol, n_iter_no_change, device, random_state, verbose, net_params
+    hidden_layer_sizes : tuple of int, default=(64, 64, 64)
+        Widths of the hidden layers, as in :class:`AutoencoderTransformer`.
+    activation, init, loss, corruption, sparsity, sparsity_weight, \
+            sparsity_target, contraction_weight, latent, beta, tol, \
+            n_iter_no_change, device, random_state, verbose, net_params
         As in :class:`AutoencoderTransformer`, of each network. With
         ``latent="gaussian"`` what a network says of a row is not its error but its
         log-density. ``tol`` and ``n_iter_no_change`` count with ``early_stopping``.
@@ -108,7 +113,7 @@ class AEOutlierDetector(
         The threshold: ``decision_function`` is ``score_samples`` minus it.
     networks_ : list of AutoencoderTransformer
         The fitted networks. The first is trained on all rows but those held out, the
-        others on those of them that are trusted.
+        second, where there is one, on those of them that are trusted.
     n_iter_ : int
         Iterations run, by all networks together.
     n_features_in_ : int
@@ -132,24 +137,22 @@ class AEOutlierDetector(
       bottleneck, but starts as Wiener's filter. The error is the mean over a draw of
       noise in random signs, several where columns are few, the same for all rows, and
       its opposite;
-    * unless ``contamination=0``, the same for two networks that are trained on trusted
-      rows only, one on standard columns and one on normal scores (there, from noise of
-      level 0.8). Trusted are the 30 % that are least suspicious by the sum of five
-      classical measures: the distance to the nearest 5 % of the rows in each scaling,
-      the Mahalanobis distance under a trimmed covariance, and the rarity of the row's
-      cells in histograms [4]_. Where networks are not trained on normal noise, and so
-      are judged by their errors in rows as they are, the distance to the trusted rows
-      joins them.
+    * unless ``contamination=0``, the same for a network that is trained on trusted
+      rows only, and the mean distance to the nearest 5 % of these, in normal scores.
+      Trusted are the 40 % that are least suspicious by the sum of five classical
+      measures: the distance to the nearest 5 % of the rows in each scaling, the
+      Mahalanobis distance under a trimmed covariance, and the rarity of the row's cells
+      in histograms [4]_.
 
     Of each the logarithm is compared with that of the training rows, of a network's
     error with that of rows it was not trained on: p is the share of these that are as
     far or farther, and beyond their 80 % quantile falls off exponentially.
 
     A training row that is an outlier has taught the network, and is the neighbour of
-    others like it. Unless ``contamination=0``, training rows are therefore judged only
-    by networks that have trained on trusted rows, and new rows by all of the evidence.
-    A row that equals a training row, in float32, is taken to be that row, and is not
-    its own neighbour.
+    others like it. Unless ``contamination=0``, training rows are therefore judged by
+    the two last pieces only, and new rows by all of the evidence. A row that equals a
+    training row, in float32, is taken to be that row, and is not among its own three
+    neighbours.
 
     There is no ``partial_fit``: neighbours, calibration and threshold are of all rows.
 
@@ -201,7 +204,7 @@ class AEOutlierDetector(
         *,
         method="auto",
         n_components=None,
-        hidden_layer_sizes=(128, 128, 128),
+        hidden_layer_sizes=(64, 64, 64),
         activation="silu",
         init="pca",
         scale="auto",

@@ -5,8 +5,6 @@ from scipy.linalg import solve_triangular
 
 from sklearn_ae._calibration import median_and_range
 
-# A row's neighbours, as a share of the rows: more than the copies that an anomaly has.
-NEIGHBORHOOD, MIN_NEIGHBORS = 0.05, 5
 # Share of the rows that the covariance is of, and steps to find them.
 CORE, MAX_STEPS = 0.75, 10
 N_BINS = 20
@@ -43,8 +41,7 @@ def suspicion(X, weight, neighbors, scaled):
     """
     measures = []
     for near in neighbors:
-        distances = near.wide_mean_distances(X, NEIGHBORHOOD, MIN_NEIGHBORS)
-        measures.append(np.log(distances + TINY))
+        measures.append(np.log(near.wide_mean_distances(X) + TINY))
     measures.append(np.log(trimmed_mahalanobis(scaled, weight) + TINY))
     measures.append(rarity(scaled, weight))
     return sum(_robust_units(values, weight) for values in measures)

@@ -14,6 +14,7 @@ from sklearn_ae._evidence import (
     Fusion,
     Noise,
     Plain,
+    WideDistance,
     _log,
     _shares,
     calibrated,
@@ -61,6 +62,7 @@ def transformers():
 
 def pieces(transformers):
     kinds = [distance(), distance("minmax"), distance("quantile")]
+    kinds.append(WideDistance(TYPICAL))
     kinds.append(Error(transformers["told"]._codec, noise()))
     kinds.append(Error(transformers["gaussian"]._codec, SILENCE))
     return [calibrated(kind, TRAIN, ONE) for kind in kinds]
@@ -76,6 +78,15 @@ def test_a_distance_counts_by_its_logarithm():
     shares = evidence.shares(NEW, UNKNOWN)
     cells = evidence.neighbors.parts(NEW, N_NEIGHBORS, UNKNOWN)
     np.testing.assert_allclose(shares * expected[:, None], cells)
+
+
+def test_so_does_a_wide_distance_whether_a_row_is_known_or_not():
+    evidence = WideDistance(TYPICAL)
+    expected = TYPICAL.wide_mean_distances(NEW)
+    shares = evidence.shares(NEW, UNKNOWN)
+    np.testing.assert_allclose(shares * expected[:, None], TYPICAL.wide_parts(NEW))
+    for known in (UNKNOWN, ~UNKNOWN):
+        np.testing.assert_allclose(np.exp(evidence.values(NEW, known)), expected)
 
 
 def restored(ae, one):
@@ -169,10 +180,10 @@ def test_one_surprising_piece_decides(transformers):
     surprises = np.array([s(e.values(X, UNKNOWN)) for e, s in all_pieces])
     scores = Fusion(all_pieces, TYPICAL).scores(X, UNKNOWN)
     assert (scores <= 0).all()
-    # The harmonic mean of five is five times the least at the most.
+    # The harmonic mean of six is six times the least at the most.
     most = surprises.max(axis=0)
     assert (-scores <= most + 1e-9).all()
-    assert (-scores >= most - np.log(5) - 1e-9).all()
+    assert (-scores >= most - np.log(6) - 1e-9).all()
     np.testing.assert_array_less(np.log(0.01), scores[0])
     assert scores[-1] < -20
 

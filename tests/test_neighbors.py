@@ -91,12 +91,14 @@ def first(X):
 def test_blocks_change_nothing(block, monkeypatch):
     near, new = neighbors_of(TRAIN), all_of(NEW, False)
     distances = near.mean_distances(NEW, 3, new)
-    wide = near.wide_mean_distances(NEW, 0.2, 5)
+    wide = near.wide_mean_distances(NEW)
     parts, mean = near.parts(NEW, 3, new), near.mean(NEW, 3, first(NEW))
+    wide_parts = near.wide_parts(NEW)
     monkeypatch.setattr(_neighbors, "_BLOCK", block)
     np.testing.assert_allclose(near.mean_distances(NEW, 3, new), distances)
-    np.testing.assert_allclose(near.wide_mean_distances(NEW, 0.2, 5), wide)
+    np.testing.assert_allclose(near.wide_mean_distances(NEW), wide)
     np.testing.assert_allclose(near.parts(NEW, 3, new), parts)
+    np.testing.assert_allclose(near.wide_parts(NEW), wide_parts)
     np.testing.assert_allclose(near.mean(NEW, 3, first(NEW)), mean)
 
 
@@ -114,7 +116,7 @@ def test_weights_count_as_repetition(known):
             n.mean_distances(asked, k, all_of(asked, known)) for n in (near, repeated)
         )
         np.testing.assert_allclose(a, b, atol=1e-12)
-    a, b = (n.wide_mean_distances(asked, 0.1, 5) for n in (near, repeated))
+    a, b = (n.wide_mean_distances(asked) for n in (near, repeated))
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -161,19 +163,24 @@ def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
-@pytest.mark.parametrize(
-    ("share", "least", "k"), [(0.05, 5, 5), (0.2, 5, 17), (0.5, 1, 44), (0.1, 999, 89)]
-)
-def test_wide_distances_are_those_of_brute_force(scale, share, least, k):
-    assert len(TRAIN) == 89
-    near = neighbors_of(TRAIN, scale)
-    scaled = near.columns.transform
-    for asked in (TRAIN, NEW):
-        distances = pairwise_distances(scaled(asked), scaled(TRAIN))
-        expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
-        wide = near.wide_mean_distances(asked, share, least)
+@pytest.mark.parametrize(("n_rows", "k"), [(3, 3), (89, 5), (450, 22)])
+def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
+    X = table(n_rows)
+    near = neighbors_of(X, scale)
+    for asked in (X, table(50) + 0.5):
+        differences = (
+            near.columns.transform(asked)[:, None] - near.columns.transform(X)
+        )
+        distances = np.sqrt(np.square(differences).sum(axis=2))
+        wide = near.wide_mean_distances(asked)
         # A row's distance to itself, by way of large squares, is not quite zero.
+        expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
         np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
+        order = np.argsort(distances, axis=1)[:, :k]
+        nearest = np.take_along_axis(differences, order[:, :, None], axis=1)
+        lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
+        cells = (nearest**2 / np.where(lengths > 0, lengths, 1)).mean(axis=1)
+        np.testing.assert_allclose(near.wide_parts(asked), cells, atol=1e-9)
 
 
 def test_wide_distances_are_of_that_share_of_many_rows():
@@ -181,7 +188,7 @@ def test_wide_distances_are_of_that_share_of_many_rows():
     near = neighbors_of(X)
     assert len(near.references) == 4_000
     exact = np.sort(pairwise_distances(near.references[:50], near.references), axis=1)
-    all_rows = near.wide_mean_distances(X[:50], 0.05, 5)
+    all_rows = near.wide_mean_distances(X[:50])
     np.testing.assert_allclose(all_rows, exact[:, :200].mean(axis=1), atol=1e-6)
 
 
@@ -193,7 +200,7 @@ def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place
     scaled = near.columns.transform(X)
     distances = np.repeat(pairwise_distances(scaled), weight.astype(int), axis=1)
     exact = np.sort(distances, axis=1)[:, :100].mean(axis=1)
-    wide = near.wide_mean_distances(X, 0.05, 5)
+    wide = near.wide_mean_distances(X)
     assert np.median(wide) == pytest.approx(np.median(exact), rel=0.2)
 
 
@@ -232,7 +239,8 @@ def test_a_row_alone_is_at_distance_zero(scale, weight):
         assert near.mean_distances(X, 3, np.array([known])) == 0
         assert not near.parts(X, 3, np.array([known])).any()
     np.testing.assert_allclose(near.mean(X, 3, first(X)), X)
-    assert near.wide_mean_distances(X, 0.05, 5) == 0
+    assert near.wide_mean_distances(X) == 0
+    assert not near.wide_parts(X).any()
 
 
 def test_identical_rows_are_at_distance_zero():
@@ -258,7 +266,8 @@ def test_far_rows_have_finite_distances(d, scale, value):
             distances,
             cells,
             near.mean(far, 3, first(far)),
-            near.wide_mean_distances(far, 0.1, 5),
+            near.wide_mean_distances(far),
+            near.wide_parts(far),
         ):
             assert np.isfinite(values).all()
         assert distances[:2].min() > 50 * distances[2]

@@ -110,7 +110,8 @@ class Corruption:
     ) -> None:
         self.kind = kind
         self.level = level
-        self.columns = Statistics(centre, spread, low, high)
+        columns = (centre, spread, low, high)
+        self.columns = Statistics(*(column.float() for column in columns))
 
     def __call__(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
         """Corrupted rows (n, n_features), and their levels (n, 1) if they have some.
