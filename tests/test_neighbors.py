@@ -168,9 +168,7 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
     X = table(n_rows)
     near = neighbors_of(X, scale)
     for asked in (X, table(50) + 0.5):
-        differences = (
-            near.columns.transform(asked)[:, None] - near.columns.transform(X)
-        )
+        differences = near.columns.transform(asked)[:, None] - near.columns.transform(X)
         distances = np.sqrt(np.square(differences).sum(axis=2))
         wide = near.wide_mean_distances(asked)
         # A row's distance to itself, by way of large squares, is not quite zero.
