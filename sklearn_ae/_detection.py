@@ -17,7 +17,7 @@ from sklearn_ae._evidence import (
 )
 from sklearn_ae._neighbors import Neighbors
 from sklearn_ae._parameters import corruption_level
-from sklearn_ae._suspicion import lowest, suspicion
+from sklearn_ae._suspicion import lowest, suspicion, without_copies
 from sklearn_ae._transformer import AutoencoderTransformer
 
 # Rows at once in scoring.
@@ -180,11 +180,13 @@ def fused_judges(detector, X, weight, held_out, networks):
     """Who judges new rows, and who judges those of training."""
     scalings = SCALINGS if detector.scale == "auto" else (detector.scale,)
     columns = [Columns(scaling).fit(X, weight) for scaling in scalings]
+    clean = detector.contamination == 0
+    if not clean:
+        weight = without_copies(weight)
     near = [Neighbors(c, X, weight) for c in columns]
     some = slice(MAX_CALIBRATING)
     distances = [calibrated(Distance(n), X[some], weight[some]) for n in near]
     unseen = held_out if held_out.any() else ~held_out
-    clean = detector.contamination == 0
     n_steps = (N_STEPS,) if clean else N_STEPS_OF_TWO
     error = networks.error(scalings[0], ~held_out, n_steps[0])
     whole = calibrated(error, X[unseen], weight[unseen])

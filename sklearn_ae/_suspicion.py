@@ -3,14 +3,39 @@
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from sklearn_ae._calibration import median_and_range
+from sklearn_ae._calibration import median_and_range, quantile
 
 # Share of the rows that the covariance is of, and steps to find them.
 CORE, MAX_STEPS = 0.75, 10
 N_BINS = 20
+# Share of the rows from which on copies of one are no outliers.
+MODE = 0.1
 # Of the trace: a covariance of fewer rows than columns can be inverted.
 RIDGE = 1e-6
 TINY = 1e-9
+
+
+def without_copies(weight):
+    """Weights of distinct rows by which outliers do not become normal by repetition.
+
+    Where most rows weigh the least that one does, so does every row: copies do not
+    count. Else repetition is the rule and tells what is normal, and weights stay as
+    they are. A row that is a tenth of all or more keeps its weight anyhow.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n,)
+        Above 0.
+
+    Returns
+    -------
+    weight : ndarray of shape (n,)
+    """
+    often = weight >= MODE * weight.sum()
+    others = weight[~often]
+    if often.all() or quantile(others, others, 0.5) > others.min():
+        return weight
+    return np.where(often, weight, others.min())
 
 
 def suspicion(X, weight, neighbors, scaled):

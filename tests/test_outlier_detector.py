@@ -124,6 +124,16 @@ def test_a_clump_among_the_training_rows_is_found():
     assert roc_auc_score(y, -scores) > 0.95
 
 
+def test_repeated_outliers_are_found():
+    outliers = 3 * np.random.RandomState(0).normal(size=(8, 4))
+    X, y = np.r_[normal(), outliers.repeat(10, axis=0)], np.repeat([0, 1], [200, 80])
+    once = roc_auc_score(y, -detector().fit(X[:208]).score_samples(X))
+    often = roc_auc_score(y, -detector().fit(X).score_samples(X))
+    assert often > once - 0.05
+    # Not so if they are told to be clean.
+    assert roc_auc_score(y, -detector("clean").fit(X).score_samples(X)) < once - 0.2
+
+
 @pytest.mark.parametrize("kind", ["auto", "clean"])
 def test_an_outlier_among_the_training_rows_is_not_its_own_neighbour(kind):
     X = normal(100)

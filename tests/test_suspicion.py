@@ -13,6 +13,7 @@ from sklearn_ae._suspicion import (
     rarity,
     suspicion,
     trimmed_mahalanobis,
+    without_copies,
 )
 
 
@@ -98,6 +99,31 @@ def test_so_it_is_with_any_weights_but_for_the_rows_at_the_quantiles():
     repeated = suspicion_of(np.repeat(X, weight, axis=0))
     assert spearmanr(weighted, repeated).statistic > 0.999
     np.testing.assert_allclose(weighted, repeated, atol=0.2)
+
+
+# -- copies --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        ([1] * 30, [1] * 30),
+        # Outliers that are repeated do not count for more than the others.
+        ([1] * 30 + [3, 2, 3], [1] * 33),
+        ([0.5] * 30 + [1.5, 1, 1.5], [0.5] * 33),
+        # Most rows are: it is how common they are.
+        ([1] * 15 + [2] * 8 + [3], [1] * 15 + [2] * 8 + [3]),
+        # A tenth of all: zero in every column, perhaps; whether or not others are.
+        ([1] * 30 + [2, 4], [1] * 30 + [1, 4]),
+        ([1, 1], [1, 1]),
+        ([7], [7]),
+    ],
+)
+def test_copies_of_few_rows_do_not_count(weight, expected):
+    weight = np.array(weight, dtype=float)
+    before = weight.copy()
+    np.testing.assert_array_equal(without_copies(weight), expected)
+    np.testing.assert_array_equal(weight, before)
 
 
 # -- trimmed Mahalanobis distance ----------------------------------------------------
