@@ -1,6 +1,9 @@
 """Learning to tell outliers: networks and neighbours, and who judges by which."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import torch
 
 from sklearn_ae._base import MAX_BATCHES
 from sklearn_ae._columns import Columns
@@ -18,6 +21,7 @@ from sklearn_ae._evidence import (
 from sklearn_ae._neighbors import Neighbors
 from sklearn_ae._parameters import corruption_level
 from sklearn_ae._suspicion import lowest, suspicion, without_copies
+from sklearn_ae._torch_state import few_threads
 from sklearn_ae._transformer import AutoencoderTransformer
 
 # Rows at once in scoring.
@@ -139,8 +143,11 @@ class Judges:
     def scores(self, X):
         """Scores (n,) of rows (n, d), each by its judge."""
         scores = np.empty(len(X))
-        for judge, rows, known in self._parts(X):
+
+        def score(judge, rows, known):
             scores[rows] = judge.scores(X[rows], known)
+
+        _side_by_side(score, self._parts(X))
         return scores
 
     def scores_of_new(self, X, known):
@@ -168,6 +175,14 @@ class Judges:
 
 def _blocks(n_rows):
     return (slice(i, i + BLOCK) for i in range(0, n_rows, BLOCK))
+
+
+def _side_by_side(function, calls):
+    """Call a function with each of many arguments, by as many threads as torch has."""
+    n_threads = torch.get_num_threads()
+    with few_threads(), ThreadPoolExecutor(n_threads) as pool:
+        for _ in pool.map(function, *zip(*calls, strict=True)):
+            pass
 
 
 def plain_judges(detector, X, weight, held_out, networks):

@@ -1,8 +1,8 @@
 """Distance to the nearest of the training rows."""
 
 import numpy as np
+import torch
 from sklearn.metrics import euclidean_distances
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import gen_batches
 
 from sklearn_ae._data import float32_hash, systematic_sample
@@ -10,13 +10,15 @@ from sklearn_ae._data import float32_hash, systematic_sample
 # Of so many rows drawn at random the nearest ones tell as much (Sugiyama and Borgwardt,
 # 2013. Rapid distance-based outlier detection via sampling. NeurIPS).
 MAX_REFERENCES = 4_000
-# The wide neighbourhood of a row, as a share of the rows: more than the copies that an
-# anomaly has.
-WIDE, MIN_WIDE = 0.05, 5
+# The wide neighbourhood of a row, as a share of the rows, and of how many at the most.
+WIDE, MIN_WIDE, MAX_WIDE_REFERENCES = 0.05, 5, 1_000
 # Cells gathered at once.
 _BLOCK = 2**21
-# Beyond, squares are past float64.
-_FAR = 1e100
+# Rows at once that are compared with all references, and references in a group: the
+# nearest are looked for in the groups whose nearest is nearest.
+_ROWS, _GROUP = 128, 8
+# Beyond, squares are past float64, and past float32.
+_FAR, _FAR32 = 1e100, 1e15
 
 
 class Neighbors:
@@ -36,34 +38,37 @@ class Neighbors:
         rows = systematic_sample(weight, MAX_REFERENCES)
         if len(rows) == 1:
             rows = rows.repeat(2)
+        # By which large numbers do not hide small differences.
+        self.centre = np.median(columns.transform(X[rows]), axis=0)
         self.references = self._scaled(X[rows])
         self._hashes = float32_hash(X[rows])
-        self._index = NearestNeighbors().fit(self.references)
-        n_wide = max(MIN_WIDE, int(WIDE * len(self.references)))
-        self._n_wide = min(n_wide, len(self.references))
+        self._likeness = self._likeness_matrix()
+        step = -(-len(self.references) // MAX_WIDE_REFERENCES)
+        self._wide_references = self.references[::step]
+        n_wide = max(MIN_WIDE, int(WIDE * len(self._wide_references)))
+        self._n_wide = min(n_wide, len(self._wide_references))
 
     def mean_distances(self, X, k, known):
         """Mean distance (n,) of rows (n, d) to the k nearest.
 
         A ``known`` row, one of those of training, is not among its own neighbours.
         """
-        parts = []
-        for differences in self._blocks(X, k, known):
-            distances = np.sqrt(np.square(differences).sum(axis=2))
-            parts.append(distances.mean(axis=1))
-        return np.concatenate(parts)
+        blocks = self._blocks(X, k, known)
+        return np.concatenate(
+            [np.sqrt(squares).mean(axis=1) for _, _, squares in blocks]
+        )
 
     def wide_mean_distances(self, X):
         """Mean distance (n,) to the nearest 5 % of the references, 5 at the least.
 
-        A row may be among its own neighbours.
+        Of 1,000 references at the most. A row may be among its own neighbours.
         """
-        parts = []
-        for rows in gen_batches(len(X), max(1, _BLOCK // len(self.references))):
-            distances = euclidean_distances(self._scaled(X[rows]), self.references)
-            k = self._n_wide - 1
-            nearest = np.partition(distances, k, axis=1)[:, : k + 1]
-            parts.append(nearest.mean(axis=1))
+        k, parts = self._n_wide - 1, []
+        for rows in gen_batches(len(X), max(1, _BLOCK // len(self._wide_references))):
+            scaled = self._scaled(X[rows])
+            near = np.partition(self._half_squares(scaled), k, axis=1)[:, : k + 1]
+            squares = 2 * near + np.square(scaled).sum(axis=1, keepdims=True)
+            parts.append(np.sqrt(np.maximum(squares, 0)).mean(axis=1))
         return np.concatenate(parts)
 
     def wide_parts(self, X):
@@ -71,14 +76,17 @@ class Neighbors:
         k, parts = self._n_wide, []
         for rows in gen_batches(len(X), max(1, _BLOCK // (k * X.shape[1]))):
             scaled = self._scaled(X[rows])
-            distances = euclidean_distances(scaled, self.references)
-            nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
-            parts.append(_parts(scaled[:, None] - self.references[nearest]))
+            nearest = np.argpartition(self._half_squares(scaled), k - 1, axis=1)
+            nearest = nearest[:, :k]
+            parts.append(_parts(scaled[:, None] - self._wide_references[nearest]))
         return np.concatenate(parts)
 
     def parts(self, X, k, known):
         """Parts (n, d) of ``mean_distances`` by cell."""
-        return np.concatenate([_parts(d) for d in self._blocks(X, k, known)])
+        blocks = self._blocks(X, k, known)
+        return np.concatenate(
+            [_parts(x[:, None] - self.references[near]) for x, near, _ in blocks]
+        )
 
     def mean(self, X, k, aside):
         """Mean (n, d) of the k nearest, in input units.
@@ -93,30 +101,65 @@ class Neighbors:
             squares -= np.square(self.references.T[aside[rows]])
             nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
             parts.append(self.references[nearest].mean(axis=1))
-        return self.columns.inverse_transform(np.concatenate(parts))
+        return self.columns.inverse_transform(np.concatenate(parts) + self.centre)
 
     def _blocks(self, X, k, known):
-        """Differences (n, k, d) of scaled rows from the nearest references."""
+        """Scaled rows, indices (n, k) of the nearest references, squared distances."""
         k = min(k, len(self.references) - 1)
-        size = max(1, _BLOCK // ((k + 1) * X.shape[1]))
-        for rows in gen_batches(len(X), size):
+        for rows in gen_batches(len(X), max(1, _BLOCK // (2 * (k + 1) * X.shape[1]))):
             scaled = self._scaled(X[rows])
-            nearest = self._index.kneighbors(scaled, k + 1, return_distance=False)
-            # Once more, and exactly: the index's distances are of large numbers' tiny
-            # differences.
-            differences = scaled[:, None] - self.references[nearest]
-            squares = np.square(differences).sum(axis=2)
+            some = self._candidates(scaled, k + 1)
+            differences = scaled[:, None] - self.references[some]
+            squares = np.einsum("ijk,ijk->ij", differences, differences)
             # One copy of a known row is the row itself.
-            same = self._hashes[nearest] == float32_hash(X[rows])[:, None]
+            same = self._hashes[some] == float32_hash(X[rows])[:, None]
             same &= known[rows, None]
-            itself = same.any(axis=1)
-            drop = np.where(itself, same.argmax(axis=1), squares.argmax(axis=1))
-            keep = np.arange(k + 1) != drop[:, None]
-            yield differences[keep].reshape(len(scaled), k, -1)
+            itself = np.flatnonzero(same.any(axis=1))
+            squares[itself, same[itself].argmax(axis=1)] = np.inf
+            nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
+            some, squares = (
+                np.take_along_axis(of, nearest, axis=1) for of in (some, squares)
+            )
+            yield scaled, some, squares
+
+    def _candidates(self, scaled, k):
+        """Indices (n, 2 k) of references, the k nearest by float32 among them."""
+        rows = np.clip(scaled, -_FAR32, _FAR32)
+        rows = np.column_stack([rows, np.ones(len(rows))]).astype(np.float32)
+        n_candidates = min(2 * k, len(self.references))
+        n_groups = self._likeness.shape[1] // _GROUP
+        member = n_groups * torch.arange(_GROUP)[:, None]
+        parts = []
+        for some in torch.from_numpy(rows).split(_ROWS):
+            likeness = some @ self._likeness
+            best = likeness.view(len(some), _GROUP, n_groups).amax(dim=1)
+            best = best.topk(min(k, n_groups), sorted=False).indices
+            indices = (best[:, None] + member).flatten(1)
+            nearest = likeness.gather(1, indices).topk(n_candidates, sorted=False)
+            parts.append(indices.gather(1, nearest.indices))
+        return torch.cat(parts).numpy()
+
+    def _likeness_matrix(self):
+        """Matrix A (d + 1, m): (x, 1) A is |x|^2 / 2 minus half the squared distances.
+
+        To the references; and to none, to fill up the groups.
+        """
+        rows = np.clip(self.references, -_FAR32, _FAR32)
+        matrix = np.zeros((rows.shape[1] + 1, -(-len(rows) // _GROUP) * _GROUP))
+        matrix[-1] = np.finfo(np.float32).min
+        matrix[:-1, : len(rows)] = rows.T
+        matrix[-1, : len(rows)] = -np.square(rows).sum(axis=1) / 2
+        return torch.from_numpy(matrix.astype(np.float32))
+
+    def _half_squares(self, scaled):
+        """Squared distances to the wide references, less |x|^2 and halved."""
+        halves = np.square(self._wide_references).sum(axis=1) / 2
+        return halves - scaled @ self._wide_references.T
 
     def _scaled(self, X):
         with np.errstate(over="ignore"):
-            return np.clip(self.columns.transform(X), -_FAR, _FAR)
+            scaled = self.columns.transform(X) - self.centre
+            return np.clip(scaled, -_FAR, _FAR)
 
 
 def _parts(differences):

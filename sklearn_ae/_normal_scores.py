@@ -28,16 +28,17 @@ class NormalScores:
     def fit(self, X):
         """Learn from X (n, d), finite."""
         self._columns = [_knots(np.sort(x)) for x in X.T]
+        self._steps = [_steps(*knots) for knots in self._columns]
         spread = X.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1.0)
         return self
 
     def transform(self, X):
         """Scores (n, d), float64, of X (n, d)."""
-        columns = zip(X.T, self._columns, self._spread, strict=True)
+        columns = zip(X.T, self._steps, self._columns, self._spread, strict=True)
         scores = [
-            ndtri(_rank(x, *knots)) + _beyond(x, knots[0]) / spread
-            for x, knots, spread in columns
+            ndtri(np.interp(x, *steps)) + _beyond(x, values) / spread
+            for x, steps, (values, _), spread in columns
         ]
         return np.stack(scores, axis=1)
 
@@ -60,19 +61,18 @@ def _knots(ordered):
     return np.repeat(values, 2), (ranks + 0.5) / n
 
 
-def _rank(x, values, ranks):
-    """Mean of a value's first and last rank: interpolation from below and above."""
-    x = _snapped(x, values)
-    last = np.interp(x, values, ranks)
-    first = -np.interp(-x, -values[::-1], -ranks[::-1])
-    return (first + last) / 2
+def _steps(values, ranks):
+    """Knots of the rank of a value: the mean of its first and its last one.
 
-
-def _snapped(x, values):
-    """X, but a value where x is it up to float32's rounding: such are given, too."""
-    near = np.finfo(np.float32).eps * np.abs(x) + np.finfo(np.float64).tiny
-    known = values[np.searchsorted(values, x - near).clip(max=len(values) - 1)]
-    return np.where(np.abs(known - x) <= near, known, x)
+    A value is what it is up to float32's rounding: such are given, too.
+    """
+    values, first, last = values[::2], ranks[::2], ranks[1::2]
+    near = np.finfo(np.float32).eps * np.abs(values) + np.finfo(np.float64).tiny
+    low, high, middle = values - near, values + near, (first + last) / 2
+    knots = np.stack([low, low, high, high], axis=1).ravel()
+    ranks = np.stack([first, middle, middle, last], axis=1).ravel()
+    # Two values may be nearer than that.
+    return np.maximum.accumulate(knots), ranks
 
 
 def _beyond(x, values):
