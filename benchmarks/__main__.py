@@ -16,7 +16,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import _report, generation, outliers, pca, robustness, variants
+from benchmarks import (
+    _report,
+    explanations,
+    generation,
+    outliers,
+    pca,
+    robustness,
+    variants,
+)
 from benchmarks._tables import BadInput
 
 QUESTIONS = {
@@ -25,6 +33,7 @@ QUESTIONS = {
     "generation": generation,
     "outliers": outliers,
     "robustness": robustness,
+    "explanations": explanations,
 }
 
 

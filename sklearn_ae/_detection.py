@@ -7,7 +7,7 @@ import torch
 
 from sklearn_ae._base import MAX_BATCHES
 from sklearn_ae._columns import Columns
-from sklearn_ae._data import float32_hash
+from sklearn_ae._data import float32_hash, systematic_sample
 from sklearn_ae._evidence import (
     Distance,
     Error,
@@ -65,6 +65,8 @@ class Networks:
         self.detector, self.X, self.weight = detector, X, weight
         self.random, self.context = random, context
         self.fitted = []
+        some = systematic_sample(weight, MAX_CALIBRATING)
+        self._usual = np.median(X[some], axis=0)
 
     def error(self, scale, trusted, n_steps=N_STEPS):
         """The error of a new network that is trained on the trusted rows."""
@@ -74,7 +76,7 @@ class Networks:
         with task.propagate_callback_context(network):
             network._fit(self.X, sample_weight=self.weight, trusted=trusted)
         self.fitted.append(network)
-        return Error(network._codec, self._noise(network))
+        return Error(network._codec, self._noise(network), self._usual)
 
     def _params(self, scale, n_rows, n_steps):
         """Parameters of a network for so many rows to train on."""

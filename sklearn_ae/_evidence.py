@@ -70,21 +70,49 @@ class Error:
     """Evidence of a network: the loss of a row's cells when restored from noise.
 
     Where the code is a distribution, it is how unlikely the row is.
+
+    Parameters
+    ----------
+    codec : Codec
+    noise : Noise
+        What a row is restored from.
+    usual : ndarray of shape (d,)
+        What stands for a cell that is taken out, in input units.
     """
 
-    def __init__(self, codec, noise):
+    def __init__(self, codec, noise, usual):
         self.codec = codec
         self.noise = noise
+        self.usual = usual
 
     def values(self, X, known):
         """Logarithm (n,) of the mean loss, or minus the bound of the log-density."""
-        if self.codec.is_random:
-            return -_finite(self.codec.log_densities(X))
-        return _log(self.codec.denoising_losses(X, self.noise))
+        values = self._values(X)
+        return _finite(values) if self.codec.is_random else _log(values)
 
     def shares(self, X, known):
-        """Share (n, d) of each cell in the loss."""
-        return _shares(self.codec.denoised(X, self.noise)[0])
+        """Share (n, d) of each cell, by how much better the row is without it.
+
+        By its own loss a cell that is far off would be restored, as networks copy what
+        they have never seen, and its neighbours blamed. Without any better, evenly.
+
+        References
+        ----------
+        Zeiler, M. D. and Fergus, R. (2014). Visualizing and understanding convolutional
+        networks. ECCV (occlusion).
+        """
+        values, gains = self._values(X), np.empty_like(X)
+        for column, usual in enumerate(self.usual):
+            without = X.copy()
+            without[:, column] = usual
+            with np.errstate(invalid="ignore"):
+                gains[:, column] = values - self._values(without)
+        return _shares(np.maximum(gains, 0))
+
+    def _values(self, X):
+        if self.codec.is_random:
+            return -self.codec.log_densities(X)
+        return self.codec.denoising_losses(X, self.noise)
 
 
 class Fusion:

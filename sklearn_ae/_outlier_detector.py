@@ -417,8 +417,10 @@ class AEOutlierDetector(
     def explain(self, X):
         """Why rows have their scores: what each cell contributes, and should have been.
 
-        Each piece of evidence is shared out among the cells by their part in the error
-        or the distance; the pieces count by their weight in the score. What is expected
+        Each piece of evidence is shared out among the cells, a distance by their part
+        in it and a network's error by how much smaller it is with the column's median
+        in the cell's place; the pieces count by their weight in the score. With
+        ``method="reconstruction"`` a cell has its own error. What is expected
         is the mean of the three trusted training rows that are nearest by all cells but
         the one that contributes most; with ``method="reconstruction"`` it is the
         reconstruction.

@@ -17,6 +17,7 @@ pytest.importorskip("matplotlib")
 from benchmarks import (
     _detectors,
     _judge,
+    explanations,
     generation,
     outliers,
     pca,
@@ -567,3 +568,38 @@ def test_robustness_draws_curves(tmp_path, capsys):
     left, alone = (robustness.curves(f).loc["contamination"] for f in (frame, wine))
     pd.testing.assert_frame_equal(left, alone)
     assert (tmp_path / "robustness.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("change", explanations.CHANGES)
+def test_explanations_plant_one_wrong_cell_a_row(change):
+    X = np.c_[np.random.default_rng(0).normal(size=(100, 3)), np.ones(100)]
+    train, rows, cells = explanations.planted(X, change, 0)
+    assert (len(train), len(rows)) == (75, 25)
+    assert set(cells) <= {0, 1, 2}
+    right = np.array([min(X, key=lambda x: np.sum(x != row)) for row in rows])
+    every = np.arange(25)
+    assert ((right != rows).sum(axis=1) <= 1).all()
+    was, now = right[every, cells], rows[every, cells]
+    if change == "far":
+        deviations = np.abs(now - was) / train.std(axis=0)[cells]
+        np.testing.assert_allclose(deviations, 5)
+    else:
+        # What was high is low.
+        assert np.corrcoef(was, now)[0, 1] < -0.8
+        assert np.isin(now, train).all()
+
+
+def test_explanations_count_the_wrong_cells_that_are_blamed(
+    tmp_path, capsys, monkeypatch
+):
+    methods = {"right": explanations._standard_score, "none": lambda *a: np.eye(4)[[0]]}
+    monkeypatch.setattr(explanations, "METHODS", methods)
+    code, frame = ask("explanations", tmp_path, "--tables", "iris")
+    assert code == 0
+    far = frame[frame["change"] == "far"].set_index("method")["hit"]
+    assert far["right"] == 1
+    assert far["none"] < 0.5
+    assert "far: 0.9 or more on 1 by right, 0 by none of 1 tables." in (
+        capsys.readouterr().out
+    )
+    assert (tmp_path / "explanations.png").stat().st_size > 1000

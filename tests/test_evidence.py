@@ -40,6 +40,7 @@ def noise(level=0.3, n_draws=3):
     return Noise(level * np.random.default_rng(0).normal(size=(n_draws, D)), level)
 
 
+USUAL = np.median(TRAIN, axis=0)
 SILENCE = Noise(np.zeros((3, D)), 0.0)
 KINDS = {
     "plain": {},
@@ -63,8 +64,8 @@ def transformers():
 def pieces(transformers):
     kinds = [distance(), distance("minmax"), distance("quantile")]
     kinds.append(WideDistance(TYPICAL))
-    kinds.append(Error(transformers["told"]._codec, noise()))
-    kinds.append(Error(transformers["gaussian"]._codec, SILENCE))
+    kinds.append(Error(transformers["told"]._codec, noise(), USUAL))
+    kinds.append(Error(transformers["gaussian"]._codec, SILENCE, USUAL))
     return [calibrated(kind, TRAIN, ONE) for kind in kinds]
 
 
@@ -109,22 +110,19 @@ def test_an_error_is_the_mean_over_the_draws_and_their_opposites(
     assert len(x_hat) == 2 * n_draws
     cells = (x_hat - x).abs() if kind == "absolute" else (x_hat - x).square()
     cells = cells.mean(dim=0).numpy()
-    error = Error(ae._codec, one)
+    error = Error(ae._codec, one, USUAL)
     np.testing.assert_allclose(
         np.exp(error.values(NEW, UNKNOWN)), cells.mean(axis=1), rtol=1e-6
     )
-    shares = error.shares(NEW, UNKNOWN)
-    np.testing.assert_allclose(
-        shares, cells / cells.sum(axis=1, keepdims=True), rtol=1e-5
-    )
     mean = ae._columns.inverse_transform(x_hat.mean(dim=0).numpy())
-    _, expected = ae._codec.denoised(NEW, one)
+    losses, expected = ae._codec.denoised(NEW, one)
+    np.testing.assert_allclose(losses, cells, rtol=1e-6)
     np.testing.assert_allclose(expected, mean, rtol=1e-6)
 
 
 def test_without_noise_an_error_is_the_networks_own(transformers):
     ae = transformers["plain"]
-    error = Error(ae._codec, SILENCE)
+    error = Error(ae._codec, SILENCE, USUAL)
     expected = -ae.score_samples(NEW)
     np.testing.assert_allclose(np.exp(error.values(NEW, UNKNOWN)), expected, rtol=1e-6)
     _, expected = ae._codec.denoised(NEW, SILENCE)
@@ -133,12 +131,29 @@ def test_without_noise_an_error_is_the_networks_own(transformers):
 
 def test_of_a_random_code_evidence_is_minus_the_log_density(transformers):
     ae = transformers["gaussian"]
-    values = Error(ae._codec, SILENCE).values(NEW, UNKNOWN)
+    values = Error(ae._codec, SILENCE, USUAL).values(NEW, UNKNOWN)
     np.testing.assert_allclose(values, -ae.score_samples(NEW))
 
 
+@pytest.mark.parametrize("kind", ["told", "absolute", "gaussian"])
+def test_a_cell_counts_by_how_much_better_the_row_is_without_it(kind, transformers):
+    error = Error(transformers[kind]._codec, noise(), USUAL)
+    shares = error.shares(NEW, UNKNOWN)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    losses = (lambda v: v) if kind == "gaussian" else np.exp
+    whole = losses(error.values(NEW, UNKNOWN))
+    gains = np.empty_like(NEW)
+    for j in range(D):
+        X = NEW.copy()
+        X[:, j] = USUAL[j]
+        gains[:, j] = np.maximum(whole - losses(error.values(X, UNKNOWN)), 0)
+    np.testing.assert_allclose(shares, _shares(gains), atol=1e-9)
+    # The usual row has nothing to gain.
+    np.testing.assert_allclose(error.shares(USUAL[None], UNKNOWN[:1]), 1 / D)
+
+
 def test_a_network_does_not_ask_which_rows_are_known(transformers):
-    error = Error(transformers["told"]._codec, noise())
+    error = Error(transformers["told"]._codec, noise(), USUAL)
     np.testing.assert_array_equal(
         error.values(NEW, ~UNKNOWN), error.values(NEW, UNKNOWN)
     )
@@ -217,7 +232,7 @@ def test_scores_and_explanations_of_far_rows_are_finite(value, transformers):
     X[2] = -value
     known = np.zeros(3, dtype=bool)
     judges = [Fusion(pieces(transformers), TYPICAL)]
-    judges += [Plain(Error(ae._codec, SILENCE)) for ae in transformers.values()]
+    judges += [Plain(Error(ae._codec, SILENCE, USUAL)) for ae in transformers.values()]
     for judge in judges:
         scores = judge.scores(X, known)
         contributions, expected = judge.explain(X, known)
@@ -235,7 +250,7 @@ def test_plain_scores_are_the_networks_and_contributions_sum_to_them(
     kind, transformers
 ):
     ae = transformers[kind]
-    judge = Plain(Error(ae._codec, SILENCE))
+    judge = Plain(Error(ae._codec, SILENCE, USUAL))
     scores = judge.scores(NEW, UNKNOWN)
     np.testing.assert_allclose(scores, ae.score_samples(NEW))
     contributions, expected = judge.explain(NEW, UNKNOWN)
@@ -250,7 +265,7 @@ def test_a_cell_contributes_its_loss(kind, transformers):
     ae = transformers[kind]
     x, x_hat = ae._codec.scaled(NEW)
     cells = np.abs(x - x_hat) ** (1 if kind == "absolute" else 2)
-    contributions, _ = Plain(Error(ae._codec, SILENCE)).explain(NEW, UNKNOWN)
+    contributions, _ = Plain(Error(ae._codec, SILENCE, USUAL)).explain(NEW, UNKNOWN)
     np.testing.assert_allclose(contributions, -cells / D, atol=1e-9)
 
 
@@ -260,7 +275,7 @@ def test_cells_of_a_density_differ_by_their_squares_in_the_likelihoods_units(
     codec = transformers["gaussian"]._codec
     x, x_hat = codec.scaled(NEW)
     expected = -0.5 * np.square(x - x_hat) / codec.module.noise_variance.item()
-    contributions, _ = Plain(Error(codec, SILENCE)).explain(NEW, UNKNOWN)
+    contributions, _ = Plain(Error(codec, SILENCE, USUAL)).explain(NEW, UNKNOWN)
     rest = contributions - expected
     np.testing.assert_allclose(rest, rest[:, :1] * np.ones(D), rtol=1e-5)
 
