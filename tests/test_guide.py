@@ -1,13 +1,14 @@
-"""The guide names what there is, and its pictures can be drawn again."""
+"""The guides name what there is, and their pictures can be drawn again."""
 
 import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sklearn_ae
-from sklearn_ae import AutoencoderTransformer
+from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 from sklearn_ae.nn import CORRUPTIONS
 
 DOCS = Path(sklearn_ae.__file__).parents[1] / "docs"
@@ -44,6 +45,13 @@ def test_its_table_is_of_parameters_there_are():
     assert named <= set(AutoencoderTransformer().get_params())
 
 
+def load_module(name):
+    spec = importlib.util.spec_from_file_location(name, path(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_its_pictures_are_there():
     pictures = re.findall(r"!\[[^]]+\]\((.+?)\)", guide())
     assert sorted(pictures) == ["latent.png", "samples.png"]
@@ -53,9 +61,48 @@ def test_its_pictures_are_there():
 
 def test_its_pictures_can_be_drawn(tmp_path):
     pytest.importorskip("matplotlib")
-    spec = importlib.util.spec_from_file_location("pictures", path("pictures.py"))
-    pictures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pictures)
-    pictures.draw(tmp_path, max_iter=2)
+    load_module("pictures").draw(tmp_path, max_iter=2)
     drawn = {p.name: p.read_bytes()[:4] for p in tmp_path.iterdir()}
     assert drawn == dict.fromkeys(("latent.png", "samples.png"), b"\x89PNG")
+
+
+# -- outliers ------------------------------------------------------------------------
+
+
+def test_the_outliers_guide_tells_of_parameters_there_are():
+    text = path("outliers.md").read_text(encoding="utf-8")
+    head = text.split("\n\n## ")[1]
+    named = set(re.findall(r"`(\w+)=", head))
+    assert named == {"contamination", "scale", "method"}
+    assert named < set(AEOutlierDetector().get_params())
+    assert re.findall(r"!\[[^]]+\]\((.+?)\)", text) == ["beats.png"]
+    assert 0 < (DOCS / "beats.png").stat().st_size < 150_000
+
+
+def test_its_heartbeats_can_be_compared_and_drawn(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    beats = load_module("beats")
+    monkeypatch.setattr(beats, "N_SPLITS", 1)
+    rng, time = np.random.default_rng(0), np.linspace(0, 6, 20)
+    classes = np.repeat([1, 2, 4], [60, 10, 5])
+    signal = np.where(classes[:, None] == 1, np.sin(time), np.cos(time))
+    table = np.c_[classes, signal + 0.1 * rng.normal(size=(75, 20))]
+    np.savetxt(tmp_path / "beats.txt", table)
+    X, is_normal = beats.load(tmp_path / "beats.txt")
+    assert X.shape == (75, 20)
+    assert is_normal.sum() == 60
+    train, test, is_odd = beats.split(X, is_normal, 0)
+    assert (len(train), len(test), is_odd.sum()) == (30, 45, 15)
+    assert not {row.tobytes() for row in train} & {row.tobytes() for row in test}
+    beats.main(tmp_path / "beats.txt", tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "AEOutlierDetector",
+        "IsolationForest",
+        "LocalOutlierFactor",
+        "OneClassSVM",
+    ]
+    assert all("AUROC 1.000" in line for line in lines)
+    assert (tmp_path / "beats.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(FileNotFoundError, match="UCR time series archive"):
+        beats.load(tmp_path / "none.txt")

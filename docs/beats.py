@@ -1,0 +1,107 @@
+"""Abnormal heartbeats: the outliers guide's second example, and its picture.
+
+``python docs/beats.py ECG5000_TRAIN.txt [FOLDER]``: the file is the training part of
+ECG5000, from the UCR time series archive, plain or gzipped; the picture goes to FOLDER,
+by default beside this file.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.svm import OneClassSVM
+
+from sklearn_ae import AEOutlierDetector
+
+N_SPLITS = 5
+
+
+def load(path):
+    """Beats of 140 values, and which of them are normal.
+
+    Parameters
+    ----------
+    path : path-like
+        Text, a beat a line: its class, 1 if it is normal, then its values.
+
+    Returns
+    -------
+    X : ndarray of shape (n_beats, n_values)
+    is_normal : ndarray of shape (n_beats,), bool
+
+    Raises
+    ------
+    FileNotFoundError
+        Without the file; it says where to get one.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"There is no {path}. ECG5000_TRAIN.txt is part of the data set ECG5000 of "
+            "the UCR time series archive: download it there and give its path."
+        )
+    table = np.loadtxt(path)
+    return table[:, 1:], table[:, 0] == 1
+
+
+def split(X, is_normal, seed):
+    """Half of the normal beats to fit on; the other half and all others to judge."""
+    normal = np.random.default_rng(seed).permutation(np.flatnonzero(is_normal))
+    train, rest = np.array_split(normal, 2)
+    test = np.r_[rest, np.flatnonzero(~is_normal)]
+    return X[train], X[test], ~is_normal[test]
+
+
+def detectors(seed):
+    """Those that are compared, told that their training rows are normal."""
+    return [
+        AEOutlierDetector(contamination=0, random_state=seed),
+        IsolationForest(random_state=seed),
+        LocalOutlierFactor(novelty=True),
+        OneClassSVM(),
+    ]
+
+
+def compare(X, is_normal):
+    """Print each detector's mean AUROC and average precision over the splits."""
+    figures = {}
+    for seed in range(N_SPLITS):
+        train, test, is_odd = split(X, is_normal, seed)
+        for detector in detectors(seed):
+            score = -detector.fit(train).score_samples(test)
+            pair = roc_auc_score(is_odd, score), average_precision_score(is_odd, score)
+            figures.setdefault(type(detector).__name__, []).append(pair)
+    for name, pairs in figures.items():
+        auroc, precision = np.mean(pairs, axis=0)
+        print(f"{name:20} AUROC {auroc:.3f}  average precision {precision:.3f}")
+
+
+def draw(X, is_normal, path):
+    """The oddest beat of a split, what was expected of it, and where it differs."""
+    train, test, _ = split(X, is_normal, 0)
+    detector = AEOutlierDetector(contamination=0, random_state=0).fit(train)
+    oddest = test[[detector.score_samples(test).argmin()]]
+    contributions, expected = detector.explain(oddest)
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=[2, 1])
+    upper.plot(oddest[0], color="tab:red", label="the beat")
+    upper.plot(expected[0], color="tab:blue", label="expected")
+    upper.set_ylabel("signal")
+    upper.legend()
+    lower.bar(range(X.shape[1]), contributions[0], width=1, color="tab:red")
+    lower.set(xlabel="sample", ylabel="contribution")
+    figure.savefig(path, dpi=100)
+
+
+def main(path, folder=Path(__file__).parent):
+    """Print the comparison and draw the picture."""
+    beats = load(path)
+    compare(*beats)
+    draw(*beats, Path(folder) / "beats.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
