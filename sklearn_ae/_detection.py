@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from sklearn_ae._base import MAX_BATCHES
 from sklearn_ae._columns import Columns
@@ -18,14 +19,12 @@ from sklearn_ae._evidence import (
     WideDistance,
     calibrated,
 )
-from sklearn_ae._neighbors import Neighbors
+from sklearn_ae._neighbors import BLOCK, Neighbors, Rows
 from sklearn_ae._parameters import corruption_level
 from sklearn_ae._suspicion import lowest, suspicion, without_copies
 from sklearn_ae._torch_state import few_threads
 from sklearn_ae._transformer import AutoencoderTransformer
 
-# Rows at once in scoring.
-BLOCK = 16_384
 # Rows by which evidence is calibrated, at the most.
 MAX_CALIBRATING = 5_000
 # Share of the weight that networks train on where some rows may be outliers; a tenth of
@@ -144,25 +143,19 @@ class Judges:
 
     def scores(self, X):
         """Scores (n,) of rows (n, d), each by its judge."""
-        scores = np.empty(len(X))
-
-        def score(judge, rows, known):
-            scores[rows] = judge.scores(X[rows], known)
-
-        _side_by_side(score, self._parts(X))
-        return scores
+        return _scores(X, self._parts(X))
 
     def scores_of_new(self, X, known):
         """Scores (n,) of rows as new ones; if ``known``, none is its own neighbour."""
-        known = np.full(len(X), known)
-        parts = [self.new.scores(X[b], known[b]) for b in _blocks(len(X))]
-        return np.concatenate([np.empty(0), *parts])
+        return _scores(
+            X, ((self.new, block, known) for block in gen_batches(len(X), BLOCK))
+        )
 
     def explain(self, X):
         """Explanation of ``scores``."""
         contributions, expected = np.empty_like(X), np.empty_like(X)
         for judge, rows, known in self._parts(X):
-            contributions[rows], expected[rows] = judge.explain(X[rows], known)
+            contributions[rows], expected[rows] = judge.explain(Rows(X[rows], known))
         return Explanation(contributions, expected)
 
     def _parts(self, X):
@@ -171,20 +164,22 @@ class Judges:
         known = self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
         for judge, mine in ((self.known, known), (self.new, ~known)):
             rows = np.flatnonzero(mine)
-            for block in _blocks(len(rows)):
-                yield judge, rows[block], known[rows[block]]
+            for block in gen_batches(len(rows), BLOCK):
+                yield judge, rows[block], mine is known
 
 
-def _blocks(n_rows):
-    return (slice(i, i + BLOCK) for i in range(0, n_rows, BLOCK))
+def _scores(X, parts):
+    """Scores (n,) by (judge, rows, known), by as many threads as torch has."""
+    scores, n_threads = np.empty(len(X)), torch.get_num_threads()
 
+    def score(part):
+        judge, rows, known = part
+        scores[rows] = judge.scores(Rows(X[rows], known))
 
-def _side_by_side(function, calls):
-    """Call a function with each of many arguments, by as many threads as torch has."""
-    n_threads = torch.get_num_threads()
     with few_threads(), ThreadPoolExecutor(n_threads) as pool:
-        for _ in pool.map(function, *zip(*calls, strict=True)):
+        for _ in pool.map(score, parts):
             pass
+    return scores
 
 
 def plain_judges(detector, X, weight, held_out, networks):
@@ -201,12 +196,12 @@ def fused_judges(detector, X, weight, held_out, networks):
     if not clean:
         weight = without_copies(weight)
     near = [Neighbors(c, X, weight) for c in columns]
-    some = slice(MAX_CALIBRATING)
-    distances = [calibrated(Distance(n), X[some], weight[some]) for n in near]
+    some, some_weight = Rows(X[:MAX_CALIBRATING], True), weight[:MAX_CALIBRATING]
+    distances = [calibrated(Distance(n), some, some_weight) for n in near]
     unseen = held_out if held_out.any() else ~held_out
     n_steps = (N_STEPS,) if clean else N_STEPS_OF_TWO
     error = networks.error(scalings[0], ~held_out, n_steps[0])
-    whole = calibrated(error, X[unseen], weight[unseen])
+    whole = calibrated(error, Rows(X[unseen], True), weight[unseen])
     if clean:
         judge = Fusion([*distances, whole], typical=near[-1])
         return Judges(judge, judge, X)
@@ -216,6 +211,6 @@ def fused_judges(detector, X, weight, held_out, networks):
     trusted[trusted] = lowest(doubt[trusted], weight[trusted], TRUSTED, least)
     typical = Neighbors(columns[-1], X[trusted], weight[trusted])
     evidence = [networks.error(scalings[0], trusted, n_steps[1]), WideDistance(typical)]
-    apart = [calibrated(e, X[some], weight[some]) for e in evidence]
+    apart = [calibrated(e, some, some_weight) for e in evidence]
     everything = [*distances, whole, *apart]
     return Judges(Fusion(everything, typical), Fusion(apart, typical), X)

@@ -42,13 +42,13 @@ class Distance:
     def __init__(self, neighbors):
         self.neighbors = neighbors
 
-    def values(self, X, known):
+    def values(self, rows):
         """Logarithm (n,) of the distance."""
-        return _log(self.neighbors.mean_distances(X, N_NEIGHBORS, known))
+        return _log(self.neighbors.mean_distances(rows, N_NEIGHBORS))
 
-    def shares(self, X, known):
+    def shares(self, rows):
         """Share (n, d) of each cell in the distance."""
-        return _shares(self.neighbors.parts(X, N_NEIGHBORS, known))
+        return _shares(self.neighbors.parts(rows, N_NEIGHBORS))
 
 
 class WideDistance:
@@ -57,13 +57,13 @@ class WideDistance:
     def __init__(self, neighbors):
         self.neighbors = neighbors
 
-    def values(self, X, known):
+    def values(self, rows):
         """Logarithm (n,) of the distance."""
-        return _log(self.neighbors.wide_mean_distances(X))
+        return _log(self.neighbors.wide_mean_distances(rows))
 
-    def shares(self, X, known):
+    def shares(self, rows):
         """Share (n, d) of each cell in the distance."""
-        return _shares(self.neighbors.wide_parts(X))
+        return _shares(self.neighbors.wide_parts(rows))
 
 
 class Error:
@@ -85,12 +85,12 @@ class Error:
         self.noise = noise
         self.usual = usual
 
-    def values(self, X, known):
+    def values(self, rows):
         """Logarithm (n,) of the mean loss, or minus the bound of the log-density."""
-        values = self._values(X)
+        values = self._values(rows.X)
         return _finite(values) if self.codec.is_random else _log(values)
 
-    def shares(self, X, known):
+    def shares(self, rows):
         """Share (n, d) of each cell, by how much better the row is without it.
 
         By its own loss a cell that is far off would be restored, as networks copy what
@@ -101,6 +101,7 @@ class Error:
         Zeiler, M. D. and Fergus, R. (2014). Visualizing and understanding convolutional
         networks. ECCV (occlusion).
         """
+        X = rows.X
         values, gains = self._values(X), np.empty_like(X)
         for column, usual in enumerate(self.usual):
             without = X.copy()
@@ -137,27 +138,27 @@ class Fusion:
         self.pieces = pieces
         self.typical = typical
 
-    def scores(self, X, known):
+    def scores(self, rows):
         """Logarithm (n,) of the harmonic mean p-value: at most 0."""
-        return -self._surprise(self._surprises(X, known))
+        return -self._surprise(self._surprises(rows))
 
-    def explain(self, X, known):
+    def explain(self, rows):
         """Explanation of the scores: pieces count by their part in the mean.
 
         What is expected is the mean of the nearest typical rows, by all cells but the
         one that contributes most: a network that restores a row copies its bad cell.
         """
-        surprises = self._surprises(X, known)
+        surprises = self._surprises(rows)
         parts = softmax(surprises, axis=0)
         shares = sum(
-            part[:, None] * evidence.shares(X, known)
+            part[:, None] * evidence.shares(rows)
             for part, (evidence, _) in zip(parts, self.pieces, strict=True)
         )
-        expected = self.typical.mean(X, N_NEIGHBORS, aside=shares.argmax(axis=1))
+        expected = self.typical.mean(rows, N_NEIGHBORS, aside=shares.argmax(axis=1))
         return Explanation(-self._surprise(surprises)[:, None] * shares, expected)
 
-    def _surprises(self, X, known):
-        return np.stack([surprise(e.values(X, known)) for e, surprise in self.pieces])
+    def _surprises(self, rows):
+        return np.stack([surprise(e.values(rows)) for e, surprise in self.pieces])
 
     def _surprise(self, surprises):
         return logsumexp(surprises, axis=0) - np.log(len(surprises))
@@ -169,21 +170,21 @@ class Plain:
     def __init__(self, evidence):
         self.evidence = evidence
 
-    def scores(self, X, known):
+    def scores(self, rows):
         """Scores (n,): higher is more normal."""
         codec = self.evidence.codec
         if codec.is_random:
-            return _finite(codec.log_densities(X))
-        return _finite(-codec.row_losses(X))
+            return _finite(codec.log_densities(rows.X))
+        return _finite(-codec.row_losses(rows.X))
 
-    def explain(self, X, known):
+    def explain(self, rows):
         """Explanation of the scores.
 
         Of a density, cells differ by their squared errors in units of the likelihood's
         variance; the rest, which no cell alone has, is shared evenly.
         """
-        codec, scores = self.evidence.codec, self.scores(X, known)
-        cells, expected = codec.denoised(X, self.evidence.noise)
+        codec, scores = self.evidence.codec, self.scores(rows)
+        cells, expected = codec.denoised(rows.X, self.evidence.noise)
         contributions = _finite(-cells)
         if codec.is_random:
             contributions /= 2 * codec.module.noise_variance.item()
@@ -193,10 +194,9 @@ class Plain:
         return Explanation(contributions + rest[:, None] / cells.shape[1], expected)
 
 
-def calibrated(evidence, X, weight):
+def calibrated(evidence, rows, weight):
     """The evidence and its ``Surprise`` by training rows."""
-    known = np.ones(len(X), dtype=bool)
-    return evidence, Surprise(evidence.values(X, known), weight)
+    return evidence, Surprise(evidence.values(rows), weight)
 
 
 def _finite(values):

@@ -1,5 +1,7 @@
 """Distance to the nearest of the training rows."""
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from sklearn.metrics import euclidean_distances
@@ -10,6 +12,8 @@ from sklearn_ae._data import float32_hash, systematic_sample
 # Of so many rows drawn at random the nearest ones tell as much (Sugiyama and Borgwardt,
 # 2013. Rapid distance-based outlier detection via sampling. NeurIPS).
 MAX_REFERENCES = 4_000
+# Rows that are best judged at once.
+BLOCK = 16_384
 # The wide neighbourhood of a row, as a share of the rows, and of how many at the most.
 WIDE, MIN_WIDE, MAX_WIDE_REFERENCES = 0.05, 5, 1_000
 # Cells gathered at once.
@@ -19,6 +23,34 @@ _BLOCK = 2**21
 _ROWS, _GROUP = 128, 8
 # Beyond, squares are past float64, and past float32.
 _FAR, _FAR32 = 1e100, 1e15
+
+
+class Rows:
+    """Rows to be judged, and what several judges ask of them, computed once.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        In input units.
+    known : bool or ndarray of shape (n,), bool
+        Whether a row is one of those of training.
+    """
+
+    def __init__(self, X, known=False):
+        self.X = X
+        self.known = np.broadcast_to(known, len(X))
+        self._scaled = {}
+
+    @cached_property
+    def hashes(self):
+        """Of each row (n,), equal where rows are, in float32."""
+        return float32_hash(self.X)
+
+    def scaled(self, columns):
+        """The rows in scaled columns (n, d)."""
+        if columns not in self._scaled:
+            self._scaled[columns] = columns.transform(self.X)
+        return self._scaled[columns]
 
 
 class Neighbors:
@@ -39,81 +71,85 @@ class Neighbors:
         if len(rows) == 1:
             rows = rows.repeat(2)
         # By which large numbers do not hide small differences.
-        self.centre = np.median(columns.transform(X[rows]), axis=0)
-        self.references = self._scaled(X[rows])
-        self._hashes = float32_hash(X[rows])
+        rows = Rows(X[rows])
+        self.centre = np.median(rows.scaled(columns), axis=0)
+        self.references = self._scaled(rows)
+        self._hashes = rows.hashes
         self._likeness = self._likeness_matrix()
         step = -(-len(self.references) // MAX_WIDE_REFERENCES)
         self._wide_references = self.references[::step]
         n_wide = max(MIN_WIDE, int(WIDE * len(self._wide_references)))
         self._n_wide = min(n_wide, len(self._wide_references))
 
-    def mean_distances(self, X, k, known):
-        """Mean distance (n,) of rows (n, d) to the k nearest.
+    def mean_distances(self, rows, k):
+        """Mean distance (n,) of rows to the k nearest.
 
-        A ``known`` row, one of those of training, is not among its own neighbours.
+        A known row, one of those of training, is not among its own neighbours.
         """
-        blocks = self._blocks(X, k, known)
+        blocks = self._blocks(rows, k)
         return np.concatenate(
             [np.sqrt(squares).mean(axis=1) for _, _, squares in blocks]
         )
 
-    def wide_mean_distances(self, X):
+    def wide_mean_distances(self, rows):
         """Mean distance (n,) to the nearest 5 % of the references, 5 at the least.
 
         Of 1,000 references at the most. A row may be among its own neighbours.
         """
-        k, parts = self._n_wide - 1, []
-        for rows in gen_batches(len(X), max(1, _BLOCK // len(self._wide_references))):
-            scaled = self._scaled(X[rows])
+        k, parts, all_scaled = self._n_wide - 1, [], self._scaled(rows)
+        size = max(1, _BLOCK // len(self._wide_references))
+        for block in gen_batches(len(all_scaled), size):
+            scaled = all_scaled[block]
             near = np.partition(self._half_squares(scaled), k, axis=1)[:, : k + 1]
             squares = 2 * near + np.square(scaled).sum(axis=1, keepdims=True)
             parts.append(np.sqrt(np.maximum(squares, 0)).mean(axis=1))
         return np.concatenate(parts)
 
-    def wide_parts(self, X):
+    def wide_parts(self, rows):
         """Parts (n, d) of ``wide_mean_distances`` by cell."""
-        k, parts = self._n_wide, []
-        for rows in gen_batches(len(X), max(1, _BLOCK // (k * X.shape[1]))):
-            scaled = self._scaled(X[rows])
+        k, parts, all_scaled = self._n_wide, [], self._scaled(rows)
+        size = max(1, _BLOCK // (k * all_scaled.shape[1]))
+        for block in gen_batches(len(all_scaled), size):
+            scaled = all_scaled[block]
             nearest = np.argpartition(self._half_squares(scaled), k - 1, axis=1)
             nearest = nearest[:, :k]
             parts.append(_parts(scaled[:, None] - self._wide_references[nearest]))
         return np.concatenate(parts)
 
-    def parts(self, X, k, known):
+    def parts(self, rows, k):
         """Parts (n, d) of ``mean_distances`` by cell."""
-        blocks = self._blocks(X, k, known)
+        blocks = self._blocks(rows, k)
         return np.concatenate(
             [_parts(x[:, None] - self.references[near]) for x, near, _ in blocks]
         )
 
-    def mean(self, X, k, aside):
+    def mean(self, rows, k, aside):
         """Mean (n, d) of the k nearest, in input units.
 
         The cell ``aside`` (n,) of each row is left out of the distance.
         """
-        scaled, parts = self._scaled(X), []
-        scaled[np.arange(len(X)), aside] = 0
+        scaled, parts = self._scaled(rows), []
+        scaled[np.arange(len(scaled)), aside] = 0
         k = min(k, len(self.references))
-        for rows in gen_batches(len(X), max(1, _BLOCK // len(self.references))):
-            squares = euclidean_distances(scaled[rows], self.references, squared=True)
-            squares -= np.square(self.references.T[aside[rows]])
+        for block in gen_batches(len(scaled), max(1, _BLOCK // len(self.references))):
+            squares = euclidean_distances(scaled[block], self.references, squared=True)
+            squares -= np.square(self.references.T[aside[block]])
             nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
             parts.append(self.references[nearest].mean(axis=1))
         return self.columns.inverse_transform(np.concatenate(parts) + self.centre)
 
-    def _blocks(self, X, k, known):
+    def _blocks(self, rows, k):
         """Scaled rows, indices (n, k) of the nearest references, squared distances."""
-        k = min(k, len(self.references) - 1)
-        for rows in gen_batches(len(X), max(1, _BLOCK // (2 * (k + 1) * X.shape[1]))):
-            scaled = self._scaled(X[rows])
+        k, all_scaled = min(k, len(self.references) - 1), self._scaled(rows)
+        size = max(1, _BLOCK // (2 * (k + 1) * all_scaled.shape[1]))
+        for block in gen_batches(len(all_scaled), size):
+            scaled = all_scaled[block]
             some = self._candidates(scaled, k + 1)
             differences = scaled[:, None] - self.references[some]
             squares = np.einsum("ijk,ijk->ij", differences, differences)
             # One copy of a known row is the row itself.
-            same = self._hashes[some] == float32_hash(X[rows])[:, None]
-            same &= known[rows, None]
+            same = self._hashes[some] == rows.hashes[block, None]
+            same &= rows.known[block, None]
             itself = np.flatnonzero(same.any(axis=1))
             squares[itself, same[itself].argmax(axis=1)] = np.inf
             nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
@@ -156,9 +192,9 @@ class Neighbors:
         halves = np.square(self._wide_references).sum(axis=1) / 2
         return halves - scaled @ self._wide_references.T
 
-    def _scaled(self, X):
+    def _scaled(self, rows):
         with np.errstate(over="ignore"):
-            scaled = self.columns.transform(X) - self.centre
+            scaled = rows.scaled(self.columns) - self.centre
             return np.clip(scaled, -_FAR, _FAR)
 
 

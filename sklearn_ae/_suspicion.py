@@ -2,8 +2,10 @@
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from sklearn.utils import gen_batches
 
 from sklearn_ae._calibration import median_and_range, quantile
+from sklearn_ae._neighbors import BLOCK, Rows
 
 # Share of the rows that the covariance is of, and steps to find them.
 CORE, MAX_STEPS = 0.75, 10
@@ -66,7 +68,11 @@ def suspicion(X, weight, neighbors, scaled):
     """
     measures = []
     for near in neighbors:
-        measures.append(np.log(near.wide_mean_distances(X) + TINY))
+        distances = [
+            near.wide_mean_distances(Rows(X[block]))
+            for block in gen_batches(len(X), BLOCK)
+        ]
+        measures.append(np.log(np.concatenate(distances) + TINY))
     measures.append(np.log(trimmed_mahalanobis(scaled, weight) + TINY))
     measures.append(rarity(scaled, weight))
     return sum(_robust_units(values, weight) for values in measures)

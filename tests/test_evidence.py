@@ -19,13 +19,12 @@ from sklearn_ae._evidence import (
     _shares,
     calibrated,
 )
-from sklearn_ae._neighbors import Neighbors
+from sklearn_ae._neighbors import Neighbors, Rows
 
 WINE = load_wine().data
 TRAIN, NEW = WINE[::2], WINE[1::2]
 D = WINE.shape[1]
 ONE = np.ones(len(TRAIN))
-KNOWN, UNKNOWN = np.ones(len(TRAIN), dtype=bool), np.zeros(len(NEW), dtype=bool)
 
 
 def distance(scale="standard", X=TRAIN):
@@ -66,7 +65,7 @@ def pieces(transformers):
     kinds.append(WideDistance(TYPICAL))
     kinds.append(Error(transformers["told"]._codec, noise(), USUAL))
     kinds.append(Error(transformers["gaussian"]._codec, SILENCE, USUAL))
-    return [calibrated(kind, TRAIN, ONE) for kind in kinds]
+    return [calibrated(kind, Rows(TRAIN, True), ONE) for kind in kinds]
 
 
 # -- pieces --------------------------------------------------------------------------
@@ -74,20 +73,22 @@ def pieces(transformers):
 
 def test_a_distance_counts_by_its_logarithm():
     evidence = distance()
-    expected = evidence.neighbors.mean_distances(NEW, N_NEIGHBORS, UNKNOWN)
-    np.testing.assert_allclose(np.exp(evidence.values(NEW, UNKNOWN)), expected)
-    shares = evidence.shares(NEW, UNKNOWN)
-    cells = evidence.neighbors.parts(NEW, N_NEIGHBORS, UNKNOWN)
+    expected = evidence.neighbors.mean_distances(Rows(NEW), N_NEIGHBORS)
+    np.testing.assert_allclose(np.exp(evidence.values(Rows(NEW))), expected)
+    shares = evidence.shares(Rows(NEW))
+    cells = evidence.neighbors.parts(Rows(NEW), N_NEIGHBORS)
     np.testing.assert_allclose(shares * expected[:, None], cells)
 
 
 def test_so_does_a_wide_distance_whether_a_row_is_known_or_not():
     evidence = WideDistance(TYPICAL)
-    expected = TYPICAL.wide_mean_distances(NEW)
-    shares = evidence.shares(NEW, UNKNOWN)
-    np.testing.assert_allclose(shares * expected[:, None], TYPICAL.wide_parts(NEW))
-    for known in (UNKNOWN, ~UNKNOWN):
-        np.testing.assert_allclose(np.exp(evidence.values(NEW, known)), expected)
+    expected = TYPICAL.wide_mean_distances(Rows(NEW))
+    shares = evidence.shares(Rows(NEW))
+    np.testing.assert_allclose(
+        shares * expected[:, None], TYPICAL.wide_parts(Rows(NEW))
+    )
+    for known in (False, True):
+        np.testing.assert_allclose(np.exp(evidence.values(Rows(NEW, known))), expected)
 
 
 def restored(ae, one):
@@ -112,7 +113,7 @@ def test_an_error_is_the_mean_over_the_draws_and_their_opposites(
     cells = cells.mean(dim=0).numpy()
     error = Error(ae._codec, one, USUAL)
     np.testing.assert_allclose(
-        np.exp(error.values(NEW, UNKNOWN)), cells.mean(axis=1), rtol=1e-6
+        np.exp(error.values(Rows(NEW))), cells.mean(axis=1), rtol=1e-6
     )
     mean = ae._columns.inverse_transform(x_hat.mean(dim=0).numpy())
     losses, expected = ae._codec.denoised(NEW, one)
@@ -124,44 +125,44 @@ def test_without_noise_an_error_is_the_networks_own(transformers):
     ae = transformers["plain"]
     error = Error(ae._codec, SILENCE, USUAL)
     expected = -ae.score_samples(NEW)
-    np.testing.assert_allclose(np.exp(error.values(NEW, UNKNOWN)), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(error.values(Rows(NEW))), expected, rtol=1e-6)
     _, expected = ae._codec.denoised(NEW, SILENCE)
     np.testing.assert_allclose(expected, ae.reconstruct(NEW), rtol=1e-6)
 
 
 def test_of_a_random_code_evidence_is_minus_the_log_density(transformers):
     ae = transformers["gaussian"]
-    values = Error(ae._codec, SILENCE, USUAL).values(NEW, UNKNOWN)
+    values = Error(ae._codec, SILENCE, USUAL).values(Rows(NEW))
     np.testing.assert_allclose(values, -ae.score_samples(NEW))
 
 
 @pytest.mark.parametrize("kind", ["told", "absolute", "gaussian"])
 def test_a_cell_counts_by_how_much_better_the_row_is_without_it(kind, transformers):
     error = Error(transformers[kind]._codec, noise(), USUAL)
-    shares = error.shares(NEW, UNKNOWN)
+    shares = error.shares(Rows(NEW))
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     losses = (lambda v: v) if kind == "gaussian" else np.exp
-    whole = losses(error.values(NEW, UNKNOWN))
+    whole = losses(error.values(Rows(NEW)))
     gains = np.empty_like(NEW)
     for j in range(D):
         X = NEW.copy()
         X[:, j] = USUAL[j]
-        gains[:, j] = np.maximum(whole - losses(error.values(X, UNKNOWN)), 0)
+        gains[:, j] = np.maximum(whole - losses(error.values(Rows(X))), 0)
     np.testing.assert_allclose(shares, _shares(gains), atol=1e-9)
     # The usual row has nothing to gain.
-    np.testing.assert_allclose(error.shares(USUAL[None], UNKNOWN[:1]), 1 / D)
+    np.testing.assert_allclose(error.shares(Rows(USUAL[None])), 1 / D)
 
 
 def test_a_network_does_not_ask_which_rows_are_known(transformers):
     error = Error(transformers["told"]._codec, noise(), USUAL)
     np.testing.assert_array_equal(
-        error.values(NEW, ~UNKNOWN), error.values(NEW, UNKNOWN)
+        error.values(Rows(NEW, True)), error.values(Rows(NEW))
     )
 
 
 def test_evidence_is_calibrated_by_known_rows():
-    evidence, surprise = calibrated(distance(), TRAIN, ONE)
-    known = evidence.values(TRAIN, KNOWN)
+    evidence, surprise = calibrated(distance(), Rows(TRAIN, True), ONE)
+    known = evidence.values(Rows(TRAIN, True))
     asked = np.linspace(known.min() - 1, known.max() + 1, 50)
     np.testing.assert_array_equal(surprise(asked), Surprise(known, ONE)(asked))
     assert surprise(known).mean() == pytest.approx(1, abs=0.15)
@@ -172,19 +173,21 @@ def test_evidence_is_calibrated_by_known_rows():
 
 def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value():
     kinds = [distance(), distance("minmax"), distance("quantile")]
-    judge = Fusion([calibrated(kind, TRAIN, ONE) for kind in kinds], TYPICAL)
-    values = np.array([kind.values(TRAIN, KNOWN) for kind in kinds])
+    judge = Fusion(
+        [calibrated(kind, Rows(TRAIN, True), ONE) for kind in kinds], TYPICAL
+    )
+    values = np.array([kind.values(Rows(TRAIN, True)) for kind in kinds])
     p = np.array([(v >= v[:, None]).mean(axis=1) for v in values])
     body = (p > 1.1 * (1 - TAIL)).all(axis=0)
     assert body.sum() > 40
-    scores = judge.scores(TRAIN, KNOWN)
+    scores = judge.scores(Rows(TRAIN, True))
     np.testing.assert_allclose(scores[body], np.log(hmean(p, axis=0))[body])
 
 
 def test_of_one_piece_the_score_is_its_own_surprise(transformers):
     for evidence, surprise in pieces(transformers):
-        scores = Fusion([(evidence, surprise)], TYPICAL).scores(NEW, UNKNOWN)
-        expected = -surprise(evidence.values(NEW, UNKNOWN))
+        scores = Fusion([(evidence, surprise)], TYPICAL).scores(Rows(NEW))
+        expected = -surprise(evidence.values(Rows(NEW)))
         np.testing.assert_allclose(scores, expected, atol=1e-12)
 
 
@@ -192,8 +195,8 @@ def test_one_surprising_piece_decides(transformers):
     all_pieces = pieces(transformers)
     X = NEW.copy()
     X[:, 3] += np.linspace(0, 300, len(X))
-    surprises = np.array([s(e.values(X, UNKNOWN)) for e, s in all_pieces])
-    scores = Fusion(all_pieces, TYPICAL).scores(X, UNKNOWN)
+    surprises = np.array([s(e.values(Rows(X))) for e, s in all_pieces])
+    scores = Fusion(all_pieces, TYPICAL).scores(Rows(X))
     assert (scores <= 0).all()
     # The harmonic mean of six is six times the least at the most.
     most = surprises.max(axis=0)
@@ -206,13 +209,13 @@ def test_one_surprising_piece_decides(transformers):
 def test_contributions_sum_to_scores(transformers):
     all_pieces = pieces(transformers)
     judge = Fusion(all_pieces, TYPICAL)
-    contributions, _ = judge.explain(NEW, UNKNOWN)
-    scores = judge.scores(NEW, UNKNOWN)
+    contributions, _ = judge.explain(Rows(NEW))
+    scores = judge.scores(Rows(NEW))
     np.testing.assert_allclose(contributions.sum(axis=1), scores, atol=1e-12)
     assert (contributions <= 0).all()
-    p = np.array([np.exp(-s(e.values(NEW, UNKNOWN))) for e, s in all_pieces])
+    p = np.array([np.exp(-s(e.values(Rows(NEW)))) for e, s in all_pieces])
     parts = (1 / p) / (1 / p).sum(axis=0)
-    shares = [evidence.shares(NEW, UNKNOWN) for evidence, _ in all_pieces]
+    shares = [evidence.shares(Rows(NEW)) for evidence, _ in all_pieces]
     means = sum(part[:, None] * s for part, s in zip(parts, shares, strict=True))
     np.testing.assert_allclose(contributions, scores[:, None] * means, atol=1e-12)
 
@@ -221,7 +224,7 @@ def test_a_wrong_cell_contributes_most(transformers):
     X = NEW.copy()
     wrong = np.arange(len(X)) % D
     X[np.arange(len(X)), wrong] += 20 * TRAIN.std(axis=0)[wrong]
-    contributions, _ = Fusion(pieces(transformers), TYPICAL).explain(X, UNKNOWN)
+    contributions, _ = Fusion(pieces(transformers), TYPICAL).explain(Rows(X))
     assert (contributions.argmin(axis=1) == wrong).mean() > 0.9
 
 
@@ -234,8 +237,8 @@ def test_scores_and_explanations_of_far_rows_are_finite(value, transformers):
     judges = [Fusion(pieces(transformers), TYPICAL)]
     judges += [Plain(Error(ae._codec, SILENCE, USUAL)) for ae in transformers.values()]
     for judge in judges:
-        scores = judge.scores(X, known)
-        contributions, expected = judge.explain(X, known)
+        scores = judge.scores(Rows(X, known))
+        contributions, expected = judge.explain(Rows(X, known))
         for values in (scores, contributions, expected):
             assert np.isfinite(values).all()
         assert (scores[1:] < scores[0] - 1).all()
@@ -251,9 +254,9 @@ def test_plain_scores_are_the_networks_and_contributions_sum_to_them(
 ):
     ae = transformers[kind]
     judge = Plain(Error(ae._codec, SILENCE, USUAL))
-    scores = judge.scores(NEW, UNKNOWN)
+    scores = judge.scores(Rows(NEW))
     np.testing.assert_allclose(scores, ae.score_samples(NEW))
-    contributions, expected = judge.explain(NEW, UNKNOWN)
+    contributions, expected = judge.explain(Rows(NEW))
     np.testing.assert_allclose(contributions.sum(axis=1), scores)
     # A network that is told levels reconstructs as from its lowest.
     tolerance = 0.02 if ae.module_.is_told_levels else 1e-6
@@ -265,7 +268,7 @@ def test_a_cell_contributes_its_loss(kind, transformers):
     ae = transformers[kind]
     x, x_hat = ae._codec.scaled(NEW)
     cells = np.abs(x - x_hat) ** (1 if kind == "absolute" else 2)
-    contributions, _ = Plain(Error(ae._codec, SILENCE, USUAL)).explain(NEW, UNKNOWN)
+    contributions, _ = Plain(Error(ae._codec, SILENCE, USUAL)).explain(Rows(NEW))
     np.testing.assert_allclose(contributions, -cells / D, atol=1e-9)
 
 
@@ -275,7 +278,7 @@ def test_cells_of_a_density_differ_by_their_squares_in_the_likelihoods_units(
     codec = transformers["gaussian"]._codec
     x, x_hat = codec.scaled(NEW)
     expected = -0.5 * np.square(x - x_hat) / codec.module.noise_variance.item()
-    contributions, _ = Plain(Error(codec, SILENCE, USUAL)).explain(NEW, UNKNOWN)
+    contributions, _ = Plain(Error(codec, SILENCE, USUAL)).explain(Rows(NEW))
     rest = contributions - expected
     np.testing.assert_allclose(rest, rest[:, :1] * np.ones(D), rtol=1e-5)
 

@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_ae import _neighbors
 from sklearn_ae._columns import Columns
-from sklearn_ae._neighbors import Neighbors
+from sklearn_ae._neighbors import Neighbors, Rows
 
 WINE = load_wine().data
 TRAIN, NEW = WINE[::2], WINE[1::2]
@@ -16,10 +16,6 @@ SCALINGS = ["standard", "minmax", "quantile", None]
 def neighbors_of(X, scale="standard", weight=None):
     weight = np.ones(len(X)) if weight is None else weight.astype(float)
     return Neighbors(Columns(scale).fit(X, weight), X, weight)
-
-
-def all_of(X, value):
-    return np.full(len(X), value)
 
 
 def table(n=60, d=3):
@@ -35,22 +31,22 @@ def test_distances_are_those_of_brute_force(scale, k):
     near = neighbors_of(TRAIN, scale)
     scaled = near.columns.transform
     brute = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(scaled(TRAIN))
-    new = near.mean_distances(NEW, k, all_of(NEW, False))
+    new = near.mean_distances(Rows(NEW), k)
     expected = brute.kneighbors(scaled(NEW))[0].mean(axis=1)
     np.testing.assert_allclose(new, expected, rtol=1e-6)
     # Without rows, scikit-learn leaves each out of its own neighbours.
-    known = near.mean_distances(TRAIN, k, all_of(TRAIN, True))
+    known = near.mean_distances(Rows(TRAIN, True), k)
     np.testing.assert_allclose(known, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
 
 
 def test_only_known_rows_are_left_out_of_their_neighbours():
     near = neighbors_of(TRAIN)
     some = np.arange(len(TRAIN)) % 3 == 0
-    mixed = near.mean_distances(TRAIN, 2, some)
-    known = near.mean_distances(TRAIN, 2, all_of(TRAIN, True))
-    new = near.mean_distances(TRAIN, 2, all_of(TRAIN, False))
+    mixed = near.mean_distances(Rows(TRAIN, some), 2)
+    known = near.mean_distances(Rows(TRAIN, True), 2)
+    new = near.mean_distances(Rows(TRAIN), 2)
     np.testing.assert_array_equal(mixed, np.where(some, known, new))
-    np.testing.assert_allclose(2 * new, near.mean_distances(TRAIN, 1, ~some | some))
+    np.testing.assert_allclose(2 * new, near.mean_distances(Rows(TRAIN, True), 1))
 
 
 def test_copies_of_a_row_are_its_neighbours():
@@ -58,18 +54,18 @@ def test_copies_of_a_row_are_its_neighbours():
     weight[0] = 3
     near = neighbors_of(X, weight=weight)
     first, known = X[:1], np.array([True])
-    assert near.mean_distances(first, 2, known) == pytest.approx(0, abs=1e-9)
-    assert near.mean_distances(first, 3, known) > 0.01
-    assert near.mean_distances(first, 3, ~known) == pytest.approx(0, abs=1e-9)
+    assert near.mean_distances(Rows(first, known), 2) == pytest.approx(0, abs=1e-9)
+    assert near.mean_distances(Rows(first, known), 3) > 0.01
+    assert near.mean_distances(Rows(first, ~known), 3) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
 def test_a_known_row_in_float32_is_known(scale):
     near = neighbors_of(TRAIN, scale)
     rounded = TRAIN.astype(np.float32).astype(np.float64)
-    known = all_of(TRAIN, True)
-    exact = near.mean_distances(TRAIN, 3, known)
-    np.testing.assert_allclose(near.mean_distances(rounded, 3, known), exact, rtol=1e-4)
+    exact = near.mean_distances(Rows(TRAIN, True), 3)
+    again = near.mean_distances(Rows(rounded, True), 3)
+    np.testing.assert_allclose(again, exact, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
@@ -78,9 +74,9 @@ def test_so_it_is_if_the_column_is_far_from_zero(scale):
     X = table() * [1e5, 1, 1] + [1.7e9, 0, 0]
     near = neighbors_of(X, scale)
     rounded = X.astype(np.float32).astype(np.float64)
-    known = all_of(X, True)
-    exact = near.mean_distances(X, 3, known)
-    np.testing.assert_allclose(near.mean_distances(rounded, 3, known), exact, rtol=0.05)
+    exact = near.mean_distances(Rows(X, True), 3)
+    again = near.mean_distances(Rows(rounded, True), 3)
+    np.testing.assert_allclose(again, exact, rtol=0.05)
 
 
 def first(X):
@@ -89,17 +85,17 @@ def first(X):
 
 @pytest.mark.parametrize("block", [1, 100])
 def test_blocks_change_nothing(block, monkeypatch):
-    near, new = neighbors_of(TRAIN), all_of(NEW, False)
-    distances = near.mean_distances(NEW, 3, new)
-    wide = near.wide_mean_distances(NEW)
-    parts, mean = near.parts(NEW, 3, new), near.mean(NEW, 3, first(NEW))
-    wide_parts = near.wide_parts(NEW)
+    near, new = neighbors_of(TRAIN), Rows(NEW)
+    distances = near.mean_distances(new, 3)
+    wide = near.wide_mean_distances(Rows(NEW))
+    parts, mean = near.parts(new, 3), near.mean(new, 3, first(NEW))
+    wide_parts = near.wide_parts(Rows(NEW))
     monkeypatch.setattr(_neighbors, "_BLOCK", block)
-    np.testing.assert_allclose(near.mean_distances(NEW, 3, new), distances)
-    np.testing.assert_allclose(near.wide_mean_distances(NEW), wide)
-    np.testing.assert_allclose(near.parts(NEW, 3, new), parts)
-    np.testing.assert_allclose(near.wide_parts(NEW), wide_parts)
-    np.testing.assert_allclose(near.mean(NEW, 3, first(NEW)), mean)
+    np.testing.assert_allclose(near.mean_distances(new, 3), distances)
+    np.testing.assert_allclose(near.wide_mean_distances(Rows(NEW)), wide)
+    np.testing.assert_allclose(near.parts(new, 3), parts)
+    np.testing.assert_allclose(near.wide_parts(Rows(NEW)), wide_parts)
+    np.testing.assert_allclose(near.mean(new, 3, first(NEW)), mean)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -112,11 +108,9 @@ def test_weights_count_as_repetition(known):
     )
     asked = TRAIN if known else NEW
     for k in (1, 3):
-        a, b = (
-            n.mean_distances(asked, k, all_of(asked, known)) for n in (near, repeated)
-        )
+        a, b = (n.mean_distances(Rows(asked, known), k) for n in (near, repeated))
         np.testing.assert_allclose(a, b, atol=1e-12)
-    a, b = (n.wide_mean_distances(asked) for n in (near, repeated))
+    a, b = (n.wide_mean_distances(Rows(asked)) for n in (near, repeated))
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -129,7 +123,7 @@ def test_neighbours_are_found_among_many(monkeypatch):
     scaled = near.columns.transform(X)
     brute = NearestNeighbors(n_neighbors=4, algorithm="kd_tree").fit(scaled)
     expected = brute.kneighbors(scaled)[0].mean(axis=1)
-    new = near.mean_distances(X, 4, all_of(X, False))
+    new = near.mean_distances(Rows(X), 4)
     np.testing.assert_allclose(new, expected, rtol=1e-6, atol=1e-9)
 
 
@@ -141,10 +135,10 @@ def test_neighbours_are_found_among_many(monkeypatch):
 def test_cells_sum_to_the_distance(scale, known):
     near = neighbors_of(TRAIN, scale)
     asked = TRAIN if known else NEW
-    cells = near.parts(asked, 3, all_of(asked, known))
+    cells = near.parts(Rows(asked, known), 3)
     assert cells.shape == asked.shape
     assert (cells >= 0).all()
-    distances = near.mean_distances(asked, 3, all_of(asked, known))
+    distances = near.mean_distances(Rows(asked, known), 3)
     np.testing.assert_allclose(cells.sum(axis=1), distances)
 
 
@@ -157,7 +151,7 @@ def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
     squares[np.arange(len(NEW)), :, aside] = 0
     nearest = np.argsort(squares.sum(axis=2), axis=1)[:, :3]
     mean = near.columns.inverse_transform(scaled(TRAIN)[nearest].mean(axis=1))
-    np.testing.assert_allclose(near.mean(NEW, 3, aside), mean)
+    np.testing.assert_allclose(near.mean(Rows(NEW), 3, aside), mean)
 
 
 def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
@@ -165,10 +159,10 @@ def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
     spoilt = X[:20].copy()
     spoilt[:, 1] += 100
     near, aside = neighbors_of(X), np.ones(20, dtype=int)
-    cells = near.parts(spoilt, 3, all_of(spoilt, False))
+    cells = near.parts(Rows(spoilt), 3)
     assert (cells[:, 1] > 0.99 * cells.sum(axis=1)).all()
     np.testing.assert_array_equal(
-        near.mean(spoilt, 3, aside), near.mean(X[:20], 3, aside)
+        near.mean(Rows(spoilt), 3, aside), near.mean(Rows(X[:20]), 3, aside)
     )
 
 
@@ -183,7 +177,7 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
     for asked in (X, table(50) + 0.5):
         differences = near.columns.transform(asked)[:, None] - near.columns.transform(X)
         distances = np.sqrt(np.square(differences).sum(axis=2))
-        wide = near.wide_mean_distances(asked)
+        wide = near.wide_mean_distances(Rows(asked))
         # A row's distance to itself, by way of large squares, is not quite zero.
         expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
         np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
@@ -191,7 +185,7 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
         nearest = np.take_along_axis(differences, order[:, :, None], axis=1)
         lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
         cells = (nearest**2 / np.where(lengths > 0, lengths, 1)).mean(axis=1)
-        np.testing.assert_allclose(near.wide_parts(asked), cells, atol=1e-9)
+        np.testing.assert_allclose(near.wide_parts(Rows(asked)), cells, atol=1e-9)
 
 
 def test_wide_distances_are_of_that_share_of_many_rows():
@@ -199,7 +193,7 @@ def test_wide_distances_are_of_that_share_of_many_rows():
     near = neighbors_of(X)
     assert len(near.references) == 4_000
     distances = pairwise_distances(near.references[:50], near.references)
-    wide = near.wide_mean_distances(X[:50])
+    wide = near.wide_mean_distances(Rows(X[:50]))
     some = np.sort(distances[:, ::4], axis=1)[:, :50].mean(axis=1)
     np.testing.assert_allclose(wide, some, atol=1e-6)
     # A quarter of them tells about as much.
@@ -216,7 +210,7 @@ def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place
     scaled = near.columns.transform(X)
     distances = np.repeat(pairwise_distances(scaled), weight.astype(int), axis=1)
     exact = np.sort(distances, axis=1)[:, :100].mean(axis=1)
-    wide = near.wide_mean_distances(X)
+    wide = near.wide_mean_distances(Rows(X))
     assert np.median(wide) == pytest.approx(np.median(exact), rel=0.2)
 
 
@@ -228,10 +222,10 @@ def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
     X = table(4)
     near = neighbors_of(X, scale)
     distances = pairwise_distances(near.columns.transform(X))
-    known = near.mean_distances(X, 10, all_of(X, True))
+    known = near.mean_distances(Rows(X, True), 10)
     np.testing.assert_allclose(known, distances.sum(axis=1) / 3)
     # Of new rows, too: no more than of known ones.
-    new = near.mean_distances(X, 10, all_of(X, False))
+    new = near.mean_distances(Rows(X), 10)
     farthest = distances.max(axis=1)
     np.testing.assert_allclose(new, (distances.sum(axis=1) - farthest) / 3, atol=1e-9)
 
@@ -239,10 +233,10 @@ def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
 def test_two_rows_have_each_other():
     X = np.array([[0.0, 1.0], [4.0, 1.0]])
     near = neighbors_of(X)
-    np.testing.assert_allclose(near.mean_distances(X, 3, all_of(X, True)), 2)
-    cells = near.parts(X, 3, all_of(X, True))
+    np.testing.assert_allclose(near.mean_distances(Rows(X, True), 3), 2)
+    cells = near.parts(Rows(X, True), 3)
     np.testing.assert_allclose(cells, [[2, 0], [2, 0]])
-    new = near.mean_distances(np.array([[1.0, 1.0]]), 3, np.array([False]))
+    new = near.mean_distances(Rows(np.array([[1.0, 1.0]])), 3)
     assert new == pytest.approx(0.5)
 
 
@@ -252,19 +246,19 @@ def test_a_row_alone_is_at_distance_zero(scale, weight):
     X = np.array([[3.0, -2.0]])
     near = neighbors_of(X, scale, np.array([weight]))
     for known in (True, False):
-        assert near.mean_distances(X, 3, np.array([known])) == 0
-        assert not near.parts(X, 3, np.array([known])).any()
-    np.testing.assert_allclose(near.mean(X, 3, first(X)), X)
-    assert near.wide_mean_distances(X) == 0
-    assert not near.wide_parts(X).any()
+        assert near.mean_distances(Rows(X, known), 3) == 0
+        assert not near.parts(Rows(X, known), 3).any()
+    np.testing.assert_allclose(near.mean(Rows(X), 3, first(X)), X)
+    assert near.wide_mean_distances(Rows(X)) == 0
+    assert not near.wide_parts(Rows(X)).any()
 
 
 def test_identical_rows_are_at_distance_zero():
     X = np.full((30, 3), 7.0)
     near = neighbors_of(X)
     for known in (True, False):
-        assert not near.mean_distances(X, 3, all_of(X, known)).any()
-    np.testing.assert_array_equal(near.mean(X, 3, first(X)), X)
+        assert not near.mean_distances(Rows(X, known), 3).any()
+    np.testing.assert_array_equal(near.mean(Rows(X), 3, first(X)), X)
 
 
 @pytest.mark.parametrize("value", [1e200, -1e200, 1.7e308])
@@ -276,14 +270,14 @@ def test_far_rows_have_finite_distances(d, scale, value):
     far = X[:3].copy()
     far[0, 0] = far[1] = value
     for known in (True, False):
-        distances = near.mean_distances(far, 3, all_of(far, known))
-        cells = near.parts(far, 3, all_of(far, known))
+        distances = near.mean_distances(Rows(far, known), 3)
+        cells = near.parts(Rows(far, known), 3)
         for values in (
             distances,
             cells,
-            near.mean(far, 3, first(far)),
-            near.wide_mean_distances(far),
-            near.wide_parts(far),
+            near.mean(Rows(far), 3, first(far)),
+            near.wide_mean_distances(Rows(far)),
+            near.wide_parts(Rows(far)),
         ):
             assert np.isfinite(values).all()
         assert distances[:2].min() > 50 * distances[2]
@@ -307,7 +301,7 @@ def test_of_many_rows_some_are_kept(monkeypatch):
     distances = pairwise_distances(scaled, near.references)
     nearest = np.sort(distances, axis=1)
     is_kept = nearest[:, 0] < 1e-6
-    known = near.mean_distances(X, 1, all_of(X, True))
+    known = near.mean_distances(Rows(X, True), 1)
     np.testing.assert_allclose(known[~is_kept], nearest[~is_kept, 0], rtol=1e-6)
     np.testing.assert_allclose(known[is_kept], nearest[is_kept, 1], rtol=1e-6)
 
