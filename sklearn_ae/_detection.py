@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
 from sklearn_ae._base import MAX_BATCHES
 from sklearn_ae._columns import Columns
@@ -147,9 +146,7 @@ class Judges:
 
     def scores_of_new(self, X, known):
         """Scores (n,) of rows as new ones; if ``known``, none is its own neighbour."""
-        return _scores(
-            X, ((self.new, block, known) for block in gen_batches(len(X), BLOCK))
-        )
+        return _scores(X, ((self.new, block, known) for block in _blocks(len(X))))
 
     def explain(self, X):
         """Explanation of ``scores``."""
@@ -164,8 +161,12 @@ class Judges:
         known = self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
         for judge, mine in ((self.known, known), (self.new, ~known)):
             rows = np.flatnonzero(mine)
-            for block in gen_batches(len(rows), BLOCK):
+            for block in _blocks(len(rows)):
                 yield judge, rows[block], mine is known
+
+
+def _blocks(n_rows):
+    return (slice(i, i + BLOCK) for i in range(0, n_rows, BLOCK))
 
 
 def _scores(X, parts):
