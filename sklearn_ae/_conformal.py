@@ -23,9 +23,9 @@ class ConformalMixin:
         """Conformal p-values of new rows: small for outliers.
 
         A row's is the share of the held-out training rows that score as low as it or
-        lower, itself counted among them. If it was drawn like these, its p-value is at
-        most t with probability t or less, whatever the distribution. The smallest
-        there can be is 1 / (1 + their number).
+        lower, itself counted among them. If it was drawn like these, distinct rows of
+        equal weight, its p-value is at most t with probability t or less, whatever the
+        distribution. The smallest there can be is 1 / (1 + their number).
 
         Parameters
         ----------
@@ -89,9 +89,10 @@ def conformal_p_values(scores, known, weight):
     """Share (n,) of the known scores that are as low as a row's or lower, itself one.
 
     For a row drawn as the known ones were, it is at most t with probability t or less
-    (Vovk, Gammerman and Shafer, 2005. Algorithmic learning in a random world).
+    (Vovk, Gammerman and Shafer, 2005. Algorithmic learning in a random world). It
+    counts as much as a known one on average.
     """
     order = np.argsort(known, kind="stable")
-    below = np.concatenate([[0.0], np.cumsum(weight[order])])
+    below = np.concatenate([[0.0], np.cumsum(weight[order] / weight.mean())])
     place = np.searchsorted(known[order], scores, side="right")
     return (below[place] + 1) / (below[-1] + 1)

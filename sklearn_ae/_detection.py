@@ -34,7 +34,8 @@ N_STEPS, N_STEPS_OF_TWO = 600, (175, 125)
 BATCH_SIZE, LEARNING_RATE = 512, 0.008
 # Components of a denoiser, which needs no bottleneck, at the most.
 MAX_COMPONENTS = 128
-LEVELS = (0.05, 2.0)
+# Levels of gaussian corruption, and of other kinds.
+LEVELS, LEVEL = (0.05, 2.0), 0.2
 # Weight decay: so much divided by the number of rows, within bounds.
 DECAY, DECAYS = 30.0, (0.01, 1.0)
 # Level of the noise that rows are restored from to be judged.
@@ -82,8 +83,9 @@ class Networks:
         params = self.detector.get_params(deep=False)
         params = {name: value for name, value in params.items() if name in defaults}
         if self.detector.method == "auto":
+            gaussian = params["corruption"] == "gaussian"
             own = {
-                "corruption_level": LEVELS,
+                "corruption_level": LEVELS if gaussian else LEVEL,
                 "alpha": float(np.clip(DECAY / n_rows, *DECAYS)),
                 "batch_size": BATCH_SIZE,
                 "learning_rate_init": LEARNING_RATE,
@@ -192,22 +194,24 @@ def plain_judges(detector, X, weight, held_out, networks):
 def fused_judges(detector, X, weight, held_out, networks):
     """Who judges new rows, and who judges those of training."""
     scalings = SCALINGS if detector.scale == "auto" else (detector.scale,)
-    columns = [Columns(scaling).fit(X, weight) for scaling in scalings]
+    # Rows held out have no say in the scaling, as new ones have none: p-values.
+    seen = ~held_out
+    columns = [Columns(scaling).fit(X[seen], weight[seen]) for scaling in scalings]
     clean = detector.contamination == 0
     if not clean:
         weight = without_copies(weight)
     near = [Neighbors(c, X, weight) for c in columns]
     some, some_weight = Rows(X[:MAX_CALIBRATING], True), weight[:MAX_CALIBRATING]
     distances = [calibrated(Distance(n), some, some_weight) for n in near]
-    unseen = held_out if held_out.any() else ~held_out
+    unseen = held_out if held_out.any() else seen
     n_steps = (N_STEPS,) if clean else N_STEPS_OF_TWO
-    error = networks.error(scalings[0], ~held_out, n_steps[0])
+    error = networks.error(scalings[0], seen, n_steps[0])
     whole = calibrated(error, Rows(X[unseen], True), weight[unseen])
     if clean:
         judge = Fusion([*distances, whole], typical=near[-1])
         return Judges(judge, judge, X)
     doubt = suspicion(X, weight, near, columns[0].transform(X))
-    trusted = ~held_out
+    trusted = seen.copy()
     least = max(MIN_TRUSTED, int(MIN_TRUSTED_SHARE * trusted.sum()))
     trusted[trusted] = lowest(doubt[trusted], weight[trusted], TRUSTED, least)
     typical = Neighbors(columns[-1], X[trusted], weight[trusted])

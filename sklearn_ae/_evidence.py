@@ -9,6 +9,8 @@ from sklearn_ae._calibration import Surprise
 
 # Neighbours of a row that its distance is the mean of.
 N_NEIGHBORS = 3
+# Pieces of evidence with a smaller part in a score are not explained.
+LEAST_PART = 0.01
 # Logarithms of nothing, and of what is past float64.
 TINY, MAX_LOG = 1e-9, 710.0
 
@@ -150,10 +152,13 @@ class Fusion:
         """
         surprises = self._surprises(rows)
         parts = softmax(surprises, axis=0)
-        shares = sum(
-            part[:, None] * evidence.shares(rows)
-            for part, (evidence, _) in zip(parts, self.pieces, strict=True)
-        )
+        parts[parts < LEAST_PART] = 0
+        parts /= parts.sum(axis=0)
+        shares = np.zeros_like(rows.X)
+        for part, (evidence, _) in zip(parts, self.pieces, strict=True):
+            some = np.flatnonzero(part)
+            if len(some):
+                shares[some] += part[some, None] * evidence.shares(rows[some])
         expected = self.typical.mean(rows, N_NEIGHBORS, aside=shares.argmax(axis=1))
         return Explanation(-self._surprise(surprises)[:, None] * shares, expected)
 

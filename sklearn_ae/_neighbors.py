@@ -23,6 +23,8 @@ _BLOCK = 2**21
 _ROWS, _GROUP = 128, 8
 # Beyond, squares are past float64, and past float32.
 _FAR, _FAR32 = 1e100, 1e15
+# What float32's products are taken to be wrong by, in units of its last digit.
+_ERRORS = 4
 
 
 class Rows:
@@ -40,6 +42,9 @@ class Rows:
         self.X = X
         self.known = np.broadcast_to(known, len(X))
         self._scaled = {}
+
+    def __getitem__(self, some):
+        return Rows(self.X[some], self.known[some])
 
     @cached_property
     def hashes(self):
@@ -67,11 +72,8 @@ class Neighbors:
 
     def __init__(self, columns, X, weight):
         self.columns = columns
-        rows = systematic_sample(weight, MAX_REFERENCES)
-        if len(rows) == 1:
-            rows = rows.repeat(2)
+        rows = Rows(X[systematic_sample(weight, MAX_REFERENCES)])
         # By which large numbers do not hide small differences.
-        rows = Rows(X[rows])
         self.centre = np.median(rows.scaled(columns), axis=0)
         self.references = self._scaled(rows)
         self._hashes = rows.hashes
@@ -84,12 +86,15 @@ class Neighbors:
     def mean_distances(self, rows, k):
         """Mean distance (n,) of rows to the k nearest.
 
-        A known row, one of those of training, is not among its own neighbours.
+        A known row, one of those of training, is not among its own neighbours, nor are
+        copies of it; where there are no others, the distance is 0.
         """
-        blocks = self._blocks(rows, k)
-        return np.concatenate(
-            [np.sqrt(squares).mean(axis=1) for _, _, squares in blocks]
-        )
+        parts = []
+        for _, _, squares in self._blocks(rows, k):
+            others = np.isfinite(squares)
+            total = np.sqrt(np.where(others, squares, 0)).sum(axis=1)
+            parts.append(total / np.maximum(others.sum(axis=1), 1))
+        return np.concatenate(parts)
 
     def wide_mean_distances(self, rows):
         """Mean distance (n,) to the nearest 5 % of the references, 5 at the least.
@@ -118,15 +123,20 @@ class Neighbors:
 
     def parts(self, rows, k):
         """Parts (n, d) of ``mean_distances`` by cell."""
-        blocks = self._blocks(rows, k)
-        return np.concatenate(
-            [_parts(x[:, None] - self.references[near]) for x, near, _ in blocks]
-        )
+        parts = []
+        for scaled, nearest, squares in self._blocks(rows, k):
+            others = np.isfinite(squares)
+            differences = scaled[:, None] - self.references[nearest]
+            differences = np.where(others[:, :, None], differences, 0)
+            share = np.maximum(others.mean(axis=1, keepdims=True), 1 / others.shape[1])
+            parts.append(_parts(differences) / share)
+        return np.concatenate(parts)
 
     def mean(self, rows, k, aside):
         """Mean (n, d) of the k nearest, in input units.
 
-        The cell ``aside`` (n,) of each row is left out of the distance.
+        The cell ``aside`` (n,) of each row is left out of the distance. A known row is
+        not among its own neighbours, unless there are no others.
         """
         scaled, parts = self._scaled(rows), []
         scaled[np.arange(len(scaled)), aside] = 0
@@ -134,46 +144,76 @@ class Neighbors:
         for block in gen_batches(len(scaled), max(1, _BLOCK // len(self.references))):
             squares = euclidean_distances(scaled[block], self.references, squared=True)
             squares -= np.square(self.references.T[aside[block]])
+            own = self._own(rows, block)
+            own &= own.sum(axis=1, keepdims=True) <= len(self.references) - k
+            squares[own] = np.inf
             nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
             parts.append(self.references[nearest].mean(axis=1))
         return self.columns.inverse_transform(np.concatenate(parts) + self.centre)
 
-    def _blocks(self, rows, k):
-        """Scaled rows, indices (n, k) of the nearest references, squared distances."""
-        k, all_scaled = min(k, len(self.references) - 1), self._scaled(rows)
-        size = max(1, _BLOCK // (2 * (k + 1) * all_scaled.shape[1]))
-        for block in gen_batches(len(all_scaled), size):
-            scaled = all_scaled[block]
-            some = self._candidates(scaled, k + 1)
-            differences = scaled[:, None] - self.references[some]
-            squares = np.einsum("ijk,ijk->ij", differences, differences)
-            # One copy of a known row is the row itself.
-            same = self._hashes[some] == rows.hashes[block, None]
-            same &= rows.known[block, None]
-            itself = np.flatnonzero(same.any(axis=1))
-            squares[itself, same[itself].argmax(axis=1)] = np.inf
-            nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
-            some, squares = (
-                np.take_along_axis(of, nearest, axis=1) for of in (some, squares)
-            )
-            yield scaled, some, squares
+    def _own(self, rows, block):
+        """Whether a reference is the known row itself: (n, number of references)."""
+        return rows.known[block, None] & (rows.hashes[block, None] == self._hashes)
 
-    def _candidates(self, scaled, k):
-        """Indices (n, 2 k) of references, the k nearest by float32 among them."""
+    def _blocks(self, rows, k):
+        """Scaled rows, indices (n, k) of the nearest references, squared distances.
+
+        Infinite is the distance of a known row to itself, should there be no others.
+        """
+        all_scaled, k = self._scaled(rows), max(1, min(k, len(self.references) - 1))
+        for block in gen_batches(len(all_scaled), _ROWS):
+            scaled, own = all_scaled[block], None
+            if rows.known[block].any():
+                own = self._own(rows, block)
+            yield scaled, *self._nearest(scaled, k, own)
+
+    def _nearest(self, scaled, k, own):
+        """Indices (n, k) of the nearest references, and squared distances.
+
+        Found among the nearest by float32; where these cannot be told from the others
+        by it, among the nearest by float64.
+        """
+        some, likeness = self._candidates(scaled, 2 * k, own)
+        nearest, squares = self._lowest(scaled, some, k, own)
+        norms, farthest = np.square(scaled).sum(axis=1), squares.max(axis=1)
+        error = _ERRORS * np.finfo(np.float32).eps * (norms + farthest)
+        doubtful = np.flatnonzero(~(farthest + error < norms - 2 * likeness))
+        if len(doubtful) and some.shape[1] < len(self.references):
+            scaled, own = scaled[doubtful], None if own is None else own[doubtful]
+            exact = euclidean_distances(scaled, self.references, squared=True)
+            if own is not None:
+                exact[own] = np.inf
+            some = np.argpartition(exact, 2 * k - 1, axis=1)[:, : 2 * k]
+            nearest[doubtful], squares[doubtful] = self._lowest(scaled, some, k, own)
+        return nearest, squares
+
+    def _lowest(self, scaled, some, k, own):
+        """Those k of some references (n, m) that are nearest, and squared distances."""
+        differences = scaled[:, None] - self.references[some]
+        squares = np.einsum("ijk,ijk->ij", differences, differences)
+        if own is not None:
+            squares[np.take_along_axis(own, some, axis=1)] = np.inf
+        order = np.argpartition(squares, k - 1, axis=1)[:, :k]
+        return tuple(np.take_along_axis(a, order, axis=1) for a in (some, squares))
+
+    def _candidates(self, scaled, n, own):
+        """Indices of n references that are near; no other is more like than so much."""
         rows = np.clip(scaled, -_FAR32, _FAR32)
         rows = np.column_stack([rows, np.ones(len(rows))]).astype(np.float32)
-        n_candidates = min(2 * k, len(self.references))
         n_groups = self._likeness.shape[1] // _GROUP
-        member = n_groups * torch.arange(_GROUP)[:, None]
-        parts = []
-        for some in torch.from_numpy(rows).split(_ROWS):
-            likeness = some @ self._likeness
-            best = likeness.view(len(some), _GROUP, n_groups).amax(dim=1)
-            best = best.topk(min(k, n_groups), sorted=False).indices
-            indices = (best[:, None] + member).flatten(1)
-            nearest = likeness.gather(1, indices).topk(n_candidates, sorted=False)
-            parts.append(indices.gather(1, nearest.indices))
-        return torch.cat(parts).numpy()
+        likeness = torch.from_numpy(rows) @ self._likeness
+        if own is not None:
+            # Farther than all others, but for those that only fill a group.
+            lowest = torch.finfo(torch.float32).min
+            likeness[:, : own.shape[1]].masked_fill_(torch.from_numpy(own), lowest / 2)
+        groups = likeness.view(len(rows), _GROUP, n_groups).amax(dim=1)
+        best, groups = groups.topk(min(n, n_groups))
+        indices = (groups[:, None] + n_groups * torch.arange(_GROUP)[:, None]).flatten(
+            1
+        )
+        near, places = likeness.gather(1, indices).topk(min(n, len(self.references)))
+        most = torch.maximum(near[:, -1], best[:, -1])
+        return indices.gather(1, places).numpy(), most.double().numpy()
 
     def _likeness_matrix(self):
         """Matrix A (d + 1, m): (x, 1) A is |x|^2 / 2 minus half the squared distances.

@@ -67,11 +67,14 @@ def _steps(values, ranks):
     A value is what it is up to float32's rounding: such are given, too.
     """
     values, first, last = values[::2], ranks[::2], ranks[1::2]
-    near = np.finfo(np.float32).eps * np.abs(values) + np.finfo(np.float64).tiny
+    # But nearer to it than to another one, unless both are past float32.
+    gaps = np.diff(values) / 4
+    near = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
+    near = np.minimum(near, np.finfo(np.float32).eps * np.abs(values))
+    near += np.finfo(np.float64).tiny
     low, high, middle = values - near, values + near, (first + last) / 2
     knots = np.stack([low, low, high, high], axis=1).ravel()
     ranks = np.stack([first, middle, middle, last], axis=1).ravel()
-    # Two values may be nearer than that.
     return np.maximum.accumulate(knots), ranks
 
 

@@ -68,14 +68,16 @@ class AEOutlierDetector(
     n_components : int, float in (0, 1) or None, default=None
         Size of the code, as in :class:`AutoencoderTransformer`. None is as many as
         there are columns, 128 at the most, where the networks are trained to denoise
-        (``corruption_level`` above 0), and otherwise 0.95.
+        (``corruption_level`` above 0), and otherwise 0.95. Where that keeps as many as
+        there are columns, as it does of independent ones, ``method="reconstruction"``
+        restores every row and tells nothing: set fewer.
     scale : {"auto", "standard", "minmax", "quantile"} or None, default="auto"
         Scaling of the columns, as in :class:`AutoencoderTransformer`. "auto" uses
         several: distances are taken in the first three, and networks work on standard
         columns. One that is named is used for all of them.
     corruption_level : float, (float, float) or "auto", default="auto"
-        Its level, or lowest and highest level. "auto" is (0.05, 2.0), and with
-        ``method="reconstruction"`` 0.
+        Its level, or lowest and highest level. "auto" is (0.05, 2.0), of another kind
+        of corruption than "gaussian" 0.2, and with ``method="reconstruction"`` 0.
     alpha : float or "auto", default="auto"
         Weight decay. "auto" is 30 divided by the number of rows trained on, between
         0.01 and 1: the fewer rows, the closer networks stay to their linear start. With
@@ -96,8 +98,8 @@ class AEOutlierDetector(
         "auto" is True with ``method="reconstruction"`` only.
     validation_fraction : float, default=0.15
         Share of the rows that no network trains on, 50 or a quarter of a small table at
-        the least: errors are calibrated, and ``p_values`` computed, by them. With
-        ``early_stopping`` as many again are taken from the rest.
+        the least, 5,000 at the most: errors are calibrated, and ``p_values`` computed,
+        by them. With ``early_stopping`` as many again are taken from the rest.
     hidden_layer_sizes : tuple of int, default=(64, 64, 64)
         Widths of the hidden layers, as in :class:`AutoencoderTransformer`.
     activation, init, loss, corruption, sparsity, sparsity_weight, \
@@ -144,15 +146,19 @@ class AEOutlierDetector(
       Mahalanobis distance under a trimmed covariance, and the rarity of the row's cells
       in histograms [4]_.
 
-    Of each the logarithm is compared with that of the training rows, of a network's
-    error with that of rows it was not trained on: p is the share of these that are as
-    far or farther, and beyond their 80 % quantile falls off exponentially.
+    Of each the logarithm is compared with that of training rows, 5,000 at the most, of
+    the first network's error with that of the rows held out: p is the share of these
+    that are as far or farther, and beyond their 80 % quantile falls off exponentially.
 
     A training row that is an outlier has taught the network, and is the neighbour of
     others like it. Unless ``contamination=0``, training rows are therefore judged by
     the two last pieces only, and new rows by all of the evidence. A row that equals a
-    training row, in float32, is taken to be that row, and is not among its own three
-    neighbours.
+    training row, in float32, is taken to be that row, and neither it nor a copy of it
+    is among its own three neighbours.
+
+    Where most rows occur once, those that are repeated count once, but for a row that
+    is a tenth of the table: an outlier does not become normal by repetition. Where
+    repetition is the rule, and with ``contamination=0``, rows count by their weight.
 
     There is no ``partial_fit``: neighbours, calibration and threshold are of all rows.
 
@@ -378,7 +384,8 @@ class AEOutlierDetector(
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            With ``method="auto"`` the logarithm of a p-value, at most 0. With
+            With ``method="auto"`` the logarithm of the harmonic mean, at most 0, which
+            ranks rows but is not itself a p-value: see ``p_values``. With
             "reconstruction" minus the row's ``loss``, averaged over the scaled columns,
             or with ``latent="gaussian"`` the bound of its log-density.
         """
@@ -419,11 +426,13 @@ class AEOutlierDetector(
 
         Each piece of evidence is shared out among the cells, a distance by their part
         in it and a network's error by how much smaller it is with the column's median
-        in the cell's place; the pieces count by their weight in the score. With
-        ``method="reconstruction"`` a cell has its own error. What is expected
-        is the mean of the three trusted training rows that are nearest by all cells but
-        the one that contributes most; with ``method="reconstruction"`` it is the
-        reconstruction.
+        in the cell's place (which takes as many passes as there are columns); the
+        pieces count by their part in the score, those below 1 % do not. With
+        ``method="reconstruction"`` a cell has its own error.
+
+        What is expected is the mean of the three trusted training rows (of all, with
+        ``contamination=0``) that are nearest by all cells but the one that contributes
+        most; with ``method="reconstruction"`` it is the reconstruction.
 
         Parameters
         ----------

@@ -21,12 +21,14 @@ def known_and_weight(n=200):
 def test_p_values_are_the_share_as_low_or_lower_counting_the_row_itself():
     known, weight = known_and_weight()
     asked = np.r_[known, np.linspace(-5, 5, 37)]
-    repeated = np.repeat(known, weight.astype(int))
-    expected = [(1 + (repeated <= one).sum()) / (1 + len(repeated)) for one in asked]
-    np.testing.assert_allclose(conformal_p_values(asked, known, weight), expected)
-    np.testing.assert_allclose(
-        conformal_p_values(asked, repeated, unit(repeated)), expected
-    )
+    expected = [(1 + (known <= one).sum()) / (1 + len(known)) for one in asked]
+    np.testing.assert_allclose(conformal_p_values(asked, known, unit(known)), expected)
+    # With weights, as much of their sum; the row itself has the mean weight.
+    below = [weight[known <= one].sum() / weight.mean() for one in asked]
+    expected = (1 + np.array(below)) / (1 + len(known))
+    for size in (1, 1e-3, 1e3):
+        p = conformal_p_values(asked, known, size * weight)
+        np.testing.assert_allclose(p, expected)
 
 
 def test_p_values_of_rows_drawn_as_the_known_are_uniform():

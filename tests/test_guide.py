@@ -73,7 +73,7 @@ def test_the_outliers_guide_tells_of_parameters_there_are():
     text = path("outliers.md").read_text(encoding="utf-8")
     head = text.split("\n\n## ")[1]
     named = set(re.findall(r"`(\w+)=", head))
-    assert named == {"contamination", "scale", "method"}
+    assert named == {"contamination", "scale", "method", "n_components"}
     assert named < set(AEOutlierDetector().get_params())
     assert re.findall(r"!\[[^]]+\]\((.+?)\)", text) == ["beats.png"]
     assert 0 < (DOCS / "beats.png").stat().st_size < 150_000

@@ -49,14 +49,17 @@ def test_only_known_rows_are_left_out_of_their_neighbours():
     np.testing.assert_allclose(2 * new, near.mean_distances(Rows(TRAIN, True), 1))
 
 
-def test_copies_of_a_row_are_its_neighbours():
+def test_copies_of_a_known_row_are_not_its_neighbours_but_a_new_ones():
     X, weight = table(), np.ones(60)
     weight[0] = 3
     near = neighbors_of(X, weight=weight)
-    first, known = X[:1], np.array([True])
-    assert near.mean_distances(Rows(first, known), 2) == pytest.approx(0, abs=1e-9)
-    assert near.mean_distances(Rows(first, known), 3) > 0.01
-    assert near.mean_distances(Rows(first, ~known), 3) == pytest.approx(0, abs=1e-9)
+    plain = Neighbors(near.columns, X, np.ones(60))
+    first = X[:1]
+    for k in (2, 3, 59):
+        known, alone = (n.mean_distances(Rows(first, True), k) for n in (near, plain))
+        assert known == pytest.approx(alone)
+    assert near.mean_distances(Rows(first), 3) == pytest.approx(0, abs=1e-9)
+    assert near.mean_distances(Rows(first), 4) > 0.01
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
@@ -98,6 +101,14 @@ def test_blocks_change_nothing(block, monkeypatch):
     np.testing.assert_allclose(near.mean(new, 3, first(NEW)), mean)
 
 
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_weights_of_one_size_change_nothing(scale):
+    near = neighbors_of(TRAIN, scale)
+    twice = Neighbors(near.columns, TRAIN, np.full(len(TRAIN), 4.0))
+    known, new = (n.mean_distances(Rows(TRAIN, True), 1) for n in (near, twice))
+    np.testing.assert_allclose(known, new)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_weights_count_as_repetition(known):
     rng = np.random.default_rng(0)
@@ -127,6 +138,24 @@ def test_neighbours_are_found_among_many(monkeypatch):
     np.testing.assert_allclose(new, expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("far", [0, 1e6])
+def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
+    # Nearer to each other than float32 tells their distance from the centre; and one
+    # row is far off.
+    rng = np.random.default_rng(0)
+    X = np.repeat(3 * rng.normal(size=(40, 5)), 30, axis=0)
+    X += 1e-5 * rng.normal(size=X.shape)
+    X[0] += far
+    X = rng.permutation(X)
+    near = neighbors_of(X, None)
+    brute = NearestNeighbors(n_neighbors=3, algorithm="kd_tree")
+    brute.fit(near.columns.transform(X))
+    known = near.mean_distances(Rows(X, True), 3)
+    np.testing.assert_allclose(known, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
+    one_by_one = [near.mean_distances(Rows(X[[i]], True), 3)[0] for i in range(50)]
+    np.testing.assert_allclose(one_by_one, known[:50], rtol=1e-9)
+
+
 # -- explanations --------------------------------------------------------------------
 
 
@@ -152,6 +181,18 @@ def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
     nearest = np.argsort(squares.sum(axis=2), axis=1)[:, :3]
     mean = near.columns.inverse_transform(scaled(TRAIN)[nearest].mean(axis=1))
     np.testing.assert_allclose(near.mean(Rows(NEW), 3, aside), mean)
+
+
+@pytest.mark.parametrize("weight", [1, 50])
+def test_a_known_row_is_not_in_the_mean_that_it_is_compared_with(weight):
+    X = table()
+    X[0] = [4, 50, 4]
+    weights = np.ones(60)
+    weights[0] = weight
+    near = neighbors_of(X, weight=weights)
+    aside = np.ones(1, dtype=int)
+    assert near.mean(Rows(X[:1], True), 3, aside)[0, 1] < 15
+    assert near.mean(Rows(X[:1]), 3, aside)[0, 1] > 15
 
 
 def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():

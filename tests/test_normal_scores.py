@@ -86,3 +86,11 @@ def test_float32_of_a_frequent_value_is_that_value(value):
     rounded = X[:1].astype(np.float32).astype(np.float64)
     np.testing.assert_allclose(scores.transform(rounded), scores.transform(X[:1]), 1e-6)
     assert np.isfinite(scores.transform(X)).all()
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e10])
+def test_columns_far_from_zero_keep_their_order(offset):
+    X = np.random.default_rng(0).normal(size=(200, 1))
+    expected = NormalScores().fit(X).transform(X)
+    Z = NormalScores().fit(X + offset).transform(X + offset)
+    np.testing.assert_allclose(Z, expected, atol=1e-6)
