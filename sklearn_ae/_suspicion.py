@@ -7,9 +7,11 @@ from sklearn.utils import gen_batches
 from sklearn_ae._calibration import median_and_range, quantile
 from sklearn_ae._neighbors import BLOCK, Rows
 
-# Share of the rows that the covariance is of, and steps to find them.
-CORE, MAX_STEPS = 0.75, 10
+# Share of the rows that the covariance is of at the start and in the end, and steps.
+START, CORE, MAX_STEPS = 0.5, 0.75, 10
 N_BINS = 20
+# The most that a measure can speak for a row, in interquartile ranges.
+CREDIT = 0.5
 # Share of the rows from which on copies of one are no outliers.
 MODE = 0.1
 # Of the trace: a covariance of fewer rows than columns can be inverted.
@@ -46,7 +48,8 @@ def suspicion(X, weight, neighbors, scaled):
     Distance to the nearest 5 % of the rows, in each scaling; Mahalanobis distance under
     the covariance of the three quarters of the rows that are closest by it; and how
     rare the row's cells are, by histograms. Each is in robust units of its own: the
-    logarithm's distance from its median in interquartile ranges.
+    logarithm's distance from its median in interquartile ranges, and half a range less
+    at the least: a tight cluster of outliers is not the more normal for being tight.
 
     Parameters
     ----------
@@ -80,12 +83,17 @@ def suspicion(X, weight, neighbors, scaled):
 
 def _robust_units(values, weight):
     median, spread = median_and_range(values, weight)
-    return (values - median) / (spread if spread > 0 else 1)
+    return np.maximum((values - median) / (spread if spread > 0 else 1), -CREDIT)
 
 
 def trimmed_mahalanobis(X, weight):
-    """Mahalanobis distance (n,) under the covariance of the closest three quarters."""
-    core = np.ones(len(X), dtype=bool)
+    """Mahalanobis distance (n,) under the covariance of the closest three quarters.
+
+    Starting from the half that is closest to the columns' medians: of all rows, a
+    cluster of outliers would set the covariance by which it is judged.
+    """
+    median = np.array([quantile(column, weight, 0.5) for column in X.T])
+    core = lowest(np.square(X - median).sum(axis=1), weight, START)
     for _ in range(MAX_STEPS):
         mean = np.average(X[core], axis=0, weights=weight[core])
         centred = X - mean

@@ -165,9 +165,11 @@ def test_a_pickled_detector_scores_the_same(fitted):
     np.testing.assert_array_equal(again.score_samples(X), fitted.score_samples(X))
 
 
-def test_a_clump_among_the_training_rows_is_found():
-    clump = 8 + 0.1 * np.random.RandomState(0).normal(size=(12, 4))
-    X, y = np.r_[normal(), clump], np.repeat([0, 1], [200, 12])
+@pytest.mark.parametrize("spread", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("size", [12, 30, 50])
+def test_a_clump_among_the_training_rows_is_found(size, spread):
+    clump = 6 + spread * np.random.RandomState(0).normal(size=(size, 4))
+    X, y = np.r_[normal(), clump], np.repeat([0, 1], [200, size])
     scores = detector(max_iter=100).fit(X).score_samples(X)
     assert roc_auc_score(y, -scores) > 0.95
 
@@ -192,7 +194,7 @@ def test_it_scales_columns_itself():
     scores = detector().fit(X).score_samples(X)
     units = np.array([1e-6, 1.0, 1e3, 1e9])
     other = detector().fit(X * units + 5 * units).score_samples(X * units + 5 * units)
-    assert stats.spearmanr(other, scores).statistic > 0.95
+    assert stats.spearmanr(other, scores).statistic > 0.9
 
 
 def test_in_a_pipeline_training_rows_are_known_again():
