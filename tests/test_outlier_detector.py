@@ -165,8 +165,8 @@ def test_a_pickled_detector_scores_the_same(fitted):
     np.testing.assert_array_equal(again.score_samples(X), fitted.score_samples(X))
 
 
-@pytest.mark.parametrize("spread", [0.01, 0.1, 0.5])
-@pytest.mark.parametrize("size", [12, 30, 50])
+@pytest.mark.parametrize("spread", [0.01, 0.5])
+@pytest.mark.parametrize("size", [12, 50])
 def test_a_clump_among_the_training_rows_is_found(size, spread):
     clump = 6 + spread * np.random.RandomState(0).normal(size=(size, 4))
     X, y = np.r_[normal(), clump], np.repeat([0, 1], [200, size])
@@ -307,13 +307,13 @@ def test_p_values_of_normal_rows_are_uniform(kind):
 def test_so_they_are_at_the_lowest_where_tails_are_heavy():
     # Held-out rows do not set the scaling by which they are judged.
     p = []
-    for seed in range(120):
+    for seed in range(80):
         X = np.random.RandomState(seed).standard_t(2, size=(68, 20))
         fitted = detector("clean", max_iter=1, random_state=seed, hidden_layer_sizes=8)
         p.extend(fitted.fit(X[:60]).p_values(X[60:]))
     # Of 16 p-values, the lowest: rows of one fit are alike.
     lowest = np.mean(np.array(p) < 1.5 / 16)
-    assert lowest < 1 / 16 + 3 * np.sqrt(1 / 16 / 120)
+    assert lowest < 1 / 16 + 3 * np.sqrt(1 / 16 / 80)
 
 
 def test_p_values_rank_as_scores_do(fitted):
