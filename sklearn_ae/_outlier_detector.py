@@ -1,12 +1,10 @@
 """The autoencoder as an outlier detector: where IsolationForest stood."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import (
     Interval,
     Options,
@@ -28,7 +26,7 @@ from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._conformal import ConformalMixin
 from sklearn_ae._data import merge_equal_rows
 from sklearn_ae._detection import Networks, fused_judges, plain_judges
-from sklearn_ae._evidence import Explanation
+from sklearn_ae._explanation import ExplanationMixin
 from sklearn_ae._parameters import CONSTRAINTS
 from sklearn_ae._start import n_held_out
 from sklearn_ae._torch_state import random_generator
@@ -40,7 +38,7 @@ FENCE = 2.0
 
 
 class AEOutlierDetector(
-    ConformalMixin, CallbackSupportMixin, OutlierMixin, BaseEstimator
+    ConformalMixin, ExplanationMixin, CallbackSupportMixin, OutlierMixin, BaseEstimator
 ):
     """Outlier and novelty detection by autoencoders that restore rows from noise.
 
@@ -420,63 +418,6 @@ class AEOutlierDetector(
             -1 for outliers, 1 for the others.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def explain(self, X):
-        """Why rows have their scores: what each cell contributes, and should have been.
-
-        Each piece of evidence is shared out among the cells, a distance by their part
-        in it and a network's error by how much smaller it is with the column's median
-        in the cell's place (which takes as many passes as there are columns); the
-        pieces count by their part in the score, those below 1 % do not. With
-        ``method="reconstruction"`` a cell has its own error.
-
-        What is expected is the mean of the three trusted training rows (of all, with
-        ``contamination=0``) that are nearest by all cells but the one that contributes
-        most; with ``method="reconstruction"`` it is the reconstruction.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows in input units.
-
-        Returns
-        -------
-        contributions : ndarray or DataFrame of shape (n_samples, n_features)
-            Those of a row sum to its ``score_samples``: the lowest are what makes it an
-            outlier.
-        expected : ndarray or DataFrame of shape (n_samples, n_features)
-            The values that the model expects, in input units.
-
-            Both are float64, in a named tuple; DataFrames with X's labels if X is one.
-        """
-        rows = self._check(X)
-        explanation = self._judges.explain(rows)
-        if not isinstance(X, pd.DataFrame):
-            return explanation
-        labels = {"index": X.index, "columns": X.columns}
-        return Explanation(*(pd.DataFrame(part, **labels) for part in explanation))
-
-    def top_features(self, X, k=1):
-        """The columns that contribute most to rows being outliers.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows in input units.
-        k : int, default=1
-            How many; all of them, if there are fewer.
-
-        Returns
-        -------
-        features : ndarray of shape (n_samples, k)
-            Names of the columns if the estimator was fitted with some, else their
-            numbers; the one that contributes most first.
-        """
-        check_scalar(k, "k", Integral, min_val=1)
-        contributions = self.explain(X).contributions
-        order = np.argsort(np.asarray(contributions), axis=1, kind="stable")
-        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        return names[order[:, :k]]
 
     def _check(self, X):
         check_is_fitted(self, "networks_")

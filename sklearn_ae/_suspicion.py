@@ -9,6 +9,8 @@ from sklearn_ae._neighbors import BLOCK, Rows
 
 # Share of the rows that the covariance is of at the start and in the end, and steps.
 START, CORE, MAX_STEPS = 0.5, 0.75, 10
+# Logarithm of the volume that tells one start's covariance from another's.
+SMALLER = 0.1
 N_BINS = 20
 # The most that a measure can speak for a row, in interquartile ranges.
 CREDIT = 0.5
@@ -89,11 +91,22 @@ def _robust_units(values, weight):
 def trimmed_mahalanobis(X, weight):
     """Mahalanobis distance (n,) under the covariance of the closest three quarters.
 
-    Starting from the half that is closest to the columns' medians: of all rows, a
-    cluster of outliers would set the covariance by which it is judged.
+    It is found from all rows; or, if that leads to a covariance of far smaller volume,
+    from the half that is closest to the columns' medians: a cluster of outliers among
+    all rows has set the covariance by which it is judged.
     """
     median = np.array([quantile(column, weight, 0.5) for column in X.T])
-    core = lowest(np.square(X - median).sum(axis=1), weight, START)
+    middle = lowest(np.square(X - median).sum(axis=1), weight, START)
+    volume, distances = _concentrated(X, weight, np.ones(len(X), dtype=bool))
+    other_volume, other_distances = _concentrated(X, weight, middle)
+    return other_distances if other_volume < volume - SMALLER else distances
+
+
+def _concentrated(X, weight, core):
+    """Distances (n,) by the covariance that a core (n,) leads to, after its volume.
+
+    The volume is half the logarithm of the determinant.
+    """
     for _ in range(MAX_STEPS):
         mean = np.average(X[core], axis=0, weights=weight[core])
         centred = X - mean
@@ -105,7 +118,7 @@ def trimmed_mahalanobis(X, weight):
         before, core = core, lowest(squares, weight, CORE)
         if np.array_equal(before, core):
             break
-    return np.sqrt(squares)
+    return np.log(np.diag(lower)).sum(), np.sqrt(squares)
 
 
 def _covariance(centred, weight):

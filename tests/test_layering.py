@@ -29,6 +29,7 @@ BELOW_THE_NET = [
     "_neighbors",
     "_suspicion",
     "_evidence",
+    "_explanation",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
 ESTIMATORS = [
