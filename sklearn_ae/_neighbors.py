@@ -20,7 +20,7 @@ WIDE, MIN_WIDE, MAX_WIDE_REFERENCES = 0.05, 5, 1_000
 _BLOCK = 2**21
 # Rows at once that are compared with all references, and references in a group: the
 # nearest are looked for in the groups whose nearest is nearest.
-_ROWS, _GROUP = 128, 8
+_ROWS, _GROUP = 256, 8
 # Beyond, squares are past float64, and past float32.
 _FAR, _FAR32 = 1e100, 1e15
 # What float32's products are taken to be wrong by, in units of its last digit.
@@ -102,11 +102,12 @@ class Neighbors:
         Of 1,000 references at the most. A row may be among its own neighbours.
         """
         k, parts, all_scaled = self._n_wide - 1, [], self._scaled(rows)
-        size = max(1, _BLOCK // len(self._wide_references))
-        for block in gen_batches(len(all_scaled), size):
+        for block in gen_batches(len(all_scaled), _ROWS):
             scaled = all_scaled[block]
-            near = np.partition(self._half_squares(scaled), k, axis=1)[:, : k + 1]
-            squares = 2 * near + np.square(scaled).sum(axis=1, keepdims=True)
+            halves = self._half_squares(scaled)
+            halves.partition(k, axis=1)
+            norms = np.square(scaled).sum(axis=1, keepdims=True)
+            squares = 2 * halves[:, : k + 1] + norms
             parts.append(np.sqrt(np.maximum(squares, 0)).mean(axis=1))
         return np.concatenate(parts)
 
@@ -230,7 +231,8 @@ class Neighbors:
     def _half_squares(self, scaled):
         """Squared distances to the wide references, less |x|^2 and halved."""
         halves = np.square(self._wide_references).sum(axis=1) / 2
-        return halves - scaled @ self._wide_references.T
+        products = scaled @ self._wide_references.T
+        return np.subtract(halves, products, out=products)
 
     def _scaled(self, rows):
         with np.errstate(over="ignore"):
