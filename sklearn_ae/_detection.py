@@ -29,6 +29,8 @@ MAX_CALIBRATING = 5_000
 # Share of the weight that networks train on where some rows may be outliers; a tenth of
 # the distinct rows at the least, and ten.
 TRUSTED, MIN_TRUSTED_SHARE, MIN_TRUSTED = 0.4, 0.1, 10
+# Fewer of them for each column teach too little to judge the others by them alone.
+MIN_TRUSTED_PER_COLUMN = 2
 # Optimisation steps: of a fit's only network; and of the first, and the second of two.
 N_STEPS, N_STEPS_OF_TWO = 600, (175, 125)
 BATCH_SIZE, LEARNING_RATE = 512, 0.008
@@ -217,5 +219,6 @@ def fused_judges(detector, X, weight, held_out, networks):
     typical = Neighbors(columns[-1], X[trusted], weight[trusted])
     evidence = [networks.error(scalings[0], trusted, n_steps[1]), WideDistance(typical)]
     apart = [calibrated(e, some, some_weight) for e in evidence]
-    everything = [*distances, whole, *apart]
-    return Judges(Fusion(everything, typical), Fusion(apart, typical), X)
+    everything = Fusion([*distances, whole, *apart], typical)
+    few = trusted.sum() < MIN_TRUSTED_PER_COLUMN * X.shape[1]
+    return Judges(everything, everything if few else Fusion(apart, typical), X)

@@ -150,9 +150,10 @@ class AEOutlierDetector(
 
     A training row that is an outlier has taught the network, and is the neighbour of
     others like it. Unless ``contamination=0``, training rows are therefore judged by
-    the two last pieces only, and new rows by all of the evidence. A row that equals a
-    training row, in float32, is taken to be that row, and neither it nor a copy of it
-    is among its own three neighbours.
+    the two last pieces only, and new rows by all of the evidence; but where trusted
+    rows are fewer than two for each column, too few to learn from, all rows are judged
+    by all of it. A row that equals a training row, in float32, is taken to be that row,
+    and neither it nor a copy of it is among its own three neighbours.
 
     Where most rows occur once, those that are repeated count once, but for a row that
     is a tenth of the table: an outlier does not become normal by repetition. Where

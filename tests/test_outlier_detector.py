@@ -174,6 +174,14 @@ def test_a_clump_among_the_training_rows_is_found(size, spread):
     assert roc_auc_score(y, -scores) > 0.95
 
 
+@pytest.mark.parametrize(("n", "together"), [(190, True), (210, False)])
+def test_training_rows_are_judged_like_new_ones_where_trusted_ones_are_few(n, together):
+    X = normal(n, 30)  # of 200, 50 are held out and 60 trusted
+    judges = detector().fit(X)._judges
+    seen = judges.scores(X), judges.scores_of_new(X, known=True)
+    assert np.array_equal(*seen) == together
+
+
 def test_repeated_outliers_are_found():
     outliers = 3 * np.random.RandomState(0).normal(size=(8, 4))
     X, y = np.r_[normal(), outliers.repeat(10, axis=0)], np.repeat([0, 1], [200, 80])
