@@ -15,6 +15,8 @@ from sklearn_ae.objective import importance_weights
 
 # Of an importance-weighted bound.
 N_DRAWS = 64
+# Rows at once, where few rows are repeated for several draws.
+_DRAWN_ROWS = 256
 
 
 class Codec:
@@ -176,18 +178,20 @@ def _bound(noise, prior, module, x):
     mean, log_variance = module.encoder.moments(x)
     deviation = (0.5 * log_variance).exp()
     total = torch.full_like(mean[:, 0], -math.inf)
-    for row in noise.to(x):
-        z = mean + deviation * row
+    for draws in noise.to(x).split(max(1, _DRAWN_ROWS // len(x))):
+        n = len(draws)
+        row = draws.repeat_interleave(len(x), dim=0)
+        z = mean.repeat(n, 1) + deviation.repeat(n, 1) * row
         # Of a row far off it may be minus infinity.
         with np.errstate(over="ignore"):
             log_prior = torch.from_numpy(prior.log_density(z.double().cpu().numpy()))
         weights = importance_weights(
-            x,
+            x.repeat(n, 1),
             module.decoder(z),
             module.noise_variance,
-            log_variance,
+            log_variance.repeat(n, 1),
             log_prior.to(z),
             row,
         )
-        total = torch.logaddexp(total, weights)
+        total = torch.logaddexp(total, weights.view(n, -1).logsumexp(dim=0))
     return total - math.log(len(noise))

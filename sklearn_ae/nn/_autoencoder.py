@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.nn._latent import GaussianEncoder, draw
 from sklearn_ae.nn._levels import N_LEVEL_FEATURES, LevelFeatures, WienerEncoder
-from sklearn_ae.nn._mlp import MLP, ResidualMLP, empty_linear
+from sklearn_ae.nn._mlp import MLP, EmptyLinear, ResidualMLP
 
 # Of the sigmoid in a code that starts at PCA, for a component of unit variance: small
 # enough to be nearly straight, large enough to be used. Of a normal component half a
@@ -308,7 +308,7 @@ CODES: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     n_out, n_in = weight.shape
-    layer = empty_linear(n_in, n_out)
+    layer = EmptyLinear(n_in, n_out)
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
