@@ -11,7 +11,7 @@ MIN_EXCESS = 1e-3
 class Surprise:
     """-log p of a row, p the share of known rows that are as abnormal as it or more.
 
-    Between two of them p is interpolated: it is a continuous function.
+    Between two of them p is interpolated.
     Beyond the 80 % quantile of theirs the values' excess is taken to be exponential,
     as extreme value theory has it for a large class of distributions: a row beyond all
     that are known is not as surprising as the last of them, but more.
@@ -35,6 +35,7 @@ class Surprise:
         self._values, place = np.unique(values, return_index=True)
         # Of rows as abnormal as each or more.
         self._shares = 1 - below[place] / below[-1]
+        self._total = below[-1]
         first = np.searchsorted(below[1:], TAIL * below[-1], side="right")
         first = min(first, len(values) - 1)
         self._start = values[first]
@@ -45,11 +46,22 @@ class Surprise:
         excess = np.average(tail, weights=weight) if weight.sum() > 0 else 0.0
         self._excess = max(excess, MIN_EXCESS)
 
-    def __call__(self, values):
-        """Surprise (n,) in nats, at least 0, of rows with ``values`` (n,)."""
+    def __call__(self, values, own=0.0):
+        """Surprise (n,) in nats, at least 0, of rows with ``values`` (n,).
+
+        ``own`` (n,) is the weight of those that are themselves among the known rows:
+        each is compared with the others.
+        """
         share = np.interp(values, self._values, self._shares)
+        share = (share * self._total - own) / np.maximum(self._total - own, own)
         body = -np.log(np.maximum(share, 1 - TAIL))
-        beyond = (values - self._start) / self._excess - np.log(1 - TAIL)
+        beyond = np.maximum(values - self._start, 0)
+        tail = (1 - TAIL) * self._total
+        with np.errstate(invalid="ignore"):
+            excess = (tail * self._excess - own * beyond) / np.maximum(tail - own, own)
+        # Where there are next to no others in the tail, they tell nothing.
+        excess = np.where((own > 0) & (tail > 2 * own), excess, self._excess)
+        beyond = beyond / np.maximum(excess, MIN_EXCESS) - np.log(1 - TAIL)
         return np.where(values > self._start, beyond, body)
 
 

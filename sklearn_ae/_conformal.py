@@ -10,7 +10,7 @@ from sklearn.utils import check_scalar
 class ConformalMixin:
     """Conformal p-values of a detector that has held training rows out.
 
-    It has ``_check(X)``, ``_judges.scores_of_new(X, known)`` and, of the rows held out,
+    It has ``_check(X)``, ``_judges.scores_of_new(X)`` and, of the rows held out,
     scores and weights as ``_held_out``.
 
     References
@@ -51,7 +51,7 @@ class ConformalMixin:
                 "p_values compares with training rows that were held out, and of fewer "
                 "than 4 distinct rows none is. Fit on more rows, or use score_samples."
             )
-        new = self._judges.scores_of_new(X, known=False)
+        new = self._judges.scores_of_new(X)
         return conformal_p_values(new, scores, weight)
 
     def select_outliers(self, X, *, fdr=0.1):
@@ -82,6 +82,8 @@ class ConformalMixin:
         check_scalar(
             fdr, "fdr", Real, min_val=0, max_val=1, include_boundaries="neither"
         )
+        if np.isnan(fdr):
+            raise ValueError("fdr is nan, must be between 0 and 1.")
         return false_discovery_control(self.p_values(X), method="bh") <= fdr
 
 

@@ -20,10 +20,12 @@ from sklearn_ae._evidence import (
 )
 from sklearn_ae._neighbors import BLOCK, Neighbors, Rows
 from sklearn_ae._parameters import corruption_level
-from sklearn_ae._suspicion import lowest, suspicion, without_copies
+from sklearn_ae._suspicion import lowest, suspicion
 from sklearn_ae._torch_state import few_threads
 from sklearn_ae._transformer import AutoencoderTransformer
 
+# Cells that are judged at once by a thread, at the most.
+MAX_CELLS = 2**20
 # Rows by which evidence is calibrated, at the most.
 MAX_CALIBRATING = 5_000
 # Share of the weight that networks train on where some rows may be outliers; a tenth of
@@ -57,20 +59,24 @@ class Networks:
     X : ndarray of shape (n, d)
         Distinct rows.
     weight : ndarray of shape (n,)
+    seen : ndarray of shape (n,), bool
+        Rows that are not held out: the others have no say in anything.
     random : numpy.random.RandomState
     context : sklearn.callback.CallbackContext
         Of the detector's fit.
     """
 
-    def __init__(self, detector, X, weight, random, context):
-        self.detector, self.X, self.weight = detector, X, weight
+    def __init__(self, detector, X, weight, seen, random, context):
+        self.detector, self.seen = detector, seen
+        self.X, self.weight = X[seen], weight[seen]
         self.random, self.context = random, context
         self.fitted = []
-        some = systematic_sample(weight, MAX_CALIBRATING)
-        self._usual = np.median(X[some], axis=0)
+        some = systematic_sample(self.weight, MAX_CALIBRATING)
+        self._usual = np.median(self.X[some], axis=0)
 
     def error(self, scale, trusted, n_steps=N_STEPS):
-        """The error of a new network that is trained on the trusted rows."""
+        """The error of a new network that is trained on the trusted rows (n,)."""
+        trusted = trusted[self.seen]
         params = self._params(scale, np.sum(trusted), n_steps)
         network = AutoencoderTransformer(**params)
         task = self.context.subcontext(task_name="network")
@@ -115,7 +121,9 @@ class Networks:
         n_features = self.X.shape[1]
         n_draws = -(-MIN_CELLS_OF_NOISE // n_features)
         signs = np.random.RandomState(0).randint(2, size=(n_draws, n_features))
-        draws = 2.0 * signs - 1
+        # The opposite of each is drawn, too.
+        signs[:, 0] = 1
+        draws = 2.0 * np.unique(signs, axis=0) - 1
         level = corruption_level(network)
         denoises = (
             self.detector.method == "auto"
@@ -148,15 +156,22 @@ class Judges:
         """Scores (n,) of rows (n, d), each by its judge."""
         return _scores(X, self._parts(X))
 
-    def scores_of_new(self, X, known):
-        """Scores (n,) of rows as new ones; if ``known``, none is its own neighbour."""
-        return _scores(X, ((self.new, block, known) for block in _blocks(len(X))))
+    def scores_of_new(self, X, known=False, own=0.0):
+        """Scores (n,) of rows as new ones, even if known.
+
+        A known row is not its own neighbour, nor one of those by whose evidence its own
+        is judged, with the weight ``own`` (n,) among them.
+        """
+        parts = ((self.new, block, known) for block in _blocks(*X.shape))
+        return _scores(X, parts, np.broadcast_to(own, len(X)))
 
     def explain(self, X):
         """Explanation of ``scores``."""
         contributions, expected = np.empty_like(X), np.empty_like(X)
         for judge, rows, known in self._parts(X):
-            contributions[rows], expected[rows] = judge.explain(Rows(X[rows], known))
+            with _far():
+                explanation = judge.explain(Rows(X[rows], known))
+            contributions[rows], expected[rows] = explanation
         return Explanation(contributions, expected)
 
     def _parts(self, X):
@@ -165,21 +180,24 @@ class Judges:
         known = self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
         for judge, mine in ((self.known, known), (self.new, ~known)):
             rows = np.flatnonzero(mine)
-            for block in _blocks(len(rows)):
+            for block in _blocks(len(rows), X.shape[1]):
                 yield judge, rows[block], mine is known
 
 
-def _blocks(n_rows):
-    return (slice(i, i + BLOCK) for i in range(0, n_rows, BLOCK))
+def _blocks(n_rows, n_features):
+    size = min(BLOCK, max(1, MAX_CELLS // n_features))
+    return (slice(i, i + size) for i in range(0, n_rows, size))
 
 
-def _scores(X, parts):
+def _scores(X, parts, own=None):
     """Scores (n,) by (judge, rows, known), by as many threads as torch has."""
+    own = np.zeros(len(X)) if own is None else own
     scores, n_threads = np.empty(len(X)), torch.get_num_threads()
 
     def score(part):
         judge, rows, known = part
-        scores[rows] = judge.scores(Rows(X[rows], known))
+        with _far():
+            scores[rows] = judge.scores(Rows(X[rows], known, own[rows]))
 
     with few_threads(), ThreadPoolExecutor(n_threads) as pool:
         for _ in pool.map(score, parts):
@@ -187,25 +205,27 @@ def _scores(X, parts):
     return scores
 
 
-def plain_judges(detector, X, weight, held_out, networks):
+def _far():
+    """Without warnings: what is past float64 on its way to a score counts as far."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def plain_judges(detector, X, weight, seen, networks):
     """One judge for all rows: the textbook's network, by its own loss."""
-    judge = Plain(networks.error(detector.scale, ~held_out))
+    judge = Plain(networks.error(detector.scale, seen))
     return Judges(judge, judge, X)
 
 
-def fused_judges(detector, X, weight, held_out, networks):
+def fused_judges(detector, X, weight, seen, networks):
     """Who judges new rows, and who judges those of training."""
     scalings = SCALINGS if detector.scale == "auto" else (detector.scale,)
     # Rows held out have no say in the scaling, as new ones have none: p-values.
-    seen = ~held_out
     columns = [Columns(scaling).fit(X[seen], weight[seen]) for scaling in scalings]
     clean = detector.contamination == 0
-    if not clean:
-        weight = without_copies(weight)
     near = [Neighbors(c, X, weight) for c in columns]
     some, some_weight = Rows(X[:MAX_CALIBRATING], True), weight[:MAX_CALIBRATING]
     distances = [calibrated(Distance(n), some, some_weight) for n in near]
-    unseen = held_out if held_out.any() else seen
+    unseen = ~seen if not seen.all() else seen
     n_steps = (N_STEPS,) if clean else N_STEPS_OF_TWO
     error = networks.error(scalings[0], seen, n_steps[0])
     whole = calibrated(error, Rows(X[unseen], True), weight[unseen])

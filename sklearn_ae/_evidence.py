@@ -90,7 +90,7 @@ class Error:
     def values(self, rows):
         """Logarithm (n,) of the mean loss, or minus the bound of the log-density."""
         values = self._values(rows.X)
-        return _finite(values) if self.codec.is_random else _log(values)
+        return -_finite(-values) if self.codec.is_random else _log(values)
 
     def shares(self, rows):
         """Share (n, d) of each cell, by how much better the row is without it.
@@ -163,7 +163,8 @@ class Fusion:
         return Explanation(-self._surprise(surprises)[:, None] * shares, expected)
 
     def _surprises(self, rows):
-        return np.stack([surprise(e.values(rows)) for e, surprise in self.pieces])
+        pieces = [surprise(e.values(rows), rows.own) for e, surprise in self.pieces]
+        return np.stack(pieces)
 
     def _surprise(self, surprises):
         return logsumexp(surprises, axis=0) - np.log(len(surprises))
@@ -190,6 +191,8 @@ class Plain:
         """
         codec, scores = self.evidence.codec, self.scores(rows)
         cells, expected = codec.denoised(rows.X, self.evidence.noise)
+        # Of what is past float64.
+        expected = np.where(np.isnan(expected), self.evidence.usual, expected)
         contributions = _finite(-cells)
         if codec.is_random:
             contributions /= 2 * codec.module.noise_variance.item()

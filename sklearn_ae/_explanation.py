@@ -41,7 +41,8 @@ class ExplanationMixin:
         expected : ndarray or DataFrame of shape (n_samples, n_features)
             The values that the model expects, in input units.
 
-            Both are float64, in a named tuple; DataFrames with X's labels if X is one.
+            Both are float64, in a named tuple; with X's labels if it is a pandas
+            DataFrame.
         """
         rows = self._check(X)
         explanation = self._judges.explain(rows)
@@ -63,11 +64,13 @@ class ExplanationMixin:
         Returns
         -------
         features : ndarray of shape (n_samples, k)
-            Names of the columns if the estimator was fitted with some, else their
-            numbers; the one that contributes most first.
+            Labels of the columns if X is a pandas DataFrame, names if the estimator was
+            fitted with some, else numbers; the one that contributes most first.
         """
         check_scalar(k, "k", Integral, min_val=1)
         contributions = self.explain(X).contributions
         order = np.argsort(np.asarray(contributions), axis=1, kind="stable")
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        if isinstance(contributions, pd.DataFrame):
+            names = np.asarray(contributions.columns)
         return names[order[:, :k]]

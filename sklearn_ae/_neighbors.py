@@ -12,8 +12,8 @@ from sklearn_ae._data import float32_hash, systematic_sample
 # Of so many rows drawn at random the nearest ones tell as much (Sugiyama and Borgwardt,
 # 2013. Rapid distance-based outlier detection via sampling. NeurIPS).
 MAX_REFERENCES = 4_000
-# Rows that are best judged at once.
-BLOCK = 16_384
+# Rows that are best judged at once, by a thread.
+BLOCK = 4_096
 # The wide neighbourhood of a row, as a share of the rows, and of how many at the most.
 WIDE, MIN_WIDE, MAX_WIDE_REFERENCES = 0.05, 5, 1_000
 # Cells gathered at once.
@@ -23,6 +23,9 @@ _BLOCK = 2**21
 _ROWS, _GROUP = 256, 8
 # Beyond, squares are past float64, and past float32.
 _FAR, _FAR32 = 1e100, 1e15
+# Copies of a row that are more than so many times the usual row's are among its
+# neighbours: there repetition tells what is normal.
+_OFTEN = 3
 # What float32's products are taken to be wrong by, in units of its last digit.
 _ERRORS = 4
 
@@ -36,15 +39,18 @@ class Rows:
         In input units.
     known : bool or ndarray of shape (n,), bool
         Whether a row is one of those of training.
+    own : float or ndarray of shape (n,)
+        The weight that a row has in calibrations and should not have in its own.
     """
 
-    def __init__(self, X, known=False):
+    def __init__(self, X, known=False, own=0.0):
         self.X = X
         self.known = np.broadcast_to(known, len(X))
+        self.own = np.broadcast_to(own, len(X))
         self._scaled = {}
 
     def __getitem__(self, some):
-        return Rows(self.X[some], self.known[some])
+        return Rows(self.X[some], self.known[some], self.own[some])
 
     @cached_property
     def hashes(self):
@@ -77,6 +83,10 @@ class Neighbors:
         self.centre = np.median(rows.scaled(columns), axis=0)
         self.references = self._scaled(rows)
         self._hashes = rows.hashes
+        _, place, copies = np.unique(
+            self._hashes, return_inverse=True, return_counts=True
+        )
+        self._is_often = (copies > _OFTEN * np.median(copies))[place]
         self._likeness = self._likeness_matrix()
         step = -(-len(self.references) // MAX_WIDE_REFERENCES)
         self._wide_references = self.references[::step]
@@ -87,7 +97,8 @@ class Neighbors:
         """Mean distance (n,) of rows to the k nearest.
 
         A known row, one of those of training, is not among its own neighbours, nor are
-        copies of it; where there are no others, the distance is 0.
+        copies of it, unless it has many more than usual; where there are no others, the
+        distance is 0.
         """
         parts = []
         for _, _, squares in self._blocks(rows, k):
@@ -165,7 +176,7 @@ class Neighbors:
         for block in gen_batches(len(all_scaled), _ROWS):
             scaled, own = all_scaled[block], None
             if rows.known[block].any():
-                own = self._own(rows, block)
+                own = self._own(rows, block) & ~self._is_often
             yield scaled, *self._nearest(scaled, k, own)
 
     def _nearest(self, scaled, k, own):

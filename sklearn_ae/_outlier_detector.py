@@ -29,6 +29,7 @@ from sklearn_ae._detection import Networks, fused_judges, plain_judges
 from sklearn_ae._explanation import ExplanationMixin
 from sklearn_ae._parameters import CONSTRAINTS
 from sklearn_ae._start import n_held_out
+from sklearn_ae._suspicion import without_copies
 from sklearn_ae._torch_state import random_generator
 
 # Training rows by which the threshold is set, at the most.
@@ -139,10 +140,10 @@ class AEOutlierDetector(
       its opposite;
     * unless ``contamination=0``, the same for a network that is trained on trusted
       rows only, and the mean distance to the nearest 5 % of these, in normal scores.
-      Trusted are the 40 % that are least suspicious by the sum of five classical
-      measures: the distance to the nearest 5 % of the rows in each scaling, the
-      Mahalanobis distance under a trimmed covariance, and the rarity of the row's cells
-      in histograms [4]_.
+      Trusted are the 40 % that are least suspicious by the sum of classical measures:
+      the distance to the nearest 5 % of the rows in each scaling, the Mahalanobis
+      distance under a trimmed covariance, and the rarity of the row's cells in
+      histograms [4]_.
 
     Of each the logarithm is compared with that of training rows, 5,000 at the most, of
     the first network's error with that of the rows held out: p is the share of these
@@ -153,11 +154,13 @@ class AEOutlierDetector(
     the two last pieces only, and new rows by all of the evidence; but where trusted
     rows are fewer than two for each column, too few to learn from, all rows are judged
     by all of it. A row that equals a training row, in float32, is taken to be that row,
-    and neither it nor a copy of it is among its own three neighbours.
+    and neither it nor a copy of it is among its own three neighbours, unless it has
+    more than three times the copies of the usual row.
 
-    Where most rows occur once, those that are repeated count once, but for a row that
-    is a tenth of the table: an outlier does not become normal by repetition. Where
-    repetition is the rule, and with ``contamination=0``, rows count by their weight.
+    Where most rows occur once, the detector learns from those that are repeated as if
+    they occurred once, but for a row that is a tenth of the table: an outlier does not
+    become normal by repetition. Where repetition is the rule, and with
+    ``contamination=0``, rows count by their weight; the threshold counts all copies.
 
     There is no ``partial_fit``: neighbours, calibration and threshold are of all rows.
 
@@ -301,9 +304,10 @@ class AEOutlierDetector(
             if len(rows) == 1:
                 # All rows are equal: two of them, for what needs two.
                 rows, weight = rows.repeat(2), weight.repeat(2) / 2
+            # Within the task: callbacks at its end see the new threshold.
             with FitTasks(self, context, X, y, sample_weight):
                 self._learn(X[rows], weight, random, context)
-            self.set_contamination(self.contamination)
+                self.set_contamination(self.contamination)
         return self
 
     def _validate(self, X, sample_weight):
@@ -321,15 +325,18 @@ class AEOutlierDetector(
 
     def _learn(self, X, weight, random, context):
         """Judges, and scores to compare theirs with, from distinct rows."""
-        held_out = np.arange(len(X)) < n_held_out(len(X), self.validation_fraction)
-        networks = Networks(self, X, weight, random, context)
-        judges = plain_judges if self.method == "reconstruction" else fused_judges
-        self._judges = judges(self, X, weight, held_out, networks)
+        seen = np.arange(len(X)) >= n_held_out(len(X), self.validation_fraction)
+        fused = self.method == "auto"
+        learned = without_copies(weight) if fused and self.contamination else weight
+        networks = Networks(self, X, learned, seen, random, context)
+        judges = fused_judges if fused else plain_judges
+        self._judges = judges(self, X, learned, seen, networks)
         self.networks_ = networks.fitted
         some = slice(MAX_SCORES)
         self._fitted_scores = self._judges.scores(X[some]), weight[some]
-        held_out_scores = self._judges.scores_of_new(X[held_out], known=True)
-        self._held_out = held_out_scores, weight[held_out]
+        of_new = self._judges.scores_of_new
+        held_out_scores = of_new(X[~seen], known=True, own=learned[~seen])
+        self._held_out = held_out_scores, weight[~seen]
 
     def set_contamination(self, contamination):
         """Move the threshold, by the scores of the training rows, without refitting.

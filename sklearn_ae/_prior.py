@@ -83,9 +83,15 @@ class Mixture:
         return self.shift + self.scale * random.permutation(model.sample(n)[0])
 
     def log_density(self, Z):
-        """Log-density (n,), in nats, of codes (n, n_components)."""
-        scaled = (Z - self.shift) / self.scale
-        return self.model.score_samples(scaled) - np.log(self.scale).sum()
+        """Log-density (n,), in nats, of codes (n, n_components).
+
+        Minus infinity where the code is past float64.
+        """
+        scaled, density = (Z - self.shift) / self.scale, np.full(len(Z), -np.inf)
+        near = np.isfinite(scaled).all(axis=1)
+        if near.any():
+            density[near] = self.model.score_samples(scaled[near])
+        return density - np.log(self.scale).sum()
 
 
 def _spread(codes):

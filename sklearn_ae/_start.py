@@ -22,9 +22,8 @@ MIN_NOISE = 1e-4
 
 def n_held_out(n_rows, fraction):
     """How many of the rows to judge by and not to train on."""
-    share = min(round(fraction * n_rows), MAX_MONITORED)
-    n = max(share, min(n_rows // 4, MIN_MONITORED))
-    return n if n < n_rows else 0
+    share = min(round(fraction * n_rows), MAX_MONITORED, n_rows - 2)
+    return max(share, min(n_rows // 4, MIN_MONITORED))
 
 
 def typical_first(matrix, weight):

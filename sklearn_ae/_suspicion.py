@@ -45,7 +45,7 @@ def without_copies(weight):
 
 
 def suspicion(X, weight, neighbors, scaled):
-    """How much each training row looks like an outlier, by three classical measures.
+    """How much each training row looks like an outlier, by classical measures.
 
     Distance to the nearest 5 % of the rows, in each scaling; Mahalanobis distance under
     the covariance of the three quarters of the rows that are closest by it; and how
@@ -59,7 +59,7 @@ def suspicion(X, weight, neighbors, scaled):
     weight : ndarray of shape (n,)
     neighbors : list of Neighbors
     scaled : ndarray of shape (n, d)
-        Standardised.
+        In the first of the scalings, standard columns by default.
 
     Returns
     -------

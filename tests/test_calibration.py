@@ -99,6 +99,19 @@ def test_a_row_beyond_all_that_are_known_is_more_surprising_than_the_last():
     assert surprise[1] > surprise[0] + 1
 
 
+def test_known_rows_can_be_compared_with_the_others_only():
+    values = np.sort(random().exponential(size=100))
+    surprise = surprise_of(values)(values, own=1.0)
+    others = np.arange(99, -1, -1) / 99  # of 99, how many are as abnormal or more
+    np.testing.assert_allclose(surprise[:80], -np.log(np.maximum(others[:80], 0.2)))
+    beyond = values[81:] - values[80]
+    mean_of_others = (beyond.sum() - beyond) / 19
+    expected = beyond / mean_of_others - np.log(0.2)
+    np.testing.assert_allclose(surprise[81:], expected)
+    # One alone, or next to it, has no others.
+    assert np.isfinite(surprise_of(values[:5])(values[:5], own=1.0)).all()
+
+
 def test_surprise_does_not_depend_on_the_order_nor_on_the_unit_of_weights():
     known, weight = known_and_weight()
     known = known + 1e-6 * np.arange(len(known))

@@ -86,7 +86,7 @@ def first(X):
     return np.zeros(len(X), dtype=int)
 
 
-@pytest.mark.parametrize("block", [1, 100])
+@pytest.mark.parametrize("block", [1, 40])
 def test_blocks_change_nothing(block, monkeypatch):
     near, new = neighbors_of(TRAIN), Rows(NEW)
     distances = near.mean_distances(new, 3)
@@ -94,11 +94,21 @@ def test_blocks_change_nothing(block, monkeypatch):
     parts, mean = near.parts(new, 3), near.mean(new, 3, first(NEW))
     wide_parts = near.wide_parts(Rows(NEW))
     monkeypatch.setattr(_neighbors, "_BLOCK", block)
+    monkeypatch.setattr(_neighbors, "_ROWS", block)
     np.testing.assert_allclose(near.mean_distances(new, 3), distances)
     np.testing.assert_allclose(near.wide_mean_distances(Rows(NEW)), wide)
     np.testing.assert_allclose(near.parts(new, 3), parts)
     np.testing.assert_allclose(near.wide_parts(Rows(NEW)), wide_parts)
     np.testing.assert_allclose(near.mean(new, 3, first(NEW)), mean)
+
+
+@pytest.mark.parametrize(("copies", "usual"), [(40, 1), (40, 5), (3, 1), (15, 5)])
+def test_copies_are_neighbours_of_a_row_that_has_many_more_than_usual(copies, usual):
+    weight = np.full(len(TRAIN), float(usual))
+    weight[7] = copies
+    distances = neighbors_of(TRAIN, weight=weight).mean_distances(Rows(TRAIN, True), 3)
+    assert (distances[7] == 0) == (copies > 3 * usual)
+    assert (np.delete(distances, 7) > 0).all()
 
 
 @pytest.mark.parametrize("scale", SCALINGS)

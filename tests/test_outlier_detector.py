@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.base import clone
-from sklearn.callback import ProgressBar
+from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -19,7 +19,7 @@ from sklearn.datasets import (
 )
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -79,7 +79,9 @@ def test_the_textbook_score_is_minus_the_error_of_the_scaled_columns():
     X = normal()
     fitted = detector("plain", n_components=2).fit(X)
     (network,) = fitted.networks_
-    error = np.square((X - network.reconstruct(X)) / X.std(axis=0)).mean(axis=1)
+    deviation = network._codec.columns.scale_  # of the rows not held out
+    np.testing.assert_allclose(deviation, X.std(axis=0), rtol=0.2)
+    error = np.square((X - network.reconstruct(X)) / deviation).mean(axis=1)
     np.testing.assert_allclose(fitted.score_samples(X), -error, rtol=1e-5)
 
 
@@ -312,16 +314,38 @@ def test_p_values_of_normal_rows_are_uniform(kind):
         assert stats.binomtest(below, len(p), level).pvalue > 0.01
 
 
-def test_so_they_are_at_the_lowest_where_tails_are_heavy():
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("clean", {}),
+        ("clean", {"scale": "quantile"}),
+        ("plain", {"n_components": 3}),
+        ("plain", {"n_components": 3, "scale": "quantile"}),
+    ],
+)
+def test_so_they_are_at_the_lowest_where_tails_are_heavy(kind, params):
     # Held-out rows do not set the scaling by which they are judged.
-    p = []
-    for seed in range(80):
-        X = np.random.RandomState(seed).standard_t(2, size=(68, 20))
+    lowest = []
+    for seed in range(40):
+        X = np.random.RandomState(seed).standard_t(1.5, size=(160, 20))
+        fitted = detector(
+            kind, max_iter=1, random_state=seed, hidden_layer_sizes=8, **params
+        )
+        # Of 16 p-values.
+        lowest.append((fitted.fit(X[:60]).p_values(X[60:]) < 1.5 / 16).mean())
+    assert np.mean(lowest) < 1 / 16 + 3 * np.std(lowest) / np.sqrt(len(lowest))
+
+
+def test_held_out_rows_are_not_judged_by_themselves():
+    # Of 50 each, of which the whole tail is 10.
+    below = []
+    for seed in range(60):
         fitted = detector("clean", max_iter=1, random_state=seed, hidden_layer_sizes=8)
-        p.extend(fitted.fit(X[:60]).p_values(X[60:]))
-    # Of 16 p-values, the lowest: rows of one fit are alike.
-    lowest = np.mean(np.array(p) < 1.5 / 16)
-    assert lowest < 1 / 16 + 3 * np.sqrt(1 / 16 / 80)
+        fitted.fit(normal(200, seed=seed))
+        p = fitted.p_values(normal(200, seed=1_000 + seed))
+        below.append((p < 5.5 / 51).mean())
+    standard_error = np.std(below) / np.sqrt(len(below))
+    assert np.mean(below) == pytest.approx(5 / 51, abs=3 * standard_error)
 
 
 def test_p_values_rank_as_scores_do(fitted):
@@ -356,10 +380,15 @@ def test_selection_is_benjamini_and_hochbergs(fitted):
         assert fitted.select_outliers(X, fdr=fdr).sum() == n
 
 
-@pytest.mark.parametrize("bad", [0, 1, -0.1, "some"])
+@pytest.mark.parametrize("bad", [0, 1, -0.1, np.nan, "some"])
 def test_another_fdr_is_refused(fitted, bad):
     with pytest.raises((ValueError, TypeError), match="fdr"):
         fitted.select_outliers(normal(), fdr=bad)
+
+
+def test_two_rows_are_left_to_train_on():
+    fitted = detector("clean", validation_fraction=0.999).fit(normal(30))
+    assert len(np.unique(fitted.p_values(normal(100, seed=1)))) > 10
 
 
 def test_without_rows_held_out_there_are_no_p_values():
@@ -389,6 +418,9 @@ def test_explanations_of_a_frame_are_frames():
     assert fitted.top_features(X, 9).shape == (200, 4)
     unnamed = detector("plain").fit(X.to_numpy())
     assert set(unnamed.top_features(X.to_numpy()).ravel()) <= {0, 1, 2, 3}
+    labelled = X.set_axis([10, 20, 30, 40], axis=1)
+    expected = unnamed.explain(labelled).contributions.idxmin(axis=1)
+    np.testing.assert_array_equal(unnamed.top_features(labelled)[:, 0], expected)
 
 
 BUNDLED = [load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine]
@@ -429,6 +461,16 @@ def test_callbacks_reach_the_networks():
     fitted = detector(max_iter=2).set_callbacks(Seen())
     fitted.fit(normal(50))
     assert len(seen) >= 6
+
+
+def test_a_monitor_sees_the_threshold_of_its_fit():
+    X, y = normal(), np.repeat([-1, 1], [5, 195])
+    monitor = ScoringMonitor(scoring="balanced_accuracy")
+    fitted = detector(contamination=0.3).set_callbacks(monitor).fit(X, y)
+    for contamination in (0.3, 0.05):
+        fitted.set_params(contamination=contamination).fit(X, y)
+        logged = monitor.get_logs().data_as_pandas["balanced_accuracy"].iloc[-1]
+        assert logged == balanced_accuracy_score(y, fitted.predict(X))
 
 
 def test_verbose_prints_each_iteration(capsys):
@@ -552,6 +594,15 @@ def test_rows_whose_squares_overflow_are_far(fitted, value):
     far = np.full((1, 4), value)
     assert (fitted.predict(far) == -1).all()
     assert np.isfinite(fitted.score_samples(far)).all()
+
+
+@pytest.mark.parametrize("params", [{}, {"latent": "gaussian"}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_are_rows_at_the_end_of_float64(kind, params):
+    fitted = detector(kind, max_iter=1, **params).fit(normal())
+    far = np.full((1, 4), 1.7e308)
+    assert (fitted.score_samples(far) < fitted.score_samples(normal()).min()).all()
+    assert all(np.isfinite(part).all() for part in fitted.explain(far))
 
 
 def test_columns_that_cannot_be_scaled_are_named():

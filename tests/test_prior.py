@@ -39,6 +39,9 @@ def test_density_of_a_mixture_is_in_the_units_of_the_codes():
     covariance += _prior.REGULARISATION * np.diag(np.square(mixture.scale))
     expected = multivariate_normal(codes.mean(axis=0), covariance).logpdf(codes)
     np.testing.assert_allclose(mixture.log_density(codes), expected, rtol=1e-6)
+    codes[0, 0], codes[2, 1] = np.inf, np.nan
+    np.testing.assert_array_equal(mixture.log_density(codes)[:4:2], -np.inf)
+    np.testing.assert_allclose(mixture.log_density(codes)[3:], expected[3:], rtol=1e-6)
 
 
 def test_samples_of_a_mixture_follow_its_density_in_random_order():
