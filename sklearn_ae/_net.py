@@ -5,7 +5,6 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +16,13 @@ from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
 from sklearn_ae.nn import Corruption
 from sklearn_ae.objective import noise_variance
-from sklearn_ae.optim import FlatParameters, RunningAverage, flat_vector, one_cycle
+from sklearn_ae.optim import (
+    AdamW,
+    FlatParameters,
+    RunningAverage,
+    flat_vector,
+    one_cycle,
+)
 
 MAX_RECOVERIES = 3
 # Smallest variance of a component in use.
@@ -126,7 +131,7 @@ class AutoencoderNet(NeuralNet):
         **kwargs: Any,
     ) -> None:
         ours = {
-            "optimizer": partial(torch.optim.AdamW, fused=True, betas=(0.9, 0.99)),
+            "optimizer": AdamW,
             "train_split": None,
             "verbose": 0,
         }

@@ -137,14 +137,19 @@ def test_a_package_exports_what_it_imports_from_private_files(package):
     assert all(module.split(".")[-1].startswith("_") for module, _ in names)
 
 
-def test_import_brings_in_no_plotting_and_no_vision():
+def test_a_fit_brings_in_no_plotting_no_vision_and_no_compiler():
     heavy = [
         "matplotlib",
         "torchvision",
         "pandas.plotting._matplotlib",
         "polars",
+        "torch._dynamo",
     ]
-    code = f"import sys, sklearn_ae; print([m for m in {heavy} if m in sys.modules])"
+    code = (
+        "import sys, numpy; from sklearn_ae import AutoencoderTransformer; "
+        "AutoencoderTransformer(max_iter=1).fit(numpy.eye(9)); "
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
