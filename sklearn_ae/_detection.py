@@ -60,7 +60,7 @@ class Networks:
         Distinct rows.
     weight : ndarray of shape (n,)
     seen : ndarray of shape (n,), bool
-        Rows that are not held out: the others have no say in anything.
+        Rows that are not held out: networks see no others.
     random : numpy.random.RandomState
     context : sklearn.callback.CallbackContext
         Of the detector's fit.
@@ -163,7 +163,7 @@ class Judges:
         is judged, with the weight ``own`` (n,) among them.
         """
         parts = ((self.new, block, known) for block in _blocks(*X.shape))
-        return _scores(X, parts, np.broadcast_to(own, len(X)))
+        return _scores(X, parts, own)
 
     def explain(self, X):
         """Explanation of ``scores``."""
@@ -189,9 +189,9 @@ def _blocks(n_rows, n_features):
     return (slice(i, i + size) for i in range(0, n_rows, size))
 
 
-def _scores(X, parts, own=None):
+def _scores(X, parts, own=0.0):
     """Scores (n,) by (judge, rows, known), by as many threads as torch has."""
-    own = np.zeros(len(X)) if own is None else own
+    own = np.broadcast_to(own, len(X))
     scores, n_threads = np.empty(len(X)), torch.get_num_threads()
 
     def score(part):
@@ -210,16 +210,17 @@ def _far():
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def plain_judges(detector, X, weight, seen, networks):
+def plain_judges(detector, X, weight, networks):
     """One judge for all rows: the textbook's network, by its own loss."""
-    judge = Plain(networks.error(detector.scale, seen))
+    judge = Plain(networks.error(detector.scale, networks.seen))
     return Judges(judge, judge, X)
 
 
-def fused_judges(detector, X, weight, seen, networks):
+def fused_judges(detector, X, weight, networks):
     """Who judges new rows, and who judges those of training."""
     scalings = SCALINGS if detector.scale == "auto" else (detector.scale,)
     # Rows held out have no say in the scaling, as new ones have none: p-values.
+    seen = networks.seen
     columns = [Columns(scaling).fit(X[seen], weight[seen]) for scaling in scalings]
     clean = detector.contamination == 0
     near = [Neighbors(c, X, weight) for c in columns]

@@ -90,6 +90,7 @@ class Neighbors:
         self._likeness = self._likeness_matrix()
         step = -(-len(self.references) // MAX_WIDE_REFERENCES)
         self._wide_references = self.references[::step]
+        self._wide_halves = np.square(self._wide_references).sum(axis=1) / 2
         n_wide = max(MIN_WIDE, int(WIDE * len(self._wide_references)))
         self._n_wide = min(n_wide, len(self._wide_references))
 
@@ -241,9 +242,8 @@ class Neighbors:
 
     def _half_squares(self, scaled):
         """Squared distances to the wide references, less |x|^2 and halved."""
-        halves = np.square(self._wide_references).sum(axis=1) / 2
         products = scaled @ self._wide_references.T
-        return np.subtract(halves, products, out=products)
+        return np.subtract(self._wide_halves, products, out=products)
 
     def _scaled(self, rows):
         with np.errstate(over="ignore"):

@@ -330,13 +330,14 @@ class AEOutlierDetector(
         learned = without_copies(weight) if fused and self.contamination else weight
         networks = Networks(self, X, learned, seen, random, context)
         judges = fused_judges if fused else plain_judges
-        self._judges = judges(self, X, learned, seen, networks)
+        self._judges = judges(self, X, learned, networks)
         self.networks_ = networks.fitted
         some = slice(MAX_SCORES)
         self._fitted_scores = self._judges.scores(X[some]), weight[some]
-        of_new = self._judges.scores_of_new
-        held_out_scores = of_new(X[~seen], known=True, own=learned[~seen])
-        self._held_out = held_out_scores, weight[~seen]
+        self._held_out = (
+            self._judges.scores_of_new(X[~seen], known=True, own=learned[~seen]),
+            weight[~seen],
+        )
 
     def set_contamination(self, contamination):
         """Move the threshold, by the scores of the training rows, without refitting.

@@ -12,11 +12,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ae import AutoencoderTransformer
 
 
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:900], y[:900]
-
-
 @pytest.fixture(scope="module")
 def search():
     pipeline = Pipeline(
@@ -28,7 +23,7 @@ def search():
     )
     reducers = [PCA(4), AutoencoderTransformer(4, random_state=0)]
     search = GridSearchCV(pipeline, {"reduce": reducers}, cv=3, n_jobs=2)
-    return search.fit(*digits())
+    return search.fit(*load_digits(return_X_y=True))
 
 
 def test_a_grid_search_prefers_it_to_pca_by_five_points(search):
@@ -38,7 +33,7 @@ def test_a_grid_search_prefers_it_to_pca_by_five_points(search):
 
 
 def test_the_best_pipeline_predicts_and_its_parts_are_the_same_at_any_n_jobs(search):
-    X, y = digits()
+    X, y = load_digits(return_X_y=True)
     assert search.score(X, y) > search.cv_results_["mean_test_score"][0]
     Z = StandardScaler().fit_transform(X)
     expected = AutoencoderTransformer(4, random_state=0).fit(Z).transform(Z)
