@@ -33,6 +33,9 @@ MAX_CALIBRATING = 5_000
 TRUSTED, MIN_TRUSTED_SHARE, MIN_TRUSTED = 0.4, 0.1, 10
 # Fewer of them for each column teach too little to judge the others by them alone.
 MIN_TRUSTED_PER_COLUMN = 2
+# Weight, among the evidence of trusted rows, of the training rows nearest to one of
+# them: outliers have others like them, but one that stands alone is one.
+ALONE = 0.1
 # Optimisation steps: of a fit's only network; and of the first, and the second of two.
 N_STEPS, N_STEPS_OF_TWO = 600, (175, 125)
 BATCH_SIZE, LEARNING_RATE = 512, 0.008
@@ -240,6 +243,7 @@ def fused_judges(detector, X, weight, networks):
     typical = Neighbors(columns[-1], X[trusted], weight[trusted])
     evidence = [networks.error(scalings[0], trusted, n_steps[1]), WideDistance(typical)]
     apart = [calibrated(e, some, some_weight) for e in evidence]
-    everything = Fusion([*distances, whole, *apart], typical)
-    few = trusted.sum() < MIN_TRUSTED_PER_COLUMN * X.shape[1]
-    return Judges(everything, everything if few else Fusion(apart, typical), X)
+    judge = Fusion([*distances, whole, *apart], typical)
+    if trusted.sum() < MIN_TRUSTED_PER_COLUMN * X.shape[1]:
+        return Judges(judge, judge, X)
+    return Judges(judge, Fusion([*apart, distances[-1]], typical, (1, 1, ALONE)), X)

@@ -119,7 +119,7 @@ class Error:
 
 
 class Fusion:
-    """Pieces of evidence as one number: their harmonic mean p-value.
+    """Pieces of evidence as one number: their weighted harmonic mean p-value.
 
     Each piece's surprise is -log p. One that is sure is enough: the mean of 1/p is
     ruled by the smallest p.
@@ -129,6 +129,8 @@ class Fusion:
     pieces : list of (evidence, Surprise)
     typical : Neighbors
         Among rows that are no outliers.
+    weights : sequence of float, optional
+        Of the pieces, above 0; equal by default.
 
     References
     ----------
@@ -136,13 +138,15 @@ class Fusion:
     116(4).
     """
 
-    def __init__(self, pieces, typical):
+    def __init__(self, pieces, typical, weights=None):
         self.pieces = pieces
         self.typical = typical
+        weights = np.ones(len(pieces)) if weights is None else np.array(weights)
+        self._log_weights = np.log(weights / weights.sum())[:, None]
 
     def scores(self, rows):
         """Logarithm (n,) of the harmonic mean p-value: at most 0."""
-        return -self._surprise(self._surprises(rows))
+        return -logsumexp(self._terms(rows), axis=0)
 
     def explain(self, rows):
         """Explanation of the scores: pieces count by their part in the mean.
@@ -150,8 +154,8 @@ class Fusion:
         What is expected is the mean of the nearest typical rows, by all cells but the
         one that contributes most: a network that restores a row copies its bad cell.
         """
-        surprises = self._surprises(rows)
-        parts = softmax(surprises, axis=0)
+        terms = self._terms(rows)
+        parts = softmax(terms, axis=0)
         parts[parts < LEAST_PART] = 0
         parts /= parts.sum(axis=0)
         shares = np.zeros_like(rows.X)
@@ -160,14 +164,12 @@ class Fusion:
             if len(some):
                 shares[some] += part[some, None] * evidence.shares(rows[some])
         expected = self.typical.mean(rows, N_NEIGHBORS, aside=shares.argmax(axis=1))
-        return Explanation(-self._surprise(surprises)[:, None] * shares, expected)
+        return Explanation(-logsumexp(terms, axis=0)[:, None] * shares, expected)
 
-    def _surprises(self, rows):
+    def _terms(self, rows):
+        """Logarithms of the terms (n_pieces, n) of the mean of 1/p."""
         pieces = [surprise(e.values(rows), rows.own) for e, surprise in self.pieces]
-        return np.stack(pieces)
-
-    def _surprise(self, surprises):
-        return logsumexp(surprises, axis=0) - np.log(len(surprises))
+        return np.stack(pieces) + self._log_weights
 
 
 class Plain:

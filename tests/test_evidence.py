@@ -172,17 +172,20 @@ def test_evidence_is_calibrated_by_known_rows():
 # -- fused ---------------------------------------------------------------------------
 
 
-def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value():
+@pytest.mark.parametrize("weights", [None, (1, 1, 0.1), (2, 2, 0.2)])
+def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value(weights):
     kinds = [distance(), distance("minmax"), distance("quantile")]
-    judge = Fusion(
-        [calibrated(kind, Rows(TRAIN, True), ONE) for kind in kinds], TYPICAL
-    )
+    calibrated_kinds = [calibrated(kind, Rows(TRAIN, True), ONE) for kind in kinds]
+    judge = Fusion(calibrated_kinds, TYPICAL, weights)
     values = np.array([kind.values(Rows(TRAIN, True)) for kind in kinds])
     p = np.array([(v >= v[:, None]).mean(axis=1) for v in values])
     body = (p > 1.1 * (1 - TAIL)).all(axis=0)
     assert body.sum() > 40
     scores = judge.scores(Rows(TRAIN, True))
-    np.testing.assert_allclose(scores[body], np.log(hmean(p, axis=0))[body])
+    given = None if weights is None else np.reshape(weights, (3, 1)) * np.ones_like(p)
+    np.testing.assert_allclose(
+        scores[body], np.log(hmean(p, axis=0, weights=given))[body]
+    )
 
 
 def test_of_one_piece_the_score_is_its_own_surprise(transformers):
@@ -207,15 +210,17 @@ def test_one_surprising_piece_decides(transformers):
     assert scores[-1] < -20
 
 
-def test_contributions_sum_to_scores(transformers):
+@pytest.mark.parametrize("weights", [np.ones(6), (1, 0.1, 2, 1, 1, 0.5)])
+def test_contributions_sum_to_scores(weights, transformers):
     all_pieces = pieces(transformers)
-    judge = Fusion(all_pieces, TYPICAL)
+    judge = Fusion(all_pieces, TYPICAL, weights)
     contributions, _ = judge.explain(Rows(NEW))
     scores = judge.scores(Rows(NEW))
     np.testing.assert_allclose(contributions.sum(axis=1), scores, atol=1e-12)
     assert (contributions <= 0).all()
     p = np.array([np.exp(-s(e.values(Rows(NEW)))) for e, s in all_pieces])
-    parts = (1 / p) / (1 / p).sum(axis=0)
+    parts = np.reshape(weights, (6, 1)) / p
+    parts /= parts.sum(axis=0)
     parts = np.where(parts < LEAST_PART, 0, parts)
     parts /= parts.sum(axis=0)
     shares = [evidence.shares(Rows(NEW)) for evidence, _ in all_pieces]

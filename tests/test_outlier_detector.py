@@ -184,6 +184,13 @@ def test_training_rows_are_judged_like_new_ones_where_trusted_ones_are_few(n, to
     assert np.array_equal(*seen) == together
 
 
+def test_a_training_row_that_stands_alone_amid_the_others_is_found():
+    X = np.random.RandomState(0).normal(size=(600, 3))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    X[0] = 0
+    assert (detector(max_iter="auto").fit(X).score_samples(X).argsort()[:6] == 0).any()
+
+
 def test_repeated_outliers_are_found():
     outliers = 3 * np.random.RandomState(0).normal(size=(8, 4))
     X, y = np.r_[normal(), outliers.repeat(10, axis=0)], np.repeat([0, 1], [200, 80])
