@@ -32,7 +32,7 @@ MAX_CALIBRATING = 5_000
 # the distinct rows at the least, and ten.
 TRUSTED, MIN_TRUSTED_SHARE, MIN_TRUSTED = 0.4, 0.1, 10
 # Fewer of them for each column teach too little to judge the others by them alone.
-MIN_TRUSTED_PER_COLUMN = 2
+MIN_TRUSTED_PER_COLUMN = 8
 # Weight, among the evidence of trusted rows, of the training rows nearest to one of
 # them: outliers have others like them, but one that stands alone is one.
 ALONE = 0.1

@@ -152,7 +152,7 @@ class AEOutlierDetector(
     A training row that is an outlier has taught the network, and is the neighbour of
     others like it. Unless ``contamination=0``, training rows are therefore judged by
     the two last pieces, beside which the distance in normal scores has a weight of 0.1,
-    and new rows by all of the evidence; but where trusted rows are fewer than two for
+    and new rows by all of the evidence; but where trusted rows are fewer than eight for
     each column, too few to learn from, all rows are judged by all of it. A row that
     equals a training row, in float32, is taken to be that row, and neither it nor a
     copy of it is among its own three neighbours, unless it has more than three times

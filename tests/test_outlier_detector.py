@@ -176,9 +176,9 @@ def test_a_clump_among_the_training_rows_is_found(size, spread):
     assert roc_auc_score(y, -scores) > 0.95
 
 
-@pytest.mark.parametrize(("n", "together"), [(190, True), (210, False)])
+@pytest.mark.parametrize(("n", "together"), [(180, True), (190, False)])
 def test_training_rows_are_judged_like_new_ones_where_trusted_ones_are_few(n, together):
-    X = normal(n, 30)  # of 200, 50 are held out and 60 trusted
+    X = normal(n, 7)  # a quarter is held out; of the rest 40 % are trusted, 54 or 58
     judges = detector().fit(X)._judges
     seen = judges.scores(X), judges.scores_of_new(X, known=True)
     assert np.array_equal(*seen) == together
