@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
-from sklearn_ae.nn import Corruption
+from sklearn_ae.nn import Corruption, has_rules, run_by_hand
 from sklearn_ae.objective import noise_variance
 from sklearn_ae.optim import (
     AdamW,
@@ -177,10 +177,7 @@ class AutoencoderNet(NeuralNet):
         """One step down the gradient; returns the mini-batch's loss."""
         for group in self.optimizer_.param_groups:
             group["lr"] = self._learning_rate()
-        self._flat.grad.zero_()
-        losses = self._row_losses(batch, self._run.generator, self._warmth())
-        loss = (losses * batch[1]).mean()
-        loss.backward()
+        loss = self._loss_by_hand(batch) if self._by_hand else self._loss(batch)
         if self.callbacks:
             named = list(self.module_.named_parameters())
             self.notify("on_grad_computed", named_parameters=named, batch=batch)
@@ -243,6 +240,7 @@ class AutoencoderNet(NeuralNet):
         task : Task, optional
         """
         self._run, self.monitored, self._task = run, monitored, task
+        self._by_hand = self.criterion_.is_reconstruction and has_rules(self.module_)
         self._batches = RowBatches(
             len(rows),
             run.batch_size,
@@ -378,22 +376,51 @@ class AutoencoderNet(NeuralNet):
 
     # -- pieces ------------------------------------------------------------------
 
+    def _loss(self, batch: Batch) -> Tensor:
+        """Mean loss of a mini-batch; its gradient is then the parameters'."""
+        self._flat.grad.zero_()
+        losses = self._row_losses(batch, self._run.generator, self._warmth())
+        loss = (losses * batch[1]).mean()
+        loss.backward()
+        return loss.detach()
+
+    def _loss_by_hand(self, batch: Batch) -> Tensor:
+        """The same without autograd, of a reconstruction's loss alone."""
+        x, weight = batch
+        x_in, levels = self._corrupted(x, self._run.generator)
+        with torch.inference_mode():
+            if levels is not None:
+                weight = weight * self._importance(levels)
+            x_hat, back = run_by_hand(self.module_, x_in, levels)
+            back(self.criterion_.gradient(x, x_hat, weight))
+            return (self.criterion_.reconstruction(x, x_hat) * weight).mean()
+
+    def _corrupted(
+        self, x: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows as the encoder gets them, and the noise's levels if it is told them."""
+        if self.corruption is None:
+            return x, None
+        x_in, levels = self.corruption(x, generator)
+        return x_in, levels if self.module_.is_told_levels else None
+
+    def _importance(self, levels: Tensor) -> Tensor:
+        assert self.corruption is not None
+        return self.corruption.importance(levels)
+
     def _row_losses(
         self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
     ) -> Tensor:
         x, weight = batch
-        x_in, levels = x, None
-        if self.corruption is not None:
-            x_in, levels = self.corruption(x, generator)
+        x_in, levels = self._corrupted(x, generator)
         if self.criterion_.contracts:
             x_in = x_in.detach().requires_grad_()
         x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
         losses = self.criterion_(
             x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
         )
-        if levels is not None and self.module_.is_told_levels:
-            assert self.corruption is not None
-            losses = losses * self.corruption.importance(levels)
+        if levels is not None:
+            losses = losses * self._importance(levels)
         return losses
 
     def _losses(self) -> Tensor:

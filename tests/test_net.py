@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import scale
 from skorch.callbacks import Callback, EarlyStopping
 
-from sklearn_ae import AutoencoderTransformer
+from sklearn_ae import AutoencoderTransformer, _net
 from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import one_cycle
 
@@ -480,6 +480,46 @@ def test_what_the_estimator_sets_is_no_net_param(name):
 
 
 # -- budget, schedule, patience, output ------------------------------------------
+
+
+# -- gradients by hand -----------------------------------------------------------------
+
+WITH_RULES = {
+    "default": {},
+    "random": {"init": "random", "activation": "tanh", "loss": "huber"},
+    "noise": {"corruption_level": 0.3, "loss": "absolute_error"},
+    "told": {"corruption_level": (0.05, 2.0)},
+}
+WITHOUT = {
+    "kl": {"sparsity_weight": 0.01},
+    "l1": {"sparsity": "l1", "sparsity_weight": 0.01},
+    "contractive": {"contraction_weight": 0.1},
+    "gaussian": {"latent": "gaussian"},
+}
+
+
+@pytest.mark.parametrize("kind", WITH_RULES)
+def test_a_fit_by_hand_is_the_one_by_autograd(kind, monkeypatch):
+    weight = np.linspace(0.5, 2, len(X))
+    ae = transformer(**WITH_RULES[kind])
+    by_hand = ae.fit(X, sample_weight=weight).reconstruct(X)
+    monkeypatch.setattr(_net, "has_rules", lambda module: False)
+    by_autograd = clone(ae).fit(X, sample_weight=weight).reconstruct(X)
+    np.testing.assert_allclose(by_hand, by_autograd, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", WITH_RULES | WITHOUT)
+def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
+    def run(*args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_net, "run_by_hand", run)
+    ae = transformer(**(WITH_RULES | WITHOUT)[kind])
+    if kind in WITHOUT:
+        ae.fit(X)
+    else:
+        with pytest.raises(ZeroDivisionError):
+            ae.fit(X)
 
 
 @pytest.mark.parametrize(("n_rows", "per_iteration"), [(3_000, 50), (700, 40)])

@@ -89,10 +89,14 @@ class WienerEncoder(nn.Module):
         """
         if level is None:
             level = torch.full_like(x[:, :1], self.features.low)
+        u, seen, signal, unit = self.inputs(x, level)
+        return self.linear(u) * signal + unit * self.correction(seen)
+
+    def inputs(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the linear code and the correction get, and what each is times."""
         u = x - self.shift_in
         noise = level.square() * self.noise_variance
         signal = self.variance / (self.variance + noise).clamp(min=1e-30)
         shrunk = u / self.scale_in / (1 + level.square()).sqrt()
         seen = torch.cat([shrunk, self.features(level)], dim=1)
-        unit = (noise * signal).sqrt()
-        return self.linear(u) * signal + unit * self.correction(seen)
+        return u, seen, signal, (noise * signal).sqrt()

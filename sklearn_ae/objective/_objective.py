@@ -6,7 +6,10 @@ from torch import Generator, Tensor
 
 from sklearn_ae.objective._elbo import gaussian_kl, gaussian_nll, noise_variance
 from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
-from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
+from sklearn_ae.objective._reconstruction import (
+    RECONSTRUCTION_GRADIENTS,
+    RECONSTRUCTION_LOSSES,
+)
 
 
 class Objective:
@@ -43,6 +46,7 @@ class Objective:
         contraction_weight: float = 0.0,
         beta: float = 1.0,
     ) -> None:
+        self.loss = loss
         self.reconstruction = RECONSTRUCTION_LOSSES[loss]
         self.sparsity = sparsity
         self.sparsity_weight = sparsity_weight
@@ -54,6 +58,19 @@ class Objective:
     def contracts(self) -> bool:
         """Whether the code's derivatives by the rows are asked for."""
         return self.contraction_weight > 0
+
+    @property
+    def is_reconstruction(self) -> bool:
+        """Whether there are no penalties."""
+        return self.sparsity_weight == 0 and not self.contracts
+
+    def gradient(self, x: Tensor, x_hat: Tensor, weight: Tensor) -> Tensor:
+        """Gradient (n, n_features) by ``x_hat`` of the rows' mean weighted loss.
+
+        Of the reconstruction's loss alone.
+        """
+        gradient = RECONSTRUCTION_GRADIENTS[self.loss]
+        return gradient(x_hat - x) * (weight[:, None] / x.numel())
 
     def __call__(
         self,

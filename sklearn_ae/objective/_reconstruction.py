@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,4 +30,11 @@ RECONSTRUCTION_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared_error": squared_error,
     "absolute_error": absolute_error,
     "huber": huber,
+}
+
+# Derivatives of each by x_hat, times the number of features: of the residual x_hat - x.
+RECONSTRUCTION_GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "squared_error": lambda residual: 2 * residual,
+    "absolute_error": torch.sign,
+    "huber": lambda residual: residual.clamp(-1, 1),
 }

@@ -60,6 +60,29 @@ def test_gradient_is_that_of_finite_differences(loss, pair):
 
 
 @pytest.mark.parametrize("loss", NUMPY)
+def test_the_gradient_by_hand_is_autograds(loss, pair):
+    x, x_hat = map(torch.from_numpy, pair)
+    weight = torch.linspace(0, 2, len(x)).double()
+    objective = Objective(loss)
+    x_hat.requires_grad_(True)
+    (objective.reconstruction(x, x_hat) * weight).mean().backward()
+    by_hand = objective.gradient(x, x_hat.detach(), weight)
+    torch.testing.assert_close(by_hand, x_hat.grad)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "plain"),
+    [
+        ({}, True),
+        ({"sparsity": "l1", "sparsity_weight": 0.1}, False),
+        ({"contraction_weight": 0.1}, False),
+    ],
+)
+def test_a_penalty_is_more_than_the_reconstruction(penalty, plain):
+    assert Objective("huber", **penalty).is_reconstruction == plain
+
+
+@pytest.mark.parametrize("loss", NUMPY)
 def test_an_exact_reconstruction_costs_nothing(loss, pair):
     x = torch.from_numpy(pair[0])
     assert not Objective(loss).reconstruction(x, x.clone()).any()

@@ -1,0 +1,109 @@
+import pytest
+import torch
+from torch import nn
+
+from sklearn_ae.nn import (
+    ACTIVATIONS,
+    Autoencoder,
+    GaussianEncoder,
+    has_rules,
+    run_by_hand,
+)
+
+D, K, N = 5, 3, 7
+LEVELS = (0.05, 2.0)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed))
+
+
+START = {
+    "mean": drawn(D, seed=1),
+    "centre": drawn(D, seed=2),
+    "spread": torch.tensor([0.5, 2.0, 1.0, torch.inf, 1.5]),
+    "axes": torch.linalg.qr(drawn(D, K, seed=3)).Q.T,
+    "scales": torch.tensor([2.0, 1.0, 0.3]),
+}
+
+
+def random(hidden, activation):
+    return Autoencoder.random((D, *hidden, K), activation, generator=generator())
+
+
+def linear(hidden, activation):
+    return Autoencoder.around_linear(
+        (D, *hidden, K), activation, generator=generator(), **START
+    )
+
+
+def wiener(hidden, activation, n_components=K):
+    start = START
+    if n_components == D:
+        start = START | {"axes": torch.eye(D), "scales": torch.ones(D)}
+    return Autoencoder.around_wiener(
+        (D, *hidden, n_components),
+        activation,
+        noise=torch.ones(D),
+        levels=LEVELS,
+        generator=generator(),
+        **start,
+    )
+
+
+def square_wiener(hidden, activation):
+    return wiener(hidden, activation, n_components=D)
+
+
+def moved(module):
+    """In double precision, off its start, with gradients to be written over."""
+    module = module.double()
+    for number, p in enumerate(module.parameters()):
+        p.data += 0.3 * drawn(*p.shape, seed=10 + number)
+        p.grad = torch.full_like(p, torch.nan)
+    return module
+
+
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 6), (8, 6, 6, 4)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("make", [random, linear, wiener, square_wiener])
+def test_output_and_gradients_are_autograds(make, activation, hidden):
+    module = moved(make(hidden, activation))
+    assert has_rules(module)
+    x, grad = drawn(N, D, seed=4).double(), drawn(N, D, seed=5).double()
+    levels = torch.linspace(*LEVELS, N).double()[:, None]
+    levels = levels if module.is_told_levels else None
+    with torch.inference_mode():
+        by_hand, back = run_by_hand(module, x, levels)
+        back(grad)
+    gradients = [p.grad.clone() for p in module.parameters()]
+    x_hat, _, _ = module.draw(x, generator(), levels)
+    module.zero_grad()
+    x_hat.backward(grad)
+    torch.testing.assert_close(by_hand, x_hat, rtol=1e-12, atol=1e-12)
+    for mine, p in zip(gradients, module.parameters(), strict=True):
+        torch.testing.assert_close(mine, p.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_what_has_no_rules_is_left_to_autograd():
+    class Mine(Autoencoder):
+        """It may do anything."""
+
+    model = random((6,), "relu")
+    assert not has_rules(Mine(model.encoder, model.decoder, K))
+    for encoder in (
+        GaussianEncoder(model.encoder),
+        nn.Sequential(model.encoder, nn.Sigmoid()),
+        nn.Linear(D, K),
+    ):
+        assert not has_rules(Autoencoder(encoder, model.decoder, K))
+        assert not has_rules(Autoencoder(model.encoder, encoder, K))
+    model.decoder.activation = nn.PReLU()
+    around = linear((6,), "relu")
+    around.encoder.correction.activation = nn.PReLU()
+    assert not has_rules(model)
+    assert not has_rules(around)
