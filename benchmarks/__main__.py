@@ -23,6 +23,7 @@ from benchmarks import (
     outliers,
     pca,
     robustness,
+    speed,
     variants,
 )
 from benchmarks._tables import BadInput
@@ -34,6 +35,7 @@ QUESTIONS = {
     "outliers": outliers,
     "robustness": robustness,
     "explanations": explanations,
+    "speed": speed,
 }
 
 

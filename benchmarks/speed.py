@@ -1,0 +1,127 @@
+"""What an autoencoder's training costs, beside a bare loop and other libraries.
+
+The same network and budget for all, on drawn tables of four shapes, with one thread
+and with all cores. Each round runs every method once; ratios are within a round.
+"""
+
+import os
+from itertools import product
+from time import perf_counter
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
+
+from benchmarks._loops import LOOPS
+from benchmarks._report import number
+
+SHAPES = (20_000, 50), (2_000, 20), (100_000, 30), (5_000, 500)
+N_EPOCHS, N_ROUNDS = 10, 5
+FLOOR, OURS = "matrix products", "ours"
+SAME = 0.02  # share by which a training loss may be above the bare loop's
+
+FORMATS = {
+    **dict.fromkeys(("shape", "method"), str),
+    **dict.fromkeys(("threads", "round"), "{:.0f}".format),
+    "seconds": "{:.3f}".format,
+    "rows_s": "{:,.0f}".format,
+    "loss": number,
+}
+
+
+def cases(options):
+    """Every shape, number of threads, round and method."""
+    shapes = SHAPES[1:2] if options.quick else SHAPES
+    for method in LOOPS:  # what only the first call costs
+        measure(_name(1_000, 20), 1, options.seed, method, n_epochs=1)
+    return [
+        {
+            "shape": _name(*shape),
+            "threads": threads,
+            "round": options.seed + i,
+            "method": name,
+        }
+        for shape, threads in product(shapes, sorted({1, os.cpu_count()}))
+        for i in range(options.seed, options.seed + (1 if options.quick else N_ROUNDS))
+        for name in LOOPS
+    ]
+
+
+def _name(n, d):
+    return f"{n:,} x {d}"
+
+
+def _table(n, d):
+    """Standardised rows (n, d) on a curved sheet, with noise."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(n, 8))
+    X = np.tanh(Z @ rng.normal(size=(8, d))) + 0.3 * rng.normal(size=(n, d))
+    return ((X - X.mean(axis=0)) / X.std(axis=0)).astype(np.float32)
+
+
+def measure(shape, threads, round, method, n_epochs=N_EPOCHS):
+    """Train once, and what the training rows are worth to the result."""
+    n, d = shape.replace(",", "").split(" x ")
+    X, before = _table(int(n), int(d)), torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with threadpool_limits(threads, user_api="blas"):
+            start = perf_counter()
+            reconstruct = LOOPS[method](X, round, n_epochs)
+            seconds = perf_counter() - start
+    finally:
+        torch.set_num_threads(before)
+    loss = np.nan if reconstruct is None else np.square(reconstruct(X) - X).mean()
+    return {"seconds": seconds, "rows_s": n_epochs * len(X) / seconds, "loss": loss}
+
+
+def summary(frame, cases):
+    """Judge each method by its ratio to the floor, and to ours, within a round."""
+    keys = ["shape", "threads"]
+    seconds = frame.pivot_table("seconds", [*keys, "round"], "method", sort=False)
+    by = frame.groupby([*keys, "method"], sort=False)
+    table = by[["seconds", "rows_s", "loss"]].median()
+    for name, rival in (("floor", FLOOR), ("ours", OURS)):
+        ratio = seconds.div(seconds[rival], axis=0).groupby(keys, sort=False).median()
+        table[f"/ {name}"] = ratio.stack().reindex(table.index)
+    return table.reset_index(), [*_losses(table), *NOTES]
+
+
+def _losses(table):
+    loss = table["loss"].unstack("method")
+    above = loss.div(loss["bare torch"], axis=0) - 1
+    lines = []
+    for method, values in above.drop(columns=FLOOR).items():
+        if values.max() > SAME:
+            shape, threads = values.idxmax()
+            lines.append(
+                f"{method}: its training loss is {values.max():.1%} above the bare "
+                f"loop's on {shape}, threads: {threads}."
+            )
+    return lines or [f"No training loss is {SAME:.0%} above the bare loop's."]
+
+
+NOTES = [
+    f"d-64-16-64-d, ReLU, Adam, batches of 256, {N_EPOCHS} epochs; medians of "
+    f"{N_ROUNDS} rounds after a burn-in.",
+    "/ floor: seconds over those of the matrix products alone, forward and backward, "
+    "in numpy; / ours: over ours. Medians of the ratios within a round.",
+]
+
+
+def plot(frame):
+    """Draw each method's seconds over the floor's, a panel a shape."""
+    table = summary(frame, None)[0]
+    shapes = list(dict.fromkeys(table["shape"]))
+    figure = Figure(figsize=(4 * len(shapes), 4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(shapes), sharey=True))
+    for axes, shape in zip(panels, shapes, strict=True):
+        for threads, part in table[table["shape"] == shape].groupby("threads"):
+            label = f"threads: {threads}"
+            axes.plot(part["/ floor"], part["method"], "o", label=label)
+        axes.set(xscale="log", title=shape, xlabel="seconds / matrix products'")
+        axes.grid(alpha=0.3)
+    panels[0].legend()
+    panels[0].invert_yaxis()
+    return figure
