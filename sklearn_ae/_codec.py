@@ -43,6 +43,7 @@ class Codec:
         self.objective = objective
         self.prior = prior
         self.module = copy.deepcopy(module).eval()
+        self._width = max(p.shape[0] for p in module.parameters())
         if prior is None and self.is_random:
             self.prior = StandardNormal(module.n_components)
         self._double = None
@@ -133,17 +134,16 @@ class Codec:
 
     def _in_blocks(self, function, X, into=None, out_of=None):
         """``out_of(function(module, into(X)))``, block by block."""
-        module = self._module_for(X.dtype)
-        device = next(module.parameters()).device
-        width = max(p.shape[0] for p in module.parameters())
+        module, width = self._module_for(X.dtype), max(self._width, X.shape[1])
+        device = module.noise_variance.device
         parts = []
         with few_threads(), torch.inference_mode():
-            for rows in row_blocks(len(X), max(width, X.shape[1]), torch.float64):
-                block = X[rows] if into is None else into(X[rows])
-                part = function(module, torch.tensor(block, device=device))
+            for rows in row_blocks(len(X), width, torch.float64):
+                block = X[rows].copy() if into is None else into(X[rows])
+                part = function(module, torch.from_numpy(block).to(device))
                 part = part.cpu().numpy()
                 parts.append(part if out_of is None else out_of(part))
-        return np.concatenate(parts)
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _module_for(self, dtype):
         if dtype != np.float64:
