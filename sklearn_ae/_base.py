@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._codec import Codec
 from sklearn_ae._columns import Columns
-from sklearn_ae._data import Rows, merge_equal_rows
+from sklearn_ae._data import Rows, RowsOf, merge_equal_rows
 from sklearn_ae._net import AutoencoderNet, Run, free_net_params
 from sklearn_ae._parameters import (
     CONSTRAINTS,
@@ -188,17 +188,17 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 "is required."
             )
         rows, weight = merge_equal_rows(X, weight, self._order)
-        X = X[rows]
+        X = RowsOf(X, rows)
         if cold:
             self._columns = Columns(scale(self)).fit(X, weight)
         return self._columns.matrix(X), weight, rows
 
     def _split(self, matrix, weight):
-        """Rows and weights, those to hold out first, and the number of these."""
+        """Rows, put in order in place, and weights, and how many to hold out first."""
         order = typical_first(matrix, weight)
         fraction = self.validation_fraction
         n = n_held_out(len(order), fraction) if self.early_stopping else 0
-        return matrix[order], weight[order], n
+        return matrix, weight[order], n
 
     def _draw_seed(self):
         return int(self._random.randint(np.iinfo(np.int32).max))

@@ -1,7 +1,7 @@
 """Table to matrix and back: columns of any unit to numbers of order one."""
 
 import numpy as np
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from sklearn_ae._data import systematic_sample
@@ -26,12 +26,15 @@ class Columns:
         self.scale = scale
 
     def fit(self, X, sample_weight):
-        """Learn from X (n, d), float, and its weights (n,)."""
+        """Learn from X (n, d), float or ``RowsOf``, and its weights (n,)."""
+        blocks = list(gen_batches(len(X), _BLOCK))
+        low = np.min([X[rows].min(axis=0) for rows in blocks], axis=0)
+        high = np.max([X[rows].max(axis=0) for rows in blocks], axis=0)
         # The value of a column that has one, else NaN.
-        self.constant_ = np.where(X.min(axis=0) == X.max(axis=0), X[0], np.nan)
+        self.constant_ = np.where(low == high, low, np.nan)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self.scale in ("minmax", "quantile"):
-                self._fit_range(X)
+                self._fit_range(low, high)
             else:
                 self._fit_moments(X, sample_weight)
             if self.scale == "quantile":
@@ -48,14 +51,11 @@ class Columns:
             common = np.sqrt(scaler.var_.mean())
             self.scale_ = np.full_like(self.scale_, common if common > 0 else 1.0)
 
-    def _fit_range(self, X):
-        scaler = MinMaxScaler()
-        for rows in gen_batches(len(X), _BLOCK):
-            scaler.partial_fit(X[rows])
-        self._refuse_overflow(scaler.data_min_, scaler.data_range_)
-        # Its own scale_ takes a range below 2e-15 for a constant.
-        self.shift_ = scaler.data_min_
-        self.scale_ = np.where(scaler.data_range_ > 0, scaler.data_range_, 1.0)
+    def _fit_range(self, low, high):
+        # Not MinMaxScaler: it takes a range below 2e-15 for a constant.
+        spread = high - low
+        self._refuse_overflow(low, spread)
+        self.shift_, self.scale_ = low, np.where(spread > 0, spread, 1.0)
 
     def _fit_quantiles(self, X, sample_weight):
         # To ranges of about one, between which slopes are finite; by a power of two,
@@ -93,7 +93,7 @@ class Columns:
         return (scaled * self.scale_ + self.shift_).astype(X.dtype, copy=False)
 
     def matrix(self, X):
-        """Scaled columns of X (n, d) in float32, whatever X's dtype."""
+        """Scaled columns of X (n, d), or ``RowsOf``, in float32, whatever its dtype."""
         matrix = np.empty(X.shape, dtype=np.float32)
         for rows in gen_batches(len(X), _BLOCK):
             matrix[rows] = self.transform(X[rows])

@@ -50,6 +50,27 @@ def merge_equal_rows(
     return order[starts], np.add.reduceat(sample_weight[order], starts)
 
 
+class RowsOf:
+    """Some rows of a table in some order, gathered only as they are asked for.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    rows : ndarray of shape (n,)
+        Indices into X.
+    """
+
+    def __init__(self, X: NDArray[np.floating], rows: NDArray[np.intp]) -> None:
+        self.X, self.rows = X, rows
+        self.shape = (len(rows), X.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, some: slice | NDArray[np.intp]) -> NDArray[np.floating]:
+        return self.X[self.rows[some]]
+
+
 def _row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
     bits = np.dtype(f"u{X.dtype.itemsize}")
     key = np.full(len(X), seed, dtype=np.uint64) * _MIX

@@ -4,11 +4,14 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 
 from sklearn_ae._pca import principal_axes
 from sklearn_ae._torch_state import torch_generator
 from sklearn_ae.nn import Autoencoder, Corruption
 
+# Rows that are worked on at once: copies of all of them would be as large as X.
+_BLOCK = 16_384
 # Fewer rows than this to judge by decide little; more cost time and change nothing.
 MIN_MONITORED = 50
 MAX_MONITORED = 5_000
@@ -27,17 +30,29 @@ def n_held_out(n_rows, fraction):
 
 
 def typical_first(matrix, weight):
-    """Order of the rows with those that a column hangs on at the end.
+    """Put the rows that a column hangs on at the end, in place; return the order.
 
     Rows are held out from the front. A row that holds more than ``MAX_SHARE`` of a
     column's variance is trained on: PCA, fitted on all rows, draws an axis to it, and
     without it the column would be all but constant in training. Held out, it would be
     PCA's to reproduce and nobody's to learn, and would speak for the start alone.
     """
-    squares = np.square(matrix - matrix.mean(axis=0)) * weight[:, None]
-    total = squares.sum(axis=0)
-    share = squares / np.where(total > 0, total, np.inf)
-    return np.argsort(share.max(axis=1) > MAX_SHARE, kind="stable")
+    mean = matrix.mean(axis=0)
+    blocks = list(gen_batches(len(matrix), _BLOCK))
+    squares = (np.square(matrix[b] - mean) * weight[b, None] for b in blocks)
+    total = sum(part.sum(axis=0) for part in squares)
+    total = np.where(total > 0, total, np.inf)
+    squares = (np.square(matrix[b] - mean) * weight[b, None] for b in blocks)
+    share = np.concatenate([(part / total).max(axis=1) for part in squares])
+    hangs = share > MAX_SHARE
+    first, last = np.flatnonzero(~hangs), np.flatnonzero(hangs)
+    if len(last):
+        at_the_end = matrix[last]
+        # No block takes what an earlier one has written over: rows only move forward.
+        for block in gen_batches(len(first), _BLOCK):
+            matrix[block] = matrix[first[block]]
+        matrix[len(first) :] = at_the_end
+    return np.concatenate([first, last])
 
 
 def starting_module(
@@ -125,8 +140,11 @@ def starting_corruption(kind, level, matrix, weight):
 
 def _noise_variance(matrix, weight, pca):
     """Mean variance along the directions that PCA leaves out; a little if none is."""
-    squares = np.square(matrix - pca.mean).mean(axis=1, dtype=np.float64)
-    n_features = matrix.shape[1]
+    squares = [
+        np.square(matrix[block] - pca.mean).mean(axis=1, dtype=np.float64)
+        for block in gen_batches(len(matrix), _BLOCK)
+    ]
+    squares, n_features = np.concatenate(squares), matrix.shape[1]
     total = n_features * np.average(squares, weights=weight)
     n_left = n_features - len(pca.scales)
     rest = total - np.square(pca.scales).sum()
@@ -138,6 +156,8 @@ def _centre_and_spread(matrix):
     """Mean and standard deviation of the columns; its value and inf if it has one."""
     lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
     constant = lowest == highest
-    centre = np.where(constant, lowest, matrix.mean(axis=0, dtype=np.float64))
-    spread = np.where(constant, np.inf, matrix.std(axis=0, dtype=np.float64))
-    return centre, spread
+    mean = matrix.mean(axis=0, dtype=np.float64)
+    blocks = gen_batches(len(matrix), _BLOCK)
+    variance = sum(np.square(matrix[b] - mean).sum(axis=0) for b in blocks)
+    spread = np.sqrt(variance / len(matrix))
+    return np.where(constant, lowest, mean), np.where(constant, np.inf, spread)

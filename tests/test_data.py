@@ -8,6 +8,7 @@ from sklearn_ae._data import (
     RowBatches,
     RowLoader,
     Rows,
+    RowsOf,
     merge_equal_rows,
     row_blocks,
     systematic_sample,
@@ -23,6 +24,14 @@ def X(request):
 
 def as_dict(X, rows, weight):
     return {tuple(X[i]): w for i, w in zip(rows, weight, strict=True)}
+
+
+def test_rows_of_a_table_are_gathered_when_asked_for(X):
+    rows = np.array([7, 0, 11, 3])
+    some = RowsOf(X, rows)
+    assert (len(some), some.shape) == (4, (4, 3))
+    np.testing.assert_array_equal(some[1:3], X[[0, 11]])
+    np.testing.assert_array_equal(some[np.array([3, 0])], X[[3, 7]])
 
 
 # -- merge_equal_rows ------------------------------------------------------------

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import tracemalloc
 
 import joblib
 import numpy as np
@@ -499,6 +500,21 @@ def test_a_code_wider_than_the_table(n_components):
     assert Z.shape == (len(X), n_components)
     np.testing.assert_allclose(ae.inverse_transform(Z), X, rtol=1e-4, atol=1e-4)
     assert transformer(n_components).fit(X).score(X) > 0.999
+
+
+def test_a_fit_takes_the_memory_of_one_more_table():
+    # torch's own, of mini-batches, does not grow with the rows.
+    X = np.random.default_rng(0).normal(size=(100_000, 20)).astype(np.float32)
+    X[::1000, 0] = 1e4
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_iter=1, random_state=0)
+    ae.fit(X[:100])
+    tracemalloc.start()
+    try:
+        ae.fit(X)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3.5 * X.nbytes
 
 
 def test_duplicated_rows_are_weights():

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from sklearn_ae import _start
+from sklearn_ae._start import MAX_SHARE, typical_first
+
+
+@pytest.mark.parametrize("block", [3, 16_384])
+@pytest.mark.parametrize("rare", [[], [0], [19], [0, 7, 8, 19]])
+def test_rows_that_a_column_hangs_on_go_to_the_end(rare, block, monkeypatch):
+    monkeypatch.setattr(_start, "_BLOCK", block)
+    rng = np.random.default_rng(0)
+    X, weight = rng.choice([-1.0, 1.0], size=(60, 3)), rng.uniform(0.5, 1, 60)
+    X[rare, 1] = 100
+    share = np.square(X - X.mean(axis=0)) * weight[:, None]
+    share = (share / share.sum(axis=0)).max(axis=1)
+    expected = np.argsort(share > MAX_SHARE, kind="stable")
+    assert set(expected[60 - len(rare) :]) == set(rare)
+    moved = X.copy()
+    order = typical_first(moved, weight)
+    np.testing.assert_array_equal(order, expected)
+    np.testing.assert_array_equal(moved, X[expected])
+
+
+@pytest.mark.parametrize("block", [7, 16_384])
+def test_centre_and_spread_are_numpys_whatever_the_block(block, monkeypatch):
+    monkeypatch.setattr(_start, "_BLOCK", block)
+    X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    X[:, 2] = 5
+    centre, spread = _start._centre_and_spread(X)
+    np.testing.assert_allclose(centre, X.mean(axis=0, dtype=np.float64), rtol=1e-6)
+    expected = X.std(axis=0, dtype=np.float64)
+    expected[2] = np.inf
+    np.testing.assert_allclose(spread, expected)
