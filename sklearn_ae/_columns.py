@@ -2,12 +2,10 @@
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 
-from sklearn_ae._data import systematic_sample
+from sklearn_ae._data import cell_blocks, systematic_sample
 from sklearn_ae._normal_scores import NormalScores
 
-_BLOCK = 8_192
 _MAX_ROWS_FOR_QUANTILES = 100_000
 
 
@@ -27,31 +25,33 @@ class Columns:
 
     def fit(self, X, sample_weight):
         """Learn from X (n, d), float or ``RowsOf``, and its weights (n,)."""
-        blocks = list(gen_batches(len(X), _BLOCK))
-        low = np.min([X[rows].min(axis=0) for rows in blocks], axis=0)
-        high = np.max([X[rows].max(axis=0) for rows in blocks], axis=0)
-        # The value of a column that has one, else NaN.
-        self.constant_ = np.where(low == high, low, np.nan)
+        by_range = self.scale in ("minmax", "quantile")
+        scaler, low, high = StandardScaler(), np.inf, -np.inf
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if self.scale in ("minmax", "quantile"):
-                self._fit_range(low, high)
+            for rows in cell_blocks(X):
+                block = X[rows]
+                low = np.minimum(low, block.min(axis=0))
+                high = np.maximum(high, block.max(axis=0))
+                if not by_range:
+                    scaler.partial_fit(block, sample_weight=sample_weight[rows])
+            # The value of a column that has one, else NaN.
+            self.constant_ = np.where(low == high, low, np.nan)
+            if by_range:
+                self._set_range(low, high)
             else:
-                self._fit_moments(X, sample_weight)
+                self._set_moments(scaler)
             if self.scale == "quantile":
                 self._fit_quantiles(X, sample_weight)
         return self
 
-    def _fit_moments(self, X, sample_weight):
-        scaler = StandardScaler()
-        for rows in gen_batches(len(X), _BLOCK):
-            scaler.partial_fit(X[rows], sample_weight=sample_weight[rows])
+    def _set_moments(self, scaler):
         self._refuse_overflow(scaler.mean_, scaler.var_)
         self.shift_, self.scale_ = scaler.mean_, scaler.scale_
         if self.scale is None:
             common = np.sqrt(scaler.var_.mean())
             self.scale_ = np.full_like(self.scale_, common if common > 0 else 1.0)
 
-    def _fit_range(self, low, high):
+    def _set_range(self, low, high):
         # Not MinMaxScaler: it takes a range below 2e-15 for a constant.
         spread = high - low
         self._refuse_overflow(low, spread)
@@ -95,6 +95,6 @@ class Columns:
     def matrix(self, X):
         """Scaled columns of X (n, d), or ``RowsOf``, in float32, whatever its dtype."""
         matrix = np.empty(X.shape, dtype=np.float32)
-        for rows in gen_batches(len(X), _BLOCK):
+        for rows in cell_blocks(X):
             matrix[rows] = self.transform(X[rows])
         return matrix

@@ -5,11 +5,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 Batch = tuple[Tensor, Tensor]
 
+# Cells of a table that are worked on at once.
+_CELLS = 2**20
 # An odd 64-bit constant: 2**64 divided by the golden ratio (Fibonacci hashing).
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -198,6 +201,11 @@ class RowLoader(DataLoader[Batch]):
 
 def _as_is(batch: Batch) -> Batch:
     return batch
+
+
+def cell_blocks(X: "NDArray[np.floating] | RowsOf") -> Iterator[slice]:
+    """Slices over the rows of a table: copies of one are small beside all of it."""
+    return gen_batches(len(X), max(1, _CELLS // X.shape[1]))
 
 
 def row_blocks(n_rows: int, width: int, dtype: torch.dtype) -> Iterator[slice]:

@@ -240,7 +240,9 @@ class AutoencoderNet(NeuralNet):
         task : Task, optional
         """
         self._run, self.monitored, self._task = run, monitored, task
-        self._by_hand = self.criterion_.is_reconstruction and has_rules(self.module_)
+        # A user's callbacks may freeze parameters, or hook into autograd.
+        plain = self.criterion_.has_no_penalties and not self.callbacks
+        self._by_hand = plain and has_rules(self.module_)
         self._batches = RowBatches(
             len(rows),
             run.batch_size,

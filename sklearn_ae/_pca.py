@@ -4,12 +4,12 @@ from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import gen_batches
 from sklearn.utils.extmath import randomized_svd, svd_flip
+
+from sklearn_ae._data import cell_blocks
 
 # Up to this side, the exact eigenvectors of a square matrix cost little.
 _MAX_EXACT = 1_000
-_BLOCK = 16_384
 
 
 class PrincipalAxes(NamedTuple):
@@ -69,7 +69,7 @@ def principal_axes(X, weight, n_components, random):
 
 
 def _weighted_mean(X, share):
-    return sum(share[rows] @ X[rows] for rows in gen_batches(len(X), _BLOCK))
+    return sum(share[rows] @ X[rows] for rows in cell_blocks(X))
 
 
 def _spectrum(X, mean, root, n_components, random):
@@ -79,7 +79,7 @@ def _spectrum(X, mean, root, n_components, random):
     randomised = few and min(n, d) > _MAX_EXACT
     if d <= n and not randomised:
         covariance = np.zeros((d, d))
-        for rows in gen_batches(n, _BLOCK):
+        for rows in cell_blocks(X):
             part = (X[rows] - mean) * root[rows, None]
             covariance += part.T @ part
         variances, axes = np.linalg.eigh(covariance)

@@ -4,14 +4,12 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
+from sklearn_ae._data import cell_blocks
 from sklearn_ae._pca import principal_axes
 from sklearn_ae._torch_state import torch_generator
 from sklearn_ae.nn import Autoencoder, Corruption
 
-# Rows that are worked on at once: copies of all of them would be as large as X.
-_BLOCK = 16_384
 # Fewer rows than this to judge by decide little; more cost time and change nothing.
 MIN_MONITORED = 50
 MAX_MONITORED = 5_000
@@ -38,18 +36,20 @@ def typical_first(matrix, weight):
     PCA's to reproduce and nobody's to learn, and would speak for the start alone.
     """
     mean = matrix.mean(axis=0)
-    blocks = list(gen_batches(len(matrix), _BLOCK))
-    squares = (np.square(matrix[b] - mean) * weight[b, None] for b in blocks)
-    total = sum(part.sum(axis=0) for part in squares)
+    total = weight.sum() * _mean(matrix, weight, lambda x: np.square(x - mean))
     total = np.where(total > 0, total, np.inf)
-    squares = (np.square(matrix[b] - mean) * weight[b, None] for b in blocks)
-    share = np.concatenate([(part / total).max(axis=1) for part in squares])
+    share = np.concatenate(
+        [
+            (np.square(matrix[b] - mean) * weight[b, None] / total).max(axis=1)
+            for b in cell_blocks(matrix)
+        ]
+    )
     hangs = share > MAX_SHARE
     first, last = np.flatnonzero(~hangs), np.flatnonzero(hangs)
     if len(last):
         at_the_end = matrix[last]
         # No block takes what an earlier one has written over: rows only move forward.
-        for block in gen_batches(len(first), _BLOCK):
+        for block in cell_blocks(matrix[: len(first)]):
             matrix[block] = matrix[first[block]]
         matrix[len(first) :] = at_the_end
     return np.concatenate([first, last])
@@ -130,8 +130,8 @@ def starting_corruption(kind, level, matrix, weight):
     """``nn.Corruption`` in units of the columns; None at level 0."""
     if level == 0:
         return None
-    centre = np.average(matrix, axis=0, weights=weight)
-    variance = np.average(np.square(matrix - centre), axis=0, weights=weight)
+    centre = _mean(matrix, weight, lambda x: x)
+    variance = _mean(matrix, weight, lambda x: np.square(x - centre))
     columns = centre, np.sqrt(variance), matrix.min(axis=0), matrix.max(axis=0)
     names = ("centre", "spread", "low", "high")
     tensors = map(torch.from_numpy, columns)
@@ -142,7 +142,7 @@ def _noise_variance(matrix, weight, pca):
     """Mean variance along the directions that PCA leaves out; a little if none is."""
     squares = [
         np.square(matrix[block] - pca.mean).mean(axis=1, dtype=np.float64)
-        for block in gen_batches(len(matrix), _BLOCK)
+        for block in cell_blocks(matrix)
     ]
     squares, n_features = np.concatenate(squares), matrix.shape[1]
     total = n_features * np.average(squares, weights=weight)
@@ -157,7 +157,12 @@ def _centre_and_spread(matrix):
     lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
     constant = lowest == highest
     mean = matrix.mean(axis=0, dtype=np.float64)
-    blocks = gen_batches(len(matrix), _BLOCK)
-    variance = sum(np.square(matrix[b] - mean).sum(axis=0) for b in blocks)
-    spread = np.sqrt(variance / len(matrix))
+    variance = _mean(matrix, np.ones(len(matrix)), lambda x: np.square(x - mean))
+    spread = np.sqrt(variance)
     return np.where(constant, lowest, mean), np.where(constant, np.inf, spread)
+
+
+def _mean(matrix, weight, function):
+    """Weighted mean (d,) of a function of the cells."""
+    parts = (function(matrix[b]) * weight[b, None] for b in cell_blocks(matrix))
+    return sum(part.sum(axis=0) for part in parts) / weight.sum()

@@ -654,3 +654,19 @@ def test_a_loss_above_the_bare_loops_is_named():
     _, sentences = speed.summary(frame, None)
     assert "ours: its training loss is 5.0% above" in sentences[0]
     assert not any("low" in sentence for sentence in sentences)
+
+
+def test_a_loop_that_fails_is_a_failure_of_its_own(tmp_path, monkeypatch, capsys):
+    def broken(X, seed, n_epochs):
+        raise ArithmeticError("nothing learnt")
+
+    loops = {name: LOOPS[name] for name in (speed.FLOOR, "bare torch", speed.OURS)}
+    monkeypatch.setattr(speed, "LOOPS", loops | {"broken": broken})
+    arguments = ["speed", "--quick", "--seed", "5", "--out", str(tmp_path)]
+    assert main(arguments) == 1
+    frame = pd.read_csv(tmp_path / "speed.csv")
+    failed = frame[frame["method"] == "broken"]
+    assert len(failed) == frame["threads"].nunique()
+    assert (failed["error"] == "ArithmeticError: nothing learnt").all()
+    assert set(frame["round"]) == {0}
+    assert "nothing learnt" in capsys.readouterr().out

@@ -3,7 +3,7 @@ import pytest
 from sklearn.datasets import load_wine
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from sklearn_ae import _columns
+from sklearn_ae import _columns, _data
 from sklearn_ae._columns import Columns
 from sklearn_ae._normal_scores import NormalScores
 
@@ -28,10 +28,10 @@ def reference(scale, X):
     }[scale].fit(X)
 
 
-@pytest.mark.parametrize("block", [7, 8_192])
+@pytest.mark.parametrize("cells", [7 * 13, 2**20])
 @pytest.mark.parametrize("scale", ["standard", "minmax", "quantile"])
-def test_scale_is_scikit_learns_scaler(scale, block, X, monkeypatch):
-    monkeypatch.setattr(_columns, "_BLOCK", block)
+def test_scale_is_scikit_learns_scaler(scale, cells, X, monkeypatch):
+    monkeypatch.setattr(_data, "_CELLS", cells)
     columns, scaler = fit(scale, X), reference(scale, X)
     Z = scaler.transform(X)
     np.testing.assert_allclose(columns.transform(X), Z, rtol=1e-7, atol=1e-9)

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import scale
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, Freezer
 
 from sklearn_ae import AutoencoderTransformer, _net
 from sklearn_ae._monitor import Monitor
@@ -506,6 +506,22 @@ def test_a_fit_by_hand_is_the_one_by_autograd(kind, monkeypatch):
     monkeypatch.setattr(_net, "has_rules", lambda module: False)
     by_autograd = clone(ae).fit(X, sample_weight=weight).reconstruct(X)
     np.testing.assert_allclose(by_hand, by_autograd, rtol=1e-5)
+
+
+class Start(Shared):
+    """Keeps the encoder's weights at the start."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.weights = [p.detach().clone() for p in net.module_.encoder.parameters()]
+
+
+def test_parameters_that_a_callback_freezes_stay():
+    start = Start()
+    ae = transformer(start, Freezer("encoder*"), alpha=0.0).fit(X)
+    after = list(ae._net.module_.encoder.parameters())
+    for p, before in zip(after, start.weights, strict=True):
+        torch.testing.assert_close(p.detach(), before, rtol=0, atol=1e-6)
+    assert ae.n_iter_ == 3
 
 
 @pytest.mark.parametrize("kind", WITH_RULES | WITHOUT)

@@ -5,7 +5,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import scale
 
-from sklearn_ae import _pca
+from sklearn_ae import _data, _pca
 from sklearn_ae._pca import principal_axes
 
 TABLES = {
@@ -35,10 +35,10 @@ def assert_is_pca(ours, pca, n_samples):
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("block", [50, 16_384])
+@pytest.mark.parametrize("cells", [50 * 13, 2**20])
 @pytest.mark.parametrize("name", TABLES)
-def test_axes_are_pcas(name, block, monkeypatch):
-    monkeypatch.setattr(_pca, "_BLOCK", block)
+def test_axes_are_pcas(name, cells, monkeypatch):
+    monkeypatch.setattr(_data, "_CELLS", cells)
     X = table(name) * np.arange(1, 1 + table(name).shape[1])
     ours = axes_of(X, 4)
     assert_is_pca(ours, PCA(4).fit(X), len(X))

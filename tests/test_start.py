@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from sklearn_ae import _start
+from sklearn_ae import _data, _start
 from sklearn_ae._start import MAX_SHARE, typical_first
 
 
-@pytest.mark.parametrize("block", [3, 16_384])
+@pytest.mark.parametrize("cells", [9, 2**20])
 @pytest.mark.parametrize("rare", [[], [0], [19], [0, 7, 8, 19]])
-def test_rows_that_a_column_hangs_on_go_to_the_end(rare, block, monkeypatch):
-    monkeypatch.setattr(_start, "_BLOCK", block)
+def test_rows_that_a_column_hangs_on_go_to_the_end(rare, cells, monkeypatch):
+    monkeypatch.setattr(_data, "_CELLS", cells)
     rng = np.random.default_rng(0)
     X, weight = rng.choice([-1.0, 1.0], size=(60, 3)), rng.uniform(0.5, 1, 60)
     X[rare, 1] = 100
@@ -22,9 +22,9 @@ def test_rows_that_a_column_hangs_on_go_to_the_end(rare, block, monkeypatch):
     np.testing.assert_array_equal(moved, X[expected])
 
 
-@pytest.mark.parametrize("block", [7, 16_384])
-def test_centre_and_spread_are_numpys_whatever_the_block(block, monkeypatch):
-    monkeypatch.setattr(_start, "_BLOCK", block)
+@pytest.mark.parametrize("cells", [28, 2**20])
+def test_centre_and_spread_are_numpys_whatever_the_block(cells, monkeypatch):
+    monkeypatch.setattr(_data, "_CELLS", cells)
     X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     X[:, 2] = 5
     centre, spread = _start._centre_and_spread(X)

@@ -502,11 +502,12 @@ def test_a_code_wider_than_the_table(n_components):
     assert transformer(n_components).fit(X).score(X) > 0.999
 
 
-def test_a_fit_takes_the_memory_of_one_more_table():
-    # torch's own, of mini-batches, does not grow with the rows.
-    X = np.random.default_rng(0).normal(size=(100_000, 20)).astype(np.float32)
-    X[::1000, 0] = 1e4
-    ae = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_iter=1, random_state=0)
+@pytest.mark.parametrize("params", [{}, {"corruption_level": 0.3}])
+@pytest.mark.parametrize("shape", [(400_000, 20), (20_000, 500)])
+def test_a_fit_takes_little_more_memory_than_its_rows_in_float32(shape, params):
+    X = np.random.default_rng(0).normal(size=shape)
+    X[::1000, 0] = 1e4  # rows that change their place
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_iter=1, **params)
     ae.fit(X[:100])
     tracemalloc.start()
     try:
@@ -514,7 +515,9 @@ def test_a_fit_takes_the_memory_of_one_more_table():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 3.5 * X.nbytes
+    # Half of them is the rows in float32; as much is what is known of each row, or
+    # blocks of rows. Of mini-batches torch has the memory.
+    assert peak < 1.4 * X.nbytes
 
 
 def test_duplicated_rows_are_weights():

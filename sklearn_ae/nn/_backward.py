@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
-from sklearn_ae.nn._levels import WienerEncoder
+from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
 from sklearn_ae.nn._mlp import MLP, EmptyLinear, ResidualMLP
 
 # Of the gradient by the output, and whether the one by the input is asked for.
@@ -29,18 +29,17 @@ _ACTIVATIONS: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] 
 }
 
 
-def has_rules(module: Any) -> bool:
-    """Whether ``run_by_hand`` knows an autoencoder and its parts by their types.
+def has_rules(module: nn.Module) -> bool:
+    """Whether ``run_by_hand`` knows an autoencoder and each of its parts.
 
-    A subclass may do anything: it is left to autograd.
+    By their very types: a subclass may do anything, and is left to autograd. So are
+    hooks and frozen parameters, which are not looked for.
     """
-    if type(module) is Autoencoder:
-        return has_rules(module.encoder) and has_rules(module.decoder)
-    if type(module) in (CorrectedLinear, WienerEncoder):
-        return has_rules(module.correction)
-    if type(module) in (MLP, ResidualMLP):
-        return type(module.activation) in _ACTIVATIONS
-    return type(module) is EmptyLinear
+    if type(module) is not Autoencoder:
+        return False
+    known = {*_RULES, *_ACTIVATIONS, Autoencoder, LevelFeatures, nn.ModuleList}
+    ends = {type(module.encoder), type(module.decoder)}
+    return ends <= set(_RULES) and all(type(m) in known for m in module.modules())
 
 
 def run_by_hand(
@@ -57,8 +56,8 @@ def run_by_hand(
     levels : Tensor of shape (n, 1) or None
         Of the noise on x, for an encoder that is told them.
     """
-    told = {} if levels is None else {"level": levels}
-    z, encoder_back = _RULES[type(module.encoder)](module.encoder, x, **told)
+    told = (levels,) if module.is_told_levels else ()
+    z, encoder_back = _RULES[type(module.encoder)](module.encoder, x, *told)
     x_hat, decoder_back = _RULES[type(module.decoder)](module.decoder, z)
 
     def back(grad: Tensor) -> None:
@@ -111,7 +110,9 @@ def _corrected_linear(module: CorrectedLinear, x: Tensor) -> tuple[Tensor, Back]
     return torch.addcmul(y, module.scale_out, c), back
 
 
-def _wiener(module: WienerEncoder, x: Tensor, level: Tensor) -> tuple[Tensor, Back]:
+def _wiener(
+    module: WienerEncoder, x: Tensor, level: Tensor | None
+) -> tuple[Tensor, Back]:
     u, seen, signal, unit = module.inputs(x, level)
     y, linear_back = _linear(module.linear, u)
     correction = _RULES[type(module.correction)]

@@ -87,13 +87,15 @@ class WienerEncoder(nn.Module):
 
         Without levels, it is the lowest.
         """
-        if level is None:
-            level = torch.full_like(x[:, :1], self.features.low)
         u, seen, signal, unit = self.inputs(x, level)
         return self.linear(u) * signal + unit * self.correction(seen)
 
-    def inputs(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def inputs(
+        self, x: Tensor, level: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the linear code and the correction get, and what each is times."""
+        if level is None:
+            level = torch.full_like(x[:, :1], self.features.low)
         u = x - self.shift_in
         noise = level.square() * self.noise_variance
         signal = self.variance / (self.variance + noise).clamp(min=1e-30)

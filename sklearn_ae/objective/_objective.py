@@ -60,8 +60,8 @@ class Objective:
         return self.contraction_weight > 0
 
     @property
-    def is_reconstruction(self) -> bool:
-        """Whether there are no penalties."""
+    def has_no_penalties(self) -> bool:
+        """Whether, but for a code's distribution, the reconstruction is all."""
         return self.sparsity_weight == 0 and not self.contracts
 
     def gradient(self, x: Tensor, x_hat: Tensor, weight: Tensor) -> Tensor:

@@ -71,12 +71,13 @@ def moved(module):
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 6), (8, 6, 6, 4)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("make", [random, linear, wiener, square_wiener])
-def test_output_and_gradients_are_autograds(make, activation, hidden):
+@pytest.mark.parametrize("says_levels", [True, False])
+def test_output_and_gradients_are_autograds(make, activation, hidden, says_levels):
     module = moved(make(hidden, activation))
     assert has_rules(module)
     x, grad = drawn(N, D, seed=4).double(), drawn(N, D, seed=5).double()
     levels = torch.linspace(*LEVELS, N).double()[:, None]
-    levels = levels if module.is_told_levels else None
+    levels = levels if says_levels and module.is_told_levels else None
     with torch.inference_mode():
         by_hand, back = run_by_hand(module, x, levels)
         back(grad)
@@ -102,6 +103,15 @@ def test_what_has_no_rules_is_left_to_autograd():
     ):
         assert not has_rules(Autoencoder(encoder, model.decoder, K))
         assert not has_rules(Autoencoder(model.encoder, encoder, K))
+    changed = random((6,), "relu")
+    changed.decoder.layers[1] = nn.Sequential(changed.decoder.layers[1], nn.Dropout())
+    assert not has_rules(changed)
+    normed = random((6,), "relu")
+    nn.utils.parametrizations.weight_norm(normed.decoder.layers[1])
+    assert not has_rules(normed)
+    told = wiener((6,), "relu")
+    told.encoder.features = nn.Softplus()
+    assert not has_rules(told)
     model.decoder.activation = nn.PReLU()
     around = linear((6,), "relu")
     around.encoder.correction.activation = nn.PReLU()

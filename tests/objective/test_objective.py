@@ -79,7 +79,7 @@ def test_the_gradient_by_hand_is_autograds(loss, pair):
     ],
 )
 def test_a_penalty_is_more_than_the_reconstruction(penalty, plain):
-    assert Objective("huber", **penalty).is_reconstruction == plain
+    assert Objective("huber", **penalty).has_no_penalties == plain
 
 
 @pytest.mark.parametrize("loss", NUMPY)
