@@ -192,7 +192,7 @@ def keras(X, seed, n_epochs):
     return partial(model.predict, verbose=0)
 
 
-def ours(X, seed, n_epochs, **params):
+def ours(X, seed, n_epochs):
     """AutoencoderTransformer: its schedule and its monitor included."""
     n_steps = n_epochs * -(-len(X) // BATCH)
     per_iteration = min(-(-len(X) // BATCH), 50)
@@ -210,7 +210,6 @@ def ours(X, seed, n_epochs, **params):
         n_iter_no_change=n_steps,
         early_stopping=False,
         random_state=seed,
-        **params,
     ).fit(X)
     return model.reconstruct
 

@@ -35,12 +35,7 @@ def cases(options):
     """Every shape, number of threads, round and method."""
     shapes = SHAPES[1:2] if options.quick else SHAPES
     return [
-        {
-            "shape": _name(*shape),
-            "threads": threads,
-            "round": i,
-            "method": name,
-        }
+        {"shape": _name(*shape), "threads": threads, "round": i, "method": name}
         for shape, threads in product(shapes, sorted({1, os.cpu_count()}))
         for i in range(1 if options.quick else N_ROUNDS)
         for name in LOOPS
@@ -84,6 +79,11 @@ def measure(shape, threads, round, method):
 
 def summary(frame, cases):
     """Judge each method by its ratio to the floor, and to ours, within a round."""
+    table = _over_rounds(frame)
+    return table.reset_index(), [*_losses(table), *NOTES]
+
+
+def _over_rounds(frame):
     keys = ["shape", "threads"]
     seconds = frame.pivot_table("seconds", [*keys, "round"], "method", sort=False)
     by = frame.groupby([*keys, "method"], sort=False)
@@ -91,7 +91,7 @@ def summary(frame, cases):
     for name, rival in (("floor", FLOOR), ("ours", OURS)):
         ratio = seconds.div(seconds[rival], axis=0).groupby(keys, sort=False).median()
         table[f"/ {name}"] = ratio.stack().reindex(table.index)
-    return table.reset_index(), [*_losses(table), *NOTES]
+    return table
 
 
 def _losses(table):
@@ -118,7 +118,7 @@ NOTES = [
 
 def plot(frame):
     """Draw each method's seconds over the floor's, a panel a shape."""
-    table = summary(frame, None)[0]
+    table = _over_rounds(frame).reset_index()
     shapes = list(dict.fromkeys(table["shape"]))
     figure = Figure(figsize=(4 * len(shapes), 4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(shapes), sharey=True))

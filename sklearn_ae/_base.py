@@ -20,13 +20,14 @@ from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._codec import Codec
 from sklearn_ae._columns import Columns
 from sklearn_ae._data import Rows, RowsOf, merge_equal_rows
-from sklearn_ae._net import AutoencoderNet, Run, free_net_params
+from sklearn_ae._net import AutoencoderNet, Run
 from sklearn_ae._parameters import (
     CONSTRAINTS,
     batch_size,
     can_sample,
     code_kind,
     corruption_level,
+    free_net_params,
     has_mixture,
     hidden_widths,
     is_told_levels,

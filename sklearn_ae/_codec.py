@@ -143,7 +143,7 @@ class Codec:
                 part = function(module, torch.from_numpy(block).to(device))
                 part = part.cpu().numpy()
                 parts.append(part if out_of is None else out_of(part))
-        return np.concatenate(parts) if len(parts) > 1 else parts[0].copy()
+        return np.concatenate(parts)
 
     def _module_for(self, dtype):
         if dtype != np.float64:

@@ -1,6 +1,5 @@
 """The training loop, by skorch. The only file that imports it."""
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -27,24 +26,6 @@ from sklearn_ae.optim import (
 MAX_RECOVERIES = 3
 # Smallest variance of a component in use.
 MIN_ACTIVITY = 0.01
-# What skorch calls by other names.
-TAKEN_NET_PARAMS = {
-    "module": "hidden_layer_sizes and activation",
-    "criterion": "loss and the penalties' weights",
-    "corruption": "corruption and corruption_level",
-    "lr": "learning_rate_init",
-    "optimizer__lr": "learning_rate_init",
-    "optimizer__weight_decay": "alpha",
-    "max_epochs": "max_iter",
-    "batch_size": "batch_size",
-    "train_split": "early_stopping and validation_fraction",
-    "dataset": "X",
-    "iterator_train": "batch_size and shuffle",
-    "iterator_valid": "validation_fraction",
-    "warm_start": "warm_start",
-    "device": "device",
-    "verbose": "verbose",
-}
 
 
 class Task(Protocol):
@@ -394,8 +375,9 @@ class AutoencoderNet(NeuralNet):
             if levels is not None:
                 weight = weight * self._importance(levels)
             x_hat, back = run_by_hand(self.module_, x_in, levels)
-            back(self.criterion_.gradient(x, x_hat, weight))
-            return (self.criterion_.reconstruction(x, x_hat) * weight).mean()
+            loss, gradient = self.criterion_.with_gradient(x, x_hat, weight)
+            back(gradient)
+            return loss
 
     def _corrupted(
         self, x: Tensor, generator: torch.Generator
@@ -452,12 +434,3 @@ class AutoencoderNet(NeuralNet):
         if not self._run.schedule:
             return self._peak
         return self._peak * one_cycle(self._step, self._n_steps)
-
-
-def free_net_params(net_params: dict[str, Any] | None) -> dict[str, Any]:
-    """A copy of ``net_params``; what the estimator itself sets is refused."""
-    for name in net_params or {}:
-        prefix = str(name).split("__")[0]
-        if taken := TAKEN_NET_PARAMS.get(name, TAKEN_NET_PARAMS.get(prefix)):
-            raise ValueError(f"net_params may not set {name!r}: set {taken} instead.")
-    return copy.deepcopy(net_params or {})

@@ -3,6 +3,7 @@
 ``params`` is an estimator: whatever has its parameters as attributes.
 """
 
+import copy
 from numbers import Integral, Real
 
 import numpy as np
@@ -54,6 +55,24 @@ CONSTRAINTS: dict = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "net_params": [dict, None],
+}
+# What skorch calls by other names.
+TAKEN_NET_PARAMS = {
+    "module": "hidden_layer_sizes and activation",
+    "criterion": "loss and the penalties' weights",
+    "corruption": "corruption and corruption_level",
+    "lr": "learning_rate_init",
+    "optimizer__lr": "learning_rate_init",
+    "optimizer__weight_decay": "alpha",
+    "max_epochs": "max_iter",
+    "batch_size": "batch_size",
+    "train_split": "early_stopping and validation_fraction",
+    "dataset": "X",
+    "iterator_train": "batch_size and shuffle",
+    "iterator_valid": "validation_fraction",
+    "warm_start": "warm_start",
+    "device": "device",
+    "verbose": "verbose",
 }
 
 
@@ -192,3 +211,12 @@ def learning_rate(params, n_rows, *, schedule):
     # A constant rate has no decay to end on: it has to be lower throughout.
     peak = 0.01 if schedule else 0.001
     return peak * np.sqrt(batch_size(params, n_rows) / 256)
+
+
+def free_net_params(net_params):
+    """A copy of ``net_params``; what the estimator itself sets is refused."""
+    for name in net_params or {}:
+        prefix = str(name).split("__")[0]
+        if taken := TAKEN_NET_PARAMS.get(name, TAKEN_NET_PARAMS.get(prefix)):
+            raise ValueError(f"net_params may not set {name!r}: set {taken} instead.")
+    return copy.deepcopy(net_params or {})

@@ -77,11 +77,10 @@ def _linear(layer: Any, x: Tensor) -> tuple[Tensor, Back]:
 
 def _mlp(module: MLP, x: Tensor) -> tuple[Tensor, Back]:
     first, *others = module.layers
-    adds = getattr(module, "adds", [False] * len(others))
     activation, derivative = module.activation, _ACTIVATIONS[type(module.activation)]
     x, back_first = _linear(first, x)
     backs = []
-    for layer, adds_x in zip(others, adds, strict=False):
+    for layer, adds_x in zip(others, module.adds, strict=True):
         y = activation(x)
         h, back_layer = _linear(layer, y)
         backs.append((back_layer, adds_x, x, y))

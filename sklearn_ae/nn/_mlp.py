@@ -62,13 +62,16 @@ class MLP(nn.Module):
             nn.init.zeros_(layer.bias)
         self.layers = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[activation]()
+        # Whether each layer after the first is added to what it was given.
+        self.adds = [False] * (len(layers) - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, sizes[0]) to (n, sizes[-1])."""
         first, *others = self.layers
         x = first(x)
-        for layer in others:
-            x = layer(self.activation(x))
+        for layer, adds in zip(others, self.adds, strict=True):
+            h = layer(self.activation(x))
+            x = x + h if adds else h
         return x
 
 
@@ -86,14 +89,4 @@ class ResidualMLP(MLP):
         super().__init__(sizes, activation, generator=generator)
         for weight in self.layers[-1].parameters():
             nn.init.zeros_(weight)
-        # Whether each layer after the first is added to what it was given.
-        self.adds = [a == b for a, b in pairwise(sizes[1:-1])] + [False]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, sizes[0]) to (n, sizes[-1])."""
-        first, *others = self.layers
-        x = first(x)
-        for layer, adds in zip(others, self.adds, strict=False):
-            h = layer(self.activation(x))
-            x = x + h if adds else h
-        return x
+        self.adds[:-1] = [a == b for a, b in pairwise(sizes[1:-1])]

@@ -47,7 +47,6 @@ class Objective:
         beta: float = 1.0,
     ) -> None:
         self.loss = loss
-        self.reconstruction = RECONSTRUCTION_LOSSES[loss]
         self.sparsity = sparsity
         self.sparsity_weight = sparsity_weight
         self.sparsity_target = sparsity_target
@@ -59,18 +58,26 @@ class Objective:
         """Whether the code's derivatives by the rows are asked for."""
         return self.contraction_weight > 0
 
+    def reconstruction(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """Reconstruction loss (n,) of each row, the mean over its features."""
+        return RECONSTRUCTION_LOSSES[self.loss](x_hat - x).mean(dim=1)
+
     @property
     def has_no_penalties(self) -> bool:
         """Whether, but for a code's distribution, the reconstruction is all."""
         return self.sparsity_weight == 0 and not self.contracts
 
-    def gradient(self, x: Tensor, x_hat: Tensor, weight: Tensor) -> Tensor:
-        """Gradient (n, n_features) by ``x_hat`` of the rows' mean weighted loss.
+    def with_gradient(
+        self, x: Tensor, x_hat: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The rows' mean weighted reconstruction loss, and its gradient by ``x_hat``.
 
-        Of the reconstruction's loss alone.
+        The gradient is of shape (n, n_features).
         """
-        gradient = RECONSTRUCTION_GRADIENTS[self.loss]
-        return gradient(x_hat - x) * (weight[:, None] / x.numel())
+        residual = x_hat - x
+        losses = RECONSTRUCTION_LOSSES[self.loss](residual).mean(dim=1)
+        gradient = RECONSTRUCTION_GRADIENTS[self.loss](residual)
+        return (losses * weight).mean(), gradient * (weight[:, None] / x.numel())
 
     def __call__(
         self,
