@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
-from sklearn_ae.nn import Corruption, has_rules, run_by_hand
+from sklearn_ae.nn import Corruption, by_hand, has_rules
 from sklearn_ae.objective import noise_variance
 from sklearn_ae.optim import (
     AdamW,
@@ -158,7 +159,7 @@ class AutoencoderNet(NeuralNet):
         """One step down the gradient; returns the mini-batch's loss."""
         for group in self.optimizer_.param_groups:
             group["lr"] = self._learning_rate()
-        loss = self._loss_by_hand(batch) if self._by_hand else self._loss(batch)
+        loss = self._loss(batch)
         if self.callbacks:
             named = list(self.module_.named_parameters())
             self.notify("on_grad_computed", named_parameters=named, batch=batch)
@@ -221,9 +222,6 @@ class AutoencoderNet(NeuralNet):
         task : Task, optional
         """
         self._run, self.monitored, self._task = run, monitored, task
-        # A user's callbacks may freeze parameters, or hook into autograd.
-        plain = self.criterion_.has_no_penalties and not self.callbacks
-        self._by_hand = plain and has_rules(self.module_)
         self._batches = RowBatches(
             len(rows),
             run.batch_size,
@@ -240,6 +238,7 @@ class AutoencoderNet(NeuralNet):
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
+            self._loss = self._way_to_gradients()
             self._average = RunningAverage(vector.data)
             self._current = vector.data.clone()
             weight = torch.ones(0) if monitored is None else monitored.weight
@@ -272,7 +271,8 @@ class AutoencoderNet(NeuralNet):
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
         del self._run, self.monitored, self._task
-        del self._batches, self._flat, self._average, self._current, self._monitor
+        del self._batches, self._flat, self._loss
+        del self._average, self._current, self._monitor
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Start an iteration, unless the last one was to be the last."""
@@ -359,22 +359,28 @@ class AutoencoderNet(NeuralNet):
 
     # -- pieces ------------------------------------------------------------------
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """Mean loss of a mini-batch; its gradient is then the parameters'."""
+    def _way_to_gradients(self) -> Callable[[Batch], Tensor]:
+        """What sets a mini-batch's gradient and returns its mean loss."""
+        # A user's callbacks may freeze parameters, or hook into autograd.
+        plain = self.criterion_.has_no_penalties and not self.callbacks
+        if plain and has_rules(self.module_):
+            return partial(self._loss_by_hand, by_hand(self.module_))
+        return self._loss_by_autograd
+
+    def _loss_by_autograd(self, batch: Batch) -> Tensor:
         self._flat.grad.zero_()
         losses = self._row_losses(batch, self._run.generator, self._warmth())
         loss = (losses * batch[1]).mean()
         loss.backward()
         return loss.detach()
 
-    def _loss_by_hand(self, batch: Batch) -> Tensor:
-        """The same without autograd, of a reconstruction's loss alone."""
+    def _loss_by_hand(self, run: Callable[..., Any], batch: Batch) -> Tensor:
         x, weight = batch
         x_in, levels = self._corrupted(x, self._run.generator)
         with torch.inference_mode():
             if levels is not None:
                 weight = weight * self._importance(levels)
-            x_hat, back = run_by_hand(self.module_, x_in, levels)
+            x_hat, back = run(x_in, levels)
             loss, gradient = self.criterion_.with_gradient(x, x_hat, weight)
             back(gradient)
             return loss

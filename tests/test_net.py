@@ -526,10 +526,10 @@ def test_parameters_that_a_callback_freezes_stay():
 
 @pytest.mark.parametrize("kind", WITH_RULES | WITHOUT)
 def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
-    def run(*args):
+    def by_hand(module):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(_net, "run_by_hand", run)
+    monkeypatch.setattr(_net, "by_hand", by_hand)
     ae = transformer(**(WITH_RULES | WITHOUT)[kind])
     if kind in WITHOUT:
         ae.fit(X)

@@ -1,8 +1,9 @@
 """Gradients by hand: autograd's, for the price of the matrix products.
 
-A rule runs a module forward and returns its output and a function that takes the loss's
-gradient by the output, writes the gradients of the module's parameters into their
-``grad`` and returns, if asked, the one by the module's input.
+A rule takes a module apart once. What it returns runs the module forward: to its output
+and a function that takes the loss's gradient by the output, writes the gradients of the
+module's parameters into their ``grad`` and returns, if asked, the one by the module's
+input.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from sklearn_ae.nn._mlp import MLP, EmptyLinear, ResidualMLP
 
 # Of the gradient by the output, and whether the one by the input is asked for.
 Back = Callable[[Tensor, bool], Any]
+Forward = Callable[..., tuple[Tensor, Back]]
 
 # Gradient by an activation's input, of that by its output, the input and the output.
 _ACTIVATIONS: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -30,7 +32,7 @@ _ACTIVATIONS: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] 
 
 
 def has_rules(module: nn.Module) -> bool:
-    """Whether ``run_by_hand`` knows an autoencoder and each of its parts.
+    """Whether ``by_hand`` knows an autoencoder and each of its parts.
 
     By their very types: a subclass may do anything, and is left to autograd. So are
     hooks and frozen parameters, which are not looked for.
@@ -42,90 +44,119 @@ def has_rules(module: nn.Module) -> bool:
     return ends <= set(_RULES) and all(type(m) in known for m in module.modules())
 
 
-def run_by_hand(
-    module: Autoencoder, x: Tensor, levels: Tensor | None
-) -> tuple[Tensor, Callable[[Tensor], None]]:
-    """Reconstruction (n, n_features) of rows x, and what sets gradients from its own.
+def by_hand(
+    module: Autoencoder,
+) -> Callable[[Tensor, Tensor | None], tuple[Tensor, Callable[[Tensor], None]]]:
+    """What runs a module that ``has_rules`` and sets its parameters' gradients.
 
-    Parameters
-    ----------
-    module : Autoencoder
-        One that ``has_rules``, its parameters with a ``grad`` each, which is written
-        over.
-    x : Tensor of shape (n, n_features)
-    levels : Tensor of shape (n, 1) or None
-        Of the noise on x, for an encoder that is told them.
+    It may be called for as long as the parameters and their ``grad``, which is written
+    over, stay where they are in memory.
+
+    Returns
+    -------
+    run : callable
+        Of rows (n, n_features) and the levels (n, 1) of the noise on them, for an
+        encoder that is told them. It returns the reconstruction (n, n_features), and
+        what sets the gradients from the loss's by the reconstruction.
     """
-    told = (levels,) if module.is_told_levels else ()
-    z, encoder_back = _RULES[type(module.encoder)](module.encoder, x, *told)
-    x_hat, decoder_back = _RULES[type(module.decoder)](module.decoder, z)
+    encoder = _RULES[type(module.encoder)](module.encoder)
+    decoder = _RULES[type(module.decoder)](module.decoder)
+    is_told = module.is_told_levels
 
-    def back(grad: Tensor) -> None:
-        encoder_back(decoder_back(grad, True), False)
+    def run(
+        x: Tensor, levels: Tensor | None
+    ) -> tuple[Tensor, Callable[[Tensor], None]]:
+        z, encoder_back = encoder(x, levels) if is_told else encoder(x)
+        x_hat, decoder_back = decoder(z)
+        return x_hat, lambda grad: encoder_back(decoder_back(grad, True), False)
 
-    return x_hat, back
-
-
-def _linear(layer: Any, x: Tensor) -> tuple[Tensor, Back]:
-    def back(grad: Tensor, wants_input: bool) -> Tensor | None:
-        torch.mm(grad.t(), x, out=layer.weight.grad)
-        torch.sum(grad, 0, out=layer.bias.grad)
-        return grad @ layer.weight if wants_input else None
-
-    return torch.addmm(layer.bias, x, layer.weight.t()), back
+    return run
 
 
-def _mlp(module: MLP, x: Tensor) -> tuple[Tensor, Back]:
-    first, *others = module.layers
-    activation, derivative = module.activation, _ACTIVATIONS[type(module.activation)]
-    x, back_first = _linear(first, x)
-    backs = []
-    for layer, adds_x in zip(others, module.adds, strict=True):
-        y = activation(x)
-        h, back_layer = _linear(layer, y)
-        backs.append((back_layer, adds_x, x, y))
-        x = h.add_(x) if adds_x else h
+def _linear(layer: Any) -> Forward:
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    turned, by_weight, by_bias = weight.t(), layer.weight.grad, layer.bias.grad
 
-    def back(grad: Tensor, wants_input: bool) -> Tensor | None:
-        for back_layer, adds_x, x, y in reversed(backs):
-            by_x = derivative(back_layer(grad, True), x, y)
-            grad = by_x + grad if adds_x else by_x
-        return back_first(grad, wants_input)
+    def forward(x: Tensor) -> tuple[Tensor, Back]:
+        def back(grad: Tensor, wants_input: bool) -> Tensor | None:
+            torch.mm(grad.t(), x, out=by_weight)
+            torch.sum(grad, 0, out=by_bias)
+            return torch.mm(grad, weight) if wants_input else None
 
-    return x, back
+        return torch.addmm(bias, x, turned), back
+
+    return forward
 
 
-def _corrected_linear(module: CorrectedLinear, x: Tensor) -> tuple[Tensor, Back]:
-    u = x - module.shift_in
-    y, linear_back = _linear(module.linear, u)
-    correction = _RULES[type(module.correction)]
-    c, correction_back = correction(module.correction, u / module.scale_in)
+def _mlp(module: MLP) -> Forward:
+    first, *others = map(_linear, module.layers)
+    layers = list(zip(others, module.adds, strict=True))
+    activation = module.activation.forward
+    derivative = _ACTIVATIONS[type(module.activation)]
 
-    def back(grad: Tensor, wants_input: bool) -> Tensor | None:
-        by_u = linear_back(grad, wants_input)
-        by_seen = correction_back(grad * module.scale_out, wants_input)
-        return by_u + by_seen / module.scale_in if wants_input else None
+    def forward(x: Tensor) -> tuple[Tensor, Back]:
+        x, back_first = first(x)
+        backs = []
+        for layer, adds_x in layers:
+            y = activation(x)
+            h, back_layer = layer(y)
+            backs.append((back_layer, adds_x, x, y))
+            x = h.add_(x) if adds_x else h
 
-    return torch.addcmul(y, module.scale_out, c), back
+        def back(grad: Tensor, wants_input: bool) -> Tensor | None:
+            for back_layer, adds_x, x, y in reversed(backs):
+                by_x = derivative(back_layer(grad, True), x, y)
+                grad = by_x.add_(grad) if adds_x else by_x
+            return back_first(grad, wants_input)
 
+        return x, back
 
-def _wiener(
-    module: WienerEncoder, x: Tensor, level: Tensor | None
-) -> tuple[Tensor, Back]:
-    u, seen, signal, unit = module.inputs(x, level)
-    y, linear_back = _linear(module.linear, u)
-    correction = _RULES[type(module.correction)]
-    c, correction_back = correction(module.correction, seen)
-
-    def back(grad: Tensor, wants_input: bool) -> None:
-        assert not wants_input  # Nothing comes before an encoder.
-        linear_back(grad * signal, False)
-        correction_back(grad * unit, False)
-
-    return y * signal + unit * c, back
+    return forward
 
 
-_RULES: dict[type[nn.Module], Callable[..., tuple[Tensor, Back]]] = {
+def _corrected_linear(module: CorrectedLinear) -> Forward:
+    linear, correction = _linear(module.linear), _correction(module)
+    shift_in, scale_in = module.shift_in, module.scale_in
+    scale_out = module.scale_out
+
+    def forward(x: Tensor) -> tuple[Tensor, Back]:
+        u = x - shift_in
+        y, linear_back = linear(u)
+        c, correction_back = correction(u / scale_in)
+
+        def back(grad: Tensor, wants_input: bool) -> Tensor | None:
+            by_u = linear_back(grad, wants_input)
+            by_seen = correction_back(grad * scale_out, wants_input)
+            return by_u + by_seen / scale_in if wants_input else None
+
+        return torch.addcmul(y, scale_out, c), back
+
+    return forward
+
+
+def _wiener(module: WienerEncoder) -> Forward:
+    linear, correction = _linear(module.linear), _correction(module)
+
+    def forward(x: Tensor, level: Tensor | None) -> tuple[Tensor, Back]:
+        u, seen, signal, unit = module.inputs(x, level)
+        y, linear_back = linear(u)
+        c, correction_back = correction(seen)
+
+        def back(grad: Tensor, wants_input: bool) -> None:
+            assert not wants_input  # Nothing comes before an encoder.
+            linear_back(grad * signal, False)
+            correction_back(grad * unit, False)
+
+        return y * signal + unit * c, back
+
+    return forward
+
+
+def _correction(module: Any) -> Forward:
+    return _RULES[type(module.correction)](module.correction)
+
+
+_RULES: dict[type[nn.Module], Callable[[Any], Forward]] = {
     EmptyLinear: _linear,
     MLP: _mlp,
     ResidualMLP: _mlp,

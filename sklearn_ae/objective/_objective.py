@@ -74,10 +74,10 @@ class Objective:
 
         The gradient is of shape (n, n_features).
         """
-        residual = x_hat - x
-        losses = RECONSTRUCTION_LOSSES[self.loss](residual).mean(dim=1)
+        residual, share = x_hat - x, weight[:, None] / x.numel()
+        losses = RECONSTRUCTION_LOSSES[self.loss](residual).mul_(share)
         gradient = RECONSTRUCTION_GRADIENTS[self.loss](residual)
-        return (losses * weight).mean(), gradient * (weight[:, None] / x.numel())
+        return losses.sum(), gradient.mul_(share)
 
     def __call__(
         self,

@@ -62,5 +62,5 @@ class FlatParameters:
 
     def clip_grad_norm_(self, max_norm: float) -> None:
         """Scale the gradient down to ``max_norm`` where it is longer."""
-        # Multiplying by min(1, .) keeps the decision on the device.
-        self.grad.mul_((max_norm / (self.grad.norm() + 1e-12)).clamp_(max=1.0))
+        # One call, and the decision stays on the device.
+        self.grad[None].renorm_(2, 0, max_norm)

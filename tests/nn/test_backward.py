@@ -6,8 +6,8 @@ from sklearn_ae.nn import (
     ACTIVATIONS,
     Autoencoder,
     GaussianEncoder,
+    by_hand,
     has_rules,
-    run_by_hand,
 )
 
 D, K, N = 5, 3, 7
@@ -79,15 +79,15 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
     levels = torch.linspace(*LEVELS, N).double()[:, None]
     levels = levels if says_levels and module.is_told_levels else None
     with torch.inference_mode():
-        by_hand, back = run_by_hand(module, x, levels)
+        mine, back = by_hand(module)(x, levels)
         back(grad)
     gradients = [p.grad.clone() for p in module.parameters()]
     x_hat, _, _ = module.draw(x, generator(), levels)
     module.zero_grad()
     x_hat.backward(grad)
-    torch.testing.assert_close(by_hand, x_hat, rtol=1e-12, atol=1e-12)
-    for mine, p in zip(gradients, module.parameters(), strict=True):
-        torch.testing.assert_close(mine, p.grad, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(mine, x_hat, rtol=1e-12, atol=1e-12)
+    for by_p, p in zip(gradients, module.parameters(), strict=True):
+        torch.testing.assert_close(by_p, p.grad, rtol=1e-10, atol=1e-12)
 
 
 def test_what_has_no_rules_is_left_to_autograd():
