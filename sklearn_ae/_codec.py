@@ -3,14 +3,17 @@
 import copy
 import functools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from sklearn_ae._data import row_blocks
 from sklearn_ae._prior import StandardNormal
 from sklearn_ae._torch_state import few_threads
-from sklearn_ae.nn import GaussianEncoder
+from sklearn_ae.nn import GaussianEncoder, bare
 from sklearn_ae.objective import importance_weights
 
 # Of an importance-weighted bound.
@@ -46,37 +49,26 @@ class Codec:
         self._width = max(p.shape[0] for p in module.parameters())
         if prior is None and self.is_random:
             self.prior = StandardNormal(module.n_components)
-        self._double = None
+        self._parts = {}
 
     def encode(self, X):
         """Table (n, d) to code (n, k)."""
-        return self._in_blocks(
-            lambda module, x: module.encoder(x), X, into=self.columns.transform
-        )
+        return self._in_blocks(lambda parts, x: parts.encode(x), X, self._into)
 
     def decode(self, Z):
         """Code (n, k) to table (n, d)."""
-        return self._in_blocks(
-            lambda module, z: module.decoder(z),
-            Z,
-            out_of=self.columns.inverse_transform,
-        )
+        return self._in_blocks(lambda parts, z: parts.decode(z), Z, out_of=self._out_of)
 
     def reconstruct(self, X):
         """Table (n, d) to its reconstruction (n, d)."""
-        return self._in_blocks(
-            lambda module, x: module(x)[0],
-            X,
-            into=self.columns.transform,
-            out_of=self.columns.inverse_transform,
-        )
+        return self._in_blocks(_restored, X, self._into, self._out_of)
 
     def row_losses(self, X):
         """Loss (n,) of each row of a table (n, d), in scaled units."""
         return self._in_blocks(
-            lambda module, x: self.objective.reconstruction(x, module(x)[0]),
+            lambda parts, x: self.objective.reconstruction(x, _restored(parts, x)),
             X,
-            into=self.columns.transform,
+            self._into,
         )
 
     def denoising_losses(self, X, noise):
@@ -85,17 +77,17 @@ class Codec:
         It is the mean over each of ``noise.draws``, (m, d), added and taken off.
         """
         return self._in_blocks(
-            lambda module, x: _cells(module, x, self.objective, noise)[0].mean(dim=1),
+            lambda parts, x: self._cells(parts.module, x, noise)[0].mean(dim=1),
             X,
-            into=self.columns.transform,
+            self._into,
         )
 
     def denoised(self, X, noise):
         """Parts of those losses by cell (n, d), and the mean restored table (n, d)."""
         both = self._in_blocks(
-            lambda module, x: torch.cat(_cells(module, x, self.objective, noise), 1),
+            lambda parts, x: torch.cat(self._cells(parts.module, x, noise), 1),
             X,
-            into=self.columns.transform,
+            self._into,
         )
         losses, scaled = np.hsplit(both, 2)
         return losses, self.columns.inverse_transform(scaled)
@@ -113,14 +105,14 @@ class Codec:
         k = self.module.n_components
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(N_DRAWS, k, generator=generator, dtype=torch.float64)
-        return self._in_blocks(
-            functools.partial(_bound, noise, self.prior), X, into=self.columns.transform
-        )
+        bound = functools.partial(_bound, noise, self.prior)
+        with few_threads():
+            return self._in_blocks(bound, X, self._into)
 
     def sample(self, n, random, *, noise):
         """Table (n, d) drawn from the model: prior, decoder and, if asked, noise."""
         Z = self.prior.sample(n, random)
-        scaled = self._in_blocks(lambda module, z: module.decoder(z), Z)
+        scaled = self._in_blocks(lambda parts, z: parts.decode(z), Z)
         if noise:
             deviation = self.module.noise_variance.sqrt().item()
             scaled = scaled + deviation * random.normal(size=scaled.shape)
@@ -130,51 +122,73 @@ class Codec:
     def scaled(self, X):
         """Scaled columns (n, d) of a table, and their reconstruction (n, d)."""
         X = self.columns.transform(X)
-        return X, self._in_blocks(lambda module, x: module(x)[0], X)
+        return X, self._in_blocks(_restored, X)
 
-    def _in_blocks(self, function, X, into=None, out_of=None):
-        """``out_of(function(module, into(X)))``, block by block."""
-        module, width = self._module_for(X.dtype), max(self._width, X.shape[1])
-        device = module.noise_variance.device
-        parts = []
-        with few_threads(), torch.inference_mode():
+    @property
+    def _into(self):
+        return self.columns.transform
+
+    @property
+    def _out_of(self):
+        return self.columns.inverse_transform
+
+    def _in_blocks(self, function, X, into=np.copy, out_of=None):
+        """``out_of(function(parts, into(X)))``, block by block."""
+        parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
+        device, result = self.module.noise_variance.device, None
+        with few_threads(blas=False), torch.inference_mode():
             for rows in row_blocks(len(X), width, torch.float64):
-                block = X[rows].copy() if into is None else into(X[rows])
-                part = function(module, torch.from_numpy(block).to(device))
-                part = part.cpu().numpy()
-                parts.append(part if out_of is None else out_of(part))
-        return np.concatenate(parts)
+                x = torch.from_numpy(into(X[rows])).to(device)
+                block = function(parts, x).cpu().numpy()
+                block = block if out_of is None else out_of(block)
+                if result is None:
+                    result = np.empty((len(X), *block.shape[1:]), block.dtype)
+                result[rows] = block
+        return result
 
-    def _module_for(self, dtype):
-        if dtype != np.float64:
-            return self.module
-        if self._double is None:
-            self._double = copy.deepcopy(self.module).double()
-        return self._double
+    def _parts_for(self, dtype):
+        if dtype not in self._parts:
+            module = self.module
+            if dtype == np.float64:
+                module = copy.deepcopy(module).double()
+            parts = _Parts(module, bare(module.encoder), bare(module.decoder))
+            self._parts[dtype] = parts
+        return self._parts[dtype]
+
+    def _cells(self, module, x, noise):
+        """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
+        levels = torch.full_like(x[:, :1], noise.level)
+        draws = torch.from_numpy(noise.draws).to(x)
+        # Without noise the two would be the same.
+        added = torch.cat([draws, -draws]) if noise.level else draws[:1]
+        losses, total = torch.zeros_like(x), torch.zeros_like(x)
+        for one in added:
+            x_hat = module.denoise(x + one, levels)
+            losses += self.objective.of_cells(x, x_hat)
+            total += x_hat
+        return losses / len(added), total / len(added)
 
     def __getstate__(self):
-        # What was trained on a GPU loads anywhere; the double is made again when asked.
+        # What was trained on a GPU loads anywhere; the parts are made again when asked.
         module = copy.deepcopy(self.module).cpu()
-        return vars(self) | {"module": module, "_double": None}
+        return vars(self) | {"module": module, "_parts": {}}
 
 
-def _cells(module, x, objective, noise):
-    """Mean loss of each cell (n, d) over the draws of noise, and mean x_hat (n, d)."""
-    levels = torch.full_like(x[:, :1], noise.level)
-    draws = torch.from_numpy(noise.draws).to(x)
-    # Without noise the two would be the same.
-    added = torch.cat([draws, -draws]) if noise.level else draws[:1]
-    losses, total = torch.zeros_like(x), torch.zeros_like(x)
-    for one in added:
-        x_hat = module.denoise(x + one, levels)
-        cells = objective.reconstruction(x.reshape(-1, 1), x_hat.reshape(-1, 1))
-        losses += cells.reshape(x.shape)
-        total += x_hat
-    return losses / len(added), total / len(added)
+class _Parts(NamedTuple):
+    """A module in the precision of the rows, and its two halves without overhead."""
+
+    module: nn.Module
+    encode: Callable
+    decode: Callable
 
 
-def _bound(noise, prior, module, x):
+def _restored(parts, x):
+    return parts.decode(parts.encode(x))
+
+
+def _bound(noise, prior, parts, x):
     """Logarithm of the mean importance weight of each row over draws of noise."""
+    module = parts.module
     mean, log_variance = module.encoder.moments(x)
     deviation = (0.5 * log_variance).exp()
     total = torch.full_like(mean[:, 0], -math.inf)
@@ -187,7 +201,7 @@ def _bound(noise, prior, module, x):
             log_prior = torch.from_numpy(prior.log_density(z.double().cpu().numpy()))
         weights = importance_weights(
             x.repeat(n, 1),
-            module.decoder(z),
+            parts.decode(z),
             module.noise_variance,
             log_variance.repeat(n, 1),
             log_prior.to(z),

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 Batch = tuple[Tensor, Tensor]
 
-# Cells of a table that are worked on at once.
-_CELLS = 2**20
+# Cells of a table that are worked on at once: float64 copies stay in the cache.
+_CELLS = 2**18
 # An odd 64-bit constant: 2**64 divided by the golden ratio (Fibonacci hashing).
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 

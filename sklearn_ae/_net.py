@@ -146,6 +146,11 @@ class AutoencoderNet(NeuralNet):
         if self.callbacks:
             super().on_batch_begin(net, **kwargs)
 
+    def _set_training(self, training: bool = True) -> None:
+        """Switch modes only for what a user's callbacks put in: ours has none."""
+        if self.callbacks:
+            super()._set_training(training)
+
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Tell the callbacks; skorch's stop training by a KeyboardInterrupt."""
         try:

@@ -117,12 +117,9 @@ def starting_module(
         return Autoencoder.around_wiener(
             sizes, activation, noise=noise, levels=levels, **around
         )
+    noise = _noise_variance(matrix, weight, pca) if code == "gaussian" else 0.0
     return Autoencoder.around_linear(
-        sizes,
-        activation,
-        code=code,
-        noise_variance=_noise_variance(matrix, weight, pca),
-        **around,
+        sizes, activation, code=code, noise_variance=noise, **around
     )
 
 

@@ -52,50 +52,52 @@ class _Threads:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._n_open = 0
+        self._n_open = self._n_on_blas = 0
         self._controller: ThreadpoolController | None = None
 
-    def enter(self, n_torch: int) -> int:
-        """Limit BLAS with the first context; return torch's number before it."""
+    def enter(self, n_torch: int, *, blas: bool) -> int:
+        """Limit BLAS with the first that asks; return torch's number before any."""
         with self._lock:
             if self._n_open == 0:
+                self._n_torch = n_torch
+            if blas and self._n_on_blas == 0:
                 # Looking up the loaded libraries costs milliseconds: once is enough.
                 self._controller = self._controller or ThreadpoolController()
                 self._limits = self._controller.limit(limits=1, user_api="blas")
-                self._n_torch = n_torch
             self._n_open += 1
+            self._n_on_blas += blas
             return self._n_torch
 
-    def leave(self, n_torch: int) -> int:
-        """Return torch's number to go back to; with the last context free BLAS."""
+    def leave(self, n_torch: int, *, blas: bool) -> int:
+        """Return torch's number to go back to; free BLAS with the last that asked."""
         with self._lock:
             self._n_open -= 1
-            if self._n_open:
-                return n_torch
-            self._limits.restore_original_limits()
-            return self._n_torch
+            self._n_on_blas -= blas
+            if blas and self._n_on_blas == 0:
+                self._limits.restore_original_limits()
+            return n_torch if self._n_open else self._n_torch
 
 
 _threads = _Threads()
 
 
 @contextmanager
-def few_threads(flops_per_step: float = 0.0) -> Iterator[None]:
+def few_threads(flops_per_step: float = 0.0, *, blas: bool = True) -> Iterator[None]:
     """One thread for small work, torch's own number for large; restored on exit.
 
-    The linear algebra libraries below numpy are held to one thread as well: their
-    results depend on the number of threads in the last bit, and with it everything
-    that is trained from them, which would then change with ``n_jobs``.
+    If ``blas``, the linear algebra libraries below numpy are held to one thread as
+    well: their results depend on the number of threads in the last bit, and with it
+    everything that is trained from them, which would then change with ``n_jobs``.
     """
     n_here = torch.get_num_threads()
-    n_outside = _threads.enter(n_here)
+    n_outside = _threads.enter(n_here, blas=blas)
     try:
         torch.set_num_threads(
             n_outside if flops_per_step > MIN_FLOPS_FOR_THREADS else 1
         )
         yield
     finally:
-        torch.set_num_threads(_threads.leave(n_here))
+        torch.set_num_threads(_threads.leave(n_here, blas=blas))
 
 
 @contextmanager

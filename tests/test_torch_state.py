@@ -166,11 +166,14 @@ def blas_threads():
 
 
 @pytest.mark.parametrize("first_out", [0, 1])
-def test_of_overlapping_contexts_the_last_restores_blas(first_out):
+@pytest.mark.parametrize("also", [True, False])
+def test_of_overlapping_contexts_the_last_restores_blas(first_out, also):
     with threadpool_limits(limits=2, user_api="blas"):
         before = blas_threads()
         assert max(before) == 2
-        contexts = [few_threads(), few_threads()]
+        with few_threads(blas=False):
+            assert blas_threads() == before
+        contexts = [few_threads(blas=also), few_threads()]
         for context in contexts:
             context.__enter__()
         assert max(blas_threads()) == 1

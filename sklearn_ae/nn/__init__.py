@@ -1,7 +1,7 @@
 """Torch modules: they know tensors only."""
 
 from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
-from sklearn_ae.nn._backward import by_hand, has_rules
+from sklearn_ae.nn._backward import bare, by_hand, has_rules
 from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
 from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
@@ -18,6 +18,7 @@ __all__ = [
     "LevelFeatures",
     "ResidualMLP",
     "WienerEncoder",
+    "bare",
     "by_hand",
     "has_rules",
 ]

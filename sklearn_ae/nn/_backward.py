@@ -39,9 +39,24 @@ def has_rules(module: nn.Module) -> bool:
     """
     if type(module) is not Autoencoder:
         return False
-    known = {*_RULES, *_ACTIVATIONS, Autoencoder, LevelFeatures, nn.ModuleList}
-    ends = {type(module.encoder), type(module.decoder)}
-    return ends <= set(_RULES) and all(type(m) in known for m in module.modules())
+    return _has_rule(module.encoder) and _has_rule(module.decoder)
+
+
+def _has_rule(part: nn.Module) -> bool:
+    known = {*_RULES, *_ACTIVATIONS, LevelFeatures, nn.ModuleList}
+    return type(part) in _RULES and all(type(m) in known for m in part.modules())
+
+
+def bare(part: nn.Module) -> Callable[..., Tensor]:
+    """An encoder's or decoder's forward pass, without what torch wraps around layers.
+
+    On a single row that is most of its time. It holds for as long as the parameters
+    stay where they are in memory; a part without a rule is returned as it is.
+    """
+    if not _has_rule(part):
+        return part
+    forward = _RULES[type(part)](part)
+    return lambda *inputs: forward(*inputs)[0]
 
 
 def by_hand(
@@ -137,7 +152,7 @@ def _corrected_linear(module: CorrectedLinear) -> Forward:
 def _wiener(module: WienerEncoder) -> Forward:
     linear, correction = _linear(module.linear), _correction(module)
 
-    def forward(x: Tensor, level: Tensor | None) -> tuple[Tensor, Back]:
+    def forward(x: Tensor, level: Tensor | None = None) -> tuple[Tensor, Back]:
         u, seen, signal, unit = module.inputs(x, level)
         y, linear_back = linear(u)
         c, correction_back = correction(seen)

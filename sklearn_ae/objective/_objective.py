@@ -60,7 +60,11 @@ class Objective:
 
     def reconstruction(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """Reconstruction loss (n,) of each row, the mean over its features."""
-        return RECONSTRUCTION_LOSSES[self.loss](x_hat - x).mean(dim=1)
+        return self.of_cells(x, x_hat).mean(dim=1)
+
+    def of_cells(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """Reconstruction loss (n, n_features) of each cell."""
+        return RECONSTRUCTION_LOSSES[self.loss](x_hat - x)
 
     @property
     def has_no_penalties(self) -> bool:
