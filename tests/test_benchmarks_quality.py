@@ -100,6 +100,12 @@ def test_a_slow_judge_is_not_in_the_seconds(monkeypatch):
     assert row["fit_s"] + row["plain_s"] + 7 * 0.1 <= seconds
 
 
+def test_the_whole_fit_counts_to_its_end(clock, monkeypatch):
+    monkeypatch.setattr(quality, "METHODS", SHORT)
+    row = quality.measure(IRIS, "ours", 0)
+    assert (row["iterations"], row["fit_s"]) == (5, 6)
+
+
 def test_looks_change_no_fit_of_ours(monkeypatch):
     alone = SHORT["ours"](ROWS, 2, 0)(ROWS)
     # Autograd would be the slow path.
