@@ -22,6 +22,7 @@ from benchmarks import (
     generation,
     outliers,
     pca,
+    quality,
     robustness,
     speed,
     variants,
@@ -36,6 +37,7 @@ QUESTIONS = {
     "robustness": robustness,
     "explanations": explanations,
     "speed": speed,
+    "quality": quality,
 }
 
 
