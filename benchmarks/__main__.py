@@ -20,9 +20,11 @@ from benchmarks import (
     _report,
     explanations,
     generation,
+    growth,
     outliers,
     pca,
     robustness,
+    scoring,
     speed,
     variants,
 )
@@ -36,6 +38,8 @@ QUESTIONS = {
     "robustness": robustness,
     "explanations": explanations,
     "speed": speed,
+    "growth": growth,
+    "scoring": scoring,
 }
 
 
