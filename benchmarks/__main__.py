@@ -20,10 +20,12 @@ from benchmarks import (
     _report,
     explanations,
     generation,
+    growth,
     outliers,
     pca,
     quality,
     robustness,
+    scoring,
     speed,
     variants,
 )
@@ -38,6 +40,8 @@ QUESTIONS = {
     "explanations": explanations,
     "speed": speed,
     "quality": quality,
+    "growth": growth,
+    "scoring": scoring,
 }
 
 

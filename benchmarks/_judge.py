@@ -1,9 +1,11 @@
-"""What the questions share: the split, and how a code is judged."""
+"""What the questions share: the split, how a code is judged, how a call is timed."""
 
+from contextlib import contextmanager
 from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
+import torch
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
@@ -11,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 MAX_COMPONENTS = 16
 
@@ -41,6 +44,18 @@ def timed(function, *args):
     start = perf_counter()
     result = function(*args)
     return perf_counter() - start, result
+
+
+@contextmanager
+def held_to(n_threads):
+    """Hold torch, BLAS and OpenMP to so many threads; then as before."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        with threadpool_limits(n_threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def on_code(Z_train, Z_test, y_train, y_test, seed):

@@ -1,4 +1,4 @@
-"""Tables: those inside scikit-learn and every ``.npz`` of a folder."""
+"""Tables: those inside scikit-learn, every ``.npz`` of a folder, and drawn ones."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -6,6 +6,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from sklearn import datasets
+from sklearn.utils import gen_batches
 
 MIN_ROWS, MAX_ROWS, QUICK_ROWS = 12, 10_000, 500
 
@@ -143,3 +144,20 @@ def _classes(y):
     classes, numbers, counts = np.unique(y, return_inverse=True, return_counts=True)
     few = 2 <= len(classes) <= len(y) // 10
     return numbers if few and counts.min() >= 2 else None
+
+
+def curved_sheet(n, d, noise=0.3):
+    """Standardised rows (n, d) on a curved sheet, with noise, in float32.
+
+    They are drawn by blocks and standardised in place: beside a million of them there
+    is no second table, in float64 at that.
+    """
+    rng = np.random.default_rng(0)
+    weights, X = rng.normal(size=(8, d)), np.empty((n, d), np.float32)
+    for rows in gen_batches(n, 1_000):
+        Z = rng.normal(size=(rows.stop - rows.start, 8))
+        X[rows] = np.tanh(Z @ weights) + noise * rng.normal(size=X[rows].shape)
+    for column in X.T:
+        column -= column.mean()
+        column /= column.std()
+    return X

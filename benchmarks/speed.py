@@ -7,15 +7,14 @@ and with all cores. Each round runs every method once; ratios are within a round
 import os
 from functools import cache
 from itertools import product
-from time import perf_counter
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from threadpoolctl import threadpool_limits
 
+from benchmarks._judge import held_to, timed
 from benchmarks._loops import LOOPS
 from benchmarks._report import number
+from benchmarks._tables import curved_sheet
 
 SHAPES = (20_000, 50), (2_000, 20), (100_000, 30), (5_000, 500)
 N_EPOCHS, N_ROUNDS = 10, 5
@@ -46,33 +45,19 @@ def _name(n, d):
     return f"{n:,} x {d}"
 
 
-def _table(n, d):
-    """Standardised rows (n, d) on a curved sheet, with noise."""
-    rng = np.random.default_rng(0)
-    Z = rng.normal(size=(n, 8))
-    X = np.tanh(Z @ rng.normal(size=(8, d))) + 0.3 * rng.normal(size=(n, d))
-    return ((X - X.mean(axis=0)) / X.std(axis=0)).astype(np.float32)
-
-
 @cache
 def _burn_in(method):
     """Pay for what only the first call costs."""
-    LOOPS[method](_table(1_000, 20), 0, 1)
+    LOOPS[method](curved_sheet(1_000, 20), 0, 1)
 
 
 def measure(shape, threads, round, method):
     """Train once, and what the training rows are worth to the result."""
     _burn_in(method)
     n, d = shape.replace(",", "").split(" x ")
-    X, before = _table(int(n), int(d)), torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        with threadpool_limits(threads, user_api="blas"):
-            start = perf_counter()
-            reconstruct = LOOPS[method](X, round, N_EPOCHS)
-            seconds = perf_counter() - start
-    finally:
-        torch.set_num_threads(before)
+    X = curved_sheet(int(n), int(d))
+    with held_to(threads):
+        seconds, reconstruct = timed(LOOPS[method], X, round, N_EPOCHS)
     loss = np.nan if reconstruct is None else np.square(reconstruct(X) - X).mean()
     return {"seconds": seconds, "rows_s": N_EPOCHS * len(X) / seconds, "loss": loss}
 

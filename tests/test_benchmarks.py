@@ -5,7 +5,7 @@ from time import perf_counter, sleep
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from asking import ask
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -23,11 +23,9 @@ from benchmarks import (
     outliers,
     pca,
     robustness,
-    speed,
     variants,
 )
 from benchmarks.__main__ import main
-from benchmarks._loops import LOOPS, bare
 from benchmarks._rivals import KERNEL_ROWS, CappedKernelPCA, MLPAutoencoder
 from benchmarks._tables import Table, anomaly_tasks
 
@@ -308,11 +306,6 @@ def distance(train, test, seed):
 
 def backwards(train, test, seed):
     return -distance(train, test, seed)
-
-
-def ask(question, out, *arguments):
-    code = main([question, "--out", str(out), *arguments])
-    return code, pd.read_csv(out / f"{question}.csv")
 
 
 def options(**given):
@@ -606,67 +599,3 @@ def test_explanations_count_the_wrong_cells_that_are_blamed(
         capsys.readouterr().out
     )
     assert (tmp_path / "explanations.png").stat().st_size > 1000
-
-
-# -- speed -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["torch, flat", "torch, by hand"])
-def test_bare_loops_are_the_same_training(name):
-    X = speed._table(700, 6)
-    expected = bare(X, 0, 3)(X)
-    np.testing.assert_allclose(LOOPS[name](X, 0, 3)(X), expected, atol=1e-5)
-
-
-def test_the_floor_is_the_products_of_one_layer_after_the_other(monkeypatch):
-    shapes, matmul = [], np.matmul
-    monkeypatch.setattr(
-        np, "matmul", lambda a, b, out: (shapes.append(out.shape), matmul(a, b, out))[1]
-    )
-    LOOPS[speed.FLOOR](speed._table(256, 6), 0, 1)
-    forward = [(256, 64), (256, 16), (256, 64), (256, 6)]
-    weights = [(64, 6), (256, 64), (16, 64), (256, 16), (64, 16), (256, 64), (6, 64)]
-    assert shapes == forward + weights
-
-
-def test_speed_is_asked_in_a_minute(tmp_path, monkeypatch):
-    methods = (speed.FLOOR, "bare torch", speed.OURS)
-    monkeypatch.setattr(speed, "LOOPS", {name: LOOPS[name] for name in methods})
-    n_threads = torch.get_num_threads()
-    assert main(["speed", "--quick", "--out", str(tmp_path)]) == 0
-    assert torch.get_num_threads() == n_threads
-    frame = pd.read_csv(tmp_path / "speed.csv")
-    assert set(frame["method"]) == set(methods)
-    assert frame["loss"].dropna().between(0, 1).all()
-    table, _ = speed.summary(frame, None)
-    assert (table.set_index("method").loc[speed.OURS, "/ ours"] == 1).all()
-    by = frame.set_index(["threads", "method"])["seconds"]
-    ratio = by[1, "bare torch"] / by[1, speed.FLOOR]
-    first = table[(table["threads"] == 1) & (table["method"] == "bare torch")]
-    assert first["/ floor"].item() == pytest.approx(ratio)
-    assert (tmp_path / "speed.png").stat().st_size > 0
-
-
-def test_a_loss_above_the_bare_loops_is_named():
-    row = {"shape": "9 x 2", "threads": 1, "round": 0, "seconds": 1.0, "rows_s": 9.0}
-    losses = {speed.FLOOR: np.nan, "bare torch": 1.0, speed.OURS: 1.05, "low": 0.5}
-    frame = pd.DataFrame([row | {"method": m, "loss": x} for m, x in losses.items()])
-    _, sentences = speed.summary(frame, None)
-    assert "ours: its training loss is 5.0% above" in sentences[0]
-    assert not any("low" in sentence for sentence in sentences)
-
-
-def test_a_loop_that_fails_is_a_failure_of_its_own(tmp_path, monkeypatch, capsys):
-    def broken(X, seed, n_epochs):
-        raise ArithmeticError("nothing learnt")
-
-    loops = {name: LOOPS[name] for name in (speed.FLOOR, "bare torch", speed.OURS)}
-    monkeypatch.setattr(speed, "LOOPS", loops | {"broken": broken})
-    arguments = ["speed", "--quick", "--seed", "5", "--out", str(tmp_path)]
-    assert main(arguments) == 1
-    frame = pd.read_csv(tmp_path / "speed.csv")
-    failed = frame[frame["method"] == "broken"]
-    assert len(failed) == frame["threads"].nunique()
-    assert (failed["error"] == "ArithmeticError: nothing learnt").all()
-    assert set(frame["round"]) == {0}
-    assert "nothing learnt" in capsys.readouterr().out
