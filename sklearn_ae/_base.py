@@ -341,7 +341,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         return self._codec.module
 
     def _check(self, X):
-        check_is_fitted(self, "module_")
+        # Asked on its own it takes as long as a row's code.
+        if not hasattr(self, "_codec"):
+            check_is_fitted(self, "module_")
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
     def _check_code(self, Z):

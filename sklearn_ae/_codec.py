@@ -135,12 +135,14 @@ class Codec:
     def _in_blocks(self, function, X, into=np.copy, out_of=None):
         """``out_of(function(parts, into(X)))``, block by block."""
         parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
-        device, result = self.module.noise_variance.device, None
+        device, result = parts.device, None
         with few_threads(blas=False), torch.inference_mode():
             for rows in row_blocks(len(X), width, torch.float64):
                 x = torch.from_numpy(into(X[rows])).to(device)
                 block = function(parts, x).cpu().numpy()
                 block = block if out_of is None else out_of(block)
+                if len(block) == len(X):
+                    return block
                 if result is None:
                     result = np.empty((len(X), *block.shape[1:]), block.dtype)
                 result[rows] = block
@@ -151,8 +153,9 @@ class Codec:
             module = self.module
             if dtype == np.float64:
                 module = copy.deepcopy(module).double()
-            parts = _Parts(module, bare(module.encoder), bare(module.decoder))
-            self._parts[dtype] = parts
+            halves = bare(module.encoder), bare(module.decoder)
+            device = module.noise_variance.device
+            self._parts[dtype] = _Parts(module, *halves, device)
         return self._parts[dtype]
 
     def _cells(self, module, x, noise):
@@ -180,6 +183,7 @@ class _Parts(NamedTuple):
     module: nn.Module
     encode: Callable
     decode: Callable
+    device: torch.device
 
 
 def _restored(parts, x):

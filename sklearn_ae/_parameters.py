@@ -198,10 +198,10 @@ def lasting_settings(params):
 
 
 def batch_size(params, n_rows):
-    """Rows in a mini-batch: the default is a sixteenth, a power of two in bounds."""
+    """Rows in a mini-batch: the default is an eighth, a power of two in bounds."""
     if params.batch_size != "auto":
         return params.batch_size
-    return int(np.clip(2 ** np.ceil(np.log2(n_rows / 16)), 16, 256))
+    return int(np.clip(2 ** np.ceil(np.log2(n_rows / 8)), 16, 256))
 
 
 def learning_rate(params, n_rows, *, schedule):
@@ -210,7 +210,7 @@ def learning_rate(params, n_rows, *, schedule):
         return params.learning_rate_init
     # A constant rate has no decay to end on: it has to be lower throughout.
     peak = 0.01 if schedule else 0.001
-    return peak * np.sqrt(batch_size(params, n_rows) / 256)
+    return peak * min(1, np.sqrt(batch_size(params, n_rows) / 64))
 
 
 def free_net_params(net_params):

@@ -10,6 +10,9 @@ from sklearn_ae._data import cell_blocks
 
 # Up to this side, the exact eigenvectors of a square matrix cost little.
 _MAX_EXACT = 1_000
+# Where a share of the variance is asked for: axes to try first; then four times as
+# many, up to this part of the smaller side, where the exact solver is as fast.
+_FIRST_TRY, _MAX_PART = 64, 0.25
 
 
 class PrincipalAxes(NamedTuple):
@@ -40,7 +43,7 @@ def principal_axes(X, weight, n_components, random):
         Number of axes, or the share of the variance that they have to explain.
     random : numpy.random.RandomState
         For the randomised solver (Halko et al., 2011. SIAM Review 53(2)), used where
-        both sides of X are large and few axes are wanted.
+        both sides of X are large and few axes are wanted, or enough.
 
     Returns
     -------
@@ -49,10 +52,10 @@ def principal_axes(X, weight, n_components, random):
     """
     root = np.sqrt(weight / weight.sum())
     mean = _weighted_mean(X, root**2)
-    variances, axes = _spectrum(X, mean, root, n_components, random)
+    variances, axes, total = _spectrum(X, mean, root, n_components, random)
     n_kept = n_components
     if not isinstance(n_components, Integral):
-        share = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
+        share = np.cumsum(variances) / max(total, np.finfo(float).tiny)
         n_below = np.searchsorted(share, n_components, side="right")
         n_kept = 1 + min(n_below, len(share) - 1)
     # Rounding, of the largest variance and of the mean that was taken off.
@@ -73,24 +76,47 @@ def _weighted_mean(X, share):
 
 
 def _spectrum(X, mean, root, n_components, random):
-    """Variances in falling order and their axes, by the solver that suits the shape."""
-    n, d = X.shape
-    few = isinstance(n_components, Integral) and n_components < 0.8 * min(n, d)
-    randomised = few and min(n, d) > _MAX_EXACT
-    if d <= n and not randomised:
-        covariance = np.zeros((d, d))
+    """Variances in falling order, their axes, and the sum of all variances there are.
+
+    By the solver that suits the shape, as in scikit-learn's PCA.
+    """
+    found = None
+    if min(X.shape) > _MAX_EXACT:
+        found = _leading(X, mean, root, n_components, random)
+    if found is None:
+        variances, axes = _all(X, mean, root)
+        found = variances, axes, variances.sum()
+    variances, axes, total = found
+    # A sign that does not depend on the solver: the largest entry is positive.
+    _, axes = svd_flip(None, axes, u_based_decision=False)
+    return np.maximum(variances, 0), axes, total
+
+
+def _leading(X, mean, root, n_components, random):
+    """Enough leading axes, in time and memory of their number; None if too many."""
+    is_share = not isinstance(n_components, Integral)
+    k = _FIRST_TRY if is_share else n_components
+    most = (_MAX_PART if is_share else 0.8) * min(X.shape)
+    if k >= most:
+        return None
+    centred = (X - mean.astype(X.dtype)) * root[:, None].astype(X.dtype)
+    total = sum(np.square(centred[r]).sum(dtype=float) for r in cell_blocks(centred))
+    while k < most:
+        _, s, axes = randomized_svd(centred, k, random_state=random)
+        variances = s.astype(float) ** 2
+        if not is_share or variances.sum() > n_components * total:
+            return variances, axes.astype(float), total
+        k *= 4
+    return None
+
+
+def _all(X, mean, root):
+    if X.shape[1] <= X.shape[0]:
+        covariance = np.zeros((X.shape[1], X.shape[1]))
         for rows in cell_blocks(X):
             part = (X[rows] - mean) * root[rows, None]
             covariance += part.T @ part
         variances, axes = np.linalg.eigh(covariance)
-        variances, axes = variances[::-1], axes.T[::-1]
-    else:
-        centred = (X - mean) * root[:, None]
-        if randomised:
-            _, s, axes = randomized_svd(centred, n_components, random_state=random)
-        else:
-            _, s, axes = np.linalg.svd(centred, full_matrices=False)
-        variances = s**2
-    # A sign that does not depend on the solver: the largest entry is positive.
-    _, axes = svd_flip(None, axes, u_based_decision=False)
-    return np.maximum(variances, 0), axes
+        return variances[::-1], axes.T[::-1]
+    _, s, axes = np.linalg.svd((X - mean) * root[:, None], full_matrices=False)
+    return s**2, axes

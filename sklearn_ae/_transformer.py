@@ -101,13 +101,13 @@ class AutoencoderTransformer(
     alpha : float, default=0.01
         Weight decay (decoupled, AdamW [2]_).
     batch_size : int or "auto", default="auto"
-        Rows in a mini-batch. "auto" is about a sixteenth of the rows, a power of two
+        Rows in a mini-batch. "auto" is about an eighth of the rows, a power of two
         between 16 and 256.
     learning_rate_init : float or "auto", default="auto"
         Peak of the learning rate, which rises over the first tenth of the budget and
-        then falls to zero along a cosine. "auto" is 0.01 for mini-batches of 256, and
-        proportional to the square root of their size (Adam's scaling rule [3]_);
-        in ``partial_fit``, where it is constant, a tenth of that.
+        then falls to zero along a cosine. "auto" is 0.01 for mini-batches of 64 or
+        more, and below in proportion to the square root of their size (Adam's scaling
+        rule [3]_); in ``partial_fit``, where it is constant, a tenth of that.
     max_iter : int, default=200
         Iterations. One is a pass over the rows, or 50 mini-batches of a longer pass:
         the cost of a fit stops growing with the number of rows.

@@ -154,6 +154,25 @@ def test_wide_tables_take_the_randomised_solver_and_span_pcas_subspace(monkeypat
     np.testing.assert_array_equal(ours.axes, axes_of(X, 3).axes)
 
 
+@pytest.mark.parametrize(("share", "tries"), [(0.5, [4]), (0.999, [4, 16])])
+def test_a_share_of_a_wide_table_is_reached_by_more_and_more_axes(
+    share, tries, monkeypatch
+):
+    tried, solver = [], _pca.randomized_svd
+    monkeypatch.setattr(_pca, "_MAX_EXACT", 20)
+    monkeypatch.setattr(_pca, "_FIRST_TRY", 4)
+    monkeypatch.setattr(
+        _pca, "randomized_svd", lambda M, k, **kw: tried.append(k) or solver(M, k, **kw)
+    )
+    X = low_rank(200, 150, 10)
+    ours, pca = axes_of(X, share), PCA(share, svd_solver="full").fit(X)
+    assert tried == tries
+    assert len(ours.axes) == pca.n_components_
+    np.testing.assert_allclose(
+        ours.scales**2, pca.explained_variance_ * 199 / 200, rtol=1e-4
+    )
+
+
 def test_the_randomised_solver_is_kept_for_few_axes_of_large_tables(monkeypatch):
     monkeypatch.setattr(_pca, "_MAX_EXACT", 20)
 
@@ -163,6 +182,15 @@ def test_the_randomised_solver_is_kept_for_few_axes_of_large_tables(monkeypatch)
     monkeypatch.setattr(_pca, "randomized_svd", refuse)
     X = low_rank(40, 50, 3)
     assert_is_pca(axes_of(X, 35), PCA(35, svd_solver="full").fit(X), 40)
+    # A share may need many: a quarter of the smaller side is less than is tried first.
     assert len(axes_of(X, 0.9).axes) == PCA(0.9).fit(X).n_components_
     with pytest.raises(AssertionError):
         axes_of(X, 3)
+
+
+def test_where_a_share_takes_too_many_axes_all_are_found(monkeypatch):
+    monkeypatch.setattr(_pca, "_MAX_EXACT", 20)
+    monkeypatch.setattr(_pca, "_FIRST_TRY", 4)
+    X = np.random.default_rng(0).normal(size=(60, 50))
+    pca = PCA(0.95, svd_solver="full").fit(X)
+    assert_is_pca(axes_of(X, 0.95), pca, 60)
