@@ -559,7 +559,7 @@ def test_partial_fit_is_one_pass_over_all_rows(n_rows, shuffle):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "batch_size"), [(40, 16), (510, 64), (1_020, 128), (6_000, 256)]
+    ("n_rows", "batch_size"), [(40, 16), (550, 64), (1_100, 128), (6_000, 256)]
 )
 def test_auto_batch_size_is_an_eighth_a_power_of_two_from_16_to_256(n_rows, batch_size):
     rows = np.random.default_rng(0).normal(size=(n_rows, 2))
