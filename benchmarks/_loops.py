@@ -21,6 +21,7 @@ from sklearn_ae import AutoencoderTransformer
 
 WIDE, CODE = 64, 16
 BATCH, RATE = 256, 1e-3
+ACTIVE = 0, 2  # the layers with an activation after them
 
 
 def _sizes(X):
@@ -108,29 +109,61 @@ def flat(X, seed, n_epochs):
 
 
 def by_hand(X, seed, n_epochs):
-    """The same, gradients by the chain rule written out."""
-    module, x = _module(X, seed), torch.from_numpy(X)
+    """The same in numpy, by the chain rule written out: as bare as a loop can be."""
+    module = _module(X, seed)
     vector = _flattened(module)
     layers = [layer for layer in module if isinstance(layer, nn.Linear)]
-    optimizer = torch.optim.Adam([vector], lr=RATE, fused=True)
-    for rows in _batches(len(x), seed, n_epochs):
-        with torch.inference_mode():
-            h = batch = x[rows]
-            inputs = []
-            for layer in layers:
-                inputs.append(h)
-                out = torch.addmm(layer.bias, h, layer.weight.t())
-                h = out.relu_() if layer in layers[::2] else out
-            grad = (h - batch).mul_(2 / batch.numel())
-            for layer, a in zip(layers[::-1], inputs[::-1], strict=True):
-                torch.mm(grad.t(), a, out=layer.weight.grad)
-                torch.sum(grad, 0, out=layer.bias.grad)
-                if layer is not layers[0]:
-                    grad = grad @ layer.weight
-                    if layer in layers[1::2]:  # its input is a ReLU's output
-                        grad.mul_(a > 0)
-        optimizer.step()
+    weights = [layer.weight.detach().numpy() for layer in layers]
+    biases = [layer.bias.detach().numpy() for layer in layers]
+    by_weights = [layer.weight.grad.numpy() for layer in layers]
+    by_biases = [layer.bias.grad.numpy() for layer in layers]
+    move = _adam(vector.detach().numpy(), vector.grad.numpy())
+    for rows in _batches(len(X), seed, n_epochs):
+        h = batch = X.take(rows.numpy(), axis=0)
+        inputs = []
+        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            inputs.append(h)
+            h = h @ weight.T
+            h += bias
+            if i in ACTIVE:
+                np.maximum(h, 0, out=h)
+        h -= batch
+        h *= np.float32(2 / batch.size)
+        for i in reversed(range(len(layers))):
+            np.matmul(h.T, inputs[i], out=by_weights[i])
+            h.sum(axis=0, out=by_biases[i])
+            if i:
+                h = h @ weights[i]
+            if i - 1 in ACTIVE:
+                h *= inputs[i] > 0
+        move()
     return _apply(module)
+
+
+def _adam(vector, grad):
+    """What moves a vector against its gradient, in place (Kingma and Ba, 2015)."""
+    beta1, beta2, step = 0.9, 0.999, 0
+    mean, square = np.zeros_like(vector), np.zeros_like(vector)
+    scratch = np.empty_like(vector)
+
+    def move():
+        nonlocal step
+        step += 1
+        np.multiply(grad, 1 - beta1, out=scratch)
+        np.multiply(mean, beta1, out=mean)
+        np.add(mean, scratch, out=mean)
+        np.multiply(grad, grad, out=scratch)
+        np.multiply(scratch, 1 - beta2, out=scratch)
+        np.multiply(square, beta2, out=square)
+        np.add(square, scratch, out=square)
+        np.sqrt(square, out=scratch)
+        np.add(scratch, 1e-8 * (1 - beta2**step) ** 0.5, out=scratch)
+        np.divide(mean, scratch, out=scratch)
+        rate = RATE * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
+        np.multiply(scratch, rate, out=scratch)
+        np.subtract(vector, scratch, out=vector)
+
+    return move
 
 
 def mlp_regressor(X, seed, n_epochs):
@@ -218,7 +251,7 @@ LOOPS = {
     "matrix products": products,
     "bare torch": bare,
     "torch, flat": flat,
-    "torch, by hand": by_hand,
+    "numpy, by hand": by_hand,
     "MLPRegressor": mlp_regressor,
     "skorch": stock_skorch,
     "PyOD": pyod,

@@ -337,7 +337,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     @property
     def module_(self):
-        """The fitted network."""
+        """The fitted network, to be read: what is changed in it may not be noticed."""
         return self._codec.module
 
     def _check(self, X):

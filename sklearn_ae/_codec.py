@@ -77,7 +77,7 @@ class Codec:
         It is the mean over each of ``noise.draws``, (m, d), added and taken off.
         """
         return self._in_blocks(
-            lambda parts, x: self._cells(parts.module, x, noise)[0].mean(dim=1),
+            lambda parts, x: self._cells(parts, x, noise)[0].mean(dim=1),
             X,
             self._into,
         )
@@ -85,7 +85,7 @@ class Codec:
     def denoised(self, X, noise):
         """Parts of those losses by cell (n, d), and the mean restored table (n, d)."""
         both = self._in_blocks(
-            lambda parts, x: torch.cat(self._cells(parts.module, x, noise), 1),
+            lambda parts, x: torch.cat(self._cells(parts, x, noise), 1),
             X,
             self._into,
         )
@@ -142,7 +142,7 @@ class Codec:
                 block = function(parts, x).cpu().numpy()
                 block = block if out_of is None else out_of(block)
                 if len(block) == len(X):
-                    return block
+                    return np.ascontiguousarray(block)
                 if result is None:
                     result = np.empty((len(X), *block.shape[1:]), block.dtype)
                 result[rows] = block
@@ -158,15 +158,16 @@ class Codec:
             self._parts[dtype] = _Parts(module, *halves, device)
         return self._parts[dtype]
 
-    def _cells(self, module, x, noise):
+    def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
         levels = torch.full_like(x[:, :1], noise.level)
+        told = (levels,) if self.module.is_told_levels else ()
         draws = torch.from_numpy(noise.draws).to(x)
         # Without noise the two would be the same.
         added = torch.cat([draws, -draws]) if noise.level else draws[:1]
         losses, total = torch.zeros_like(x), torch.zeros_like(x)
         for one in added:
-            x_hat = module.denoise(x + one, levels)
+            x_hat = parts.decode(parts.encode(x + one, *told))
             losses += self.objective.of_cells(x, x_hat)
             total += x_hat
         return losses / len(added), total / len(added)

@@ -121,8 +121,8 @@ class Rows(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.x[index], self.weight[index]
 
-    def __getitems__(self, index: Tensor | slice) -> Batch:
-        if isinstance(index, slice):
+    def __getitems__(self, index: Tensor | slice | list[int]) -> Batch:
+        if not isinstance(index, Tensor):
             return self.x[index], self.weight[index]
         # In a third of the time that self.x[index] takes.
         return self.x.index_select(0, index), self.weight.index_select(0, index)

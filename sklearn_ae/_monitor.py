@@ -62,7 +62,7 @@ class Monitor:
         """Take new weights into account; False if they are not finite."""
         loss = self._loss(losses)
         self.curve.append(loss)
-        # A sum is finite where each number is, and ten times as fast to look at.
+        # The sum is not finite where a number is not, and looked at ten times as fast.
         if not (vector.sum().isfinite() and losses.sum().isfinite()):
             return False
         score, best = self._score(losses), self._score(self._best_losses)

@@ -112,6 +112,8 @@ class AutoencoderNet(NeuralNet):
         max_grad_norm: float = 1.0,
         **kwargs: Any,
     ) -> None:
+        if not max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm={max_grad_norm!r} has to be above 0")
         ours = {
             "optimizer": AdamW,
             "train_split": None,
@@ -140,11 +142,6 @@ class AutoencoderNet(NeuralNet):
             blocks = row_blocks(len(dataset), 128, torch.float32)
             return RowLoader(dataset, list(blocks))  # type: ignore[arg-type]
         return RowLoader(dataset, self._batches)
-
-    def on_batch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Keep a history of single mini-batches only for a user's callbacks."""
-        if self.callbacks:
-            super().on_batch_begin(net, **kwargs)
 
     def _set_training(self, training: bool = True) -> None:
         """Switch modes only for what a user's callbacks put in: ours has none."""
@@ -190,14 +187,16 @@ class AutoencoderNet(NeuralNet):
         total = self._flat.vector.new_zeros(())
         n_batches = 0
         for batch in iterator:
-            self.notify("on_batch_begin", batch=batch, training=training)
+            # Single mini-batches are told of, and recorded, for a user's callbacks.
+            if self.callbacks:
+                self.notify("on_batch_begin", batch=batch, training=training)
             loss = step_fn(batch, **fit_params)
             total += loss
             n_batches += 1
             if self.callbacks:
                 self.history.record_batch(f"{prefix}_loss", loss.item())
                 self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
-            self.notify("on_batch_end", batch=batch, training=training, loss=loss)
+                self.notify("on_batch_end", batch=batch, training=training, loss=loss)
         self.history.record(f"{prefix}_batch_count", n_batches)
         self._record(f"{prefix}_loss", total.item() / n_batches)
 
@@ -373,6 +372,7 @@ class AutoencoderNet(NeuralNet):
         return self._loss_by_autograd
 
     def _loss_by_autograd(self, batch: Batch) -> Tensor:
+        """Mean loss of a mini-batch; its gradient is then the parameters'."""
         self._flat.grad.zero_()
         losses = self._row_losses(batch, self._run.generator, self._warmth())
         loss = (losses * batch[1]).mean()
@@ -380,6 +380,7 @@ class AutoencoderNet(NeuralNet):
         return loss.detach()
 
     def _loss_by_hand(self, run: Callable[..., Any], batch: Batch) -> Tensor:
+        """The same, of a reconstruction's loss alone."""
         x, weight = batch
         x_in, levels = self._corrupted(x, self._run.generator)
         with torch.inference_mode():

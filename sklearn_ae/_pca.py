@@ -10,9 +10,8 @@ from sklearn_ae._data import cell_blocks
 
 # Up to this side, the exact eigenvectors of a square matrix cost little.
 _MAX_EXACT = 1_000
-# Where a share of the variance is asked for: axes to try first; then four times as
-# many, up to this part of the smaller side, where the exact solver is as fast.
-_FIRST_TRY, _MAX_PART = 64, 0.25
+# Where a share of the variance is asked for: axes to try first; then four times that.
+_FIRST_TRY = 64
 
 
 class PrincipalAxes(NamedTuple):
@@ -78,7 +77,7 @@ def _weighted_mean(X, share):
 def _spectrum(X, mean, root, n_components, random):
     """Variances in falling order, their axes, and the sum of all variances there are.
 
-    By the solver that suits the shape, as in scikit-learn's PCA.
+    By the solver that suits the shape, as scikit-learn's PCA does for a number of axes.
     """
     found = None
     if min(X.shape) > _MAX_EXACT:
@@ -93,13 +92,17 @@ def _spectrum(X, mean, root, n_components, random):
 
 
 def _leading(X, mean, root, n_components, random):
-    """Enough leading axes, in time and memory of their number; None if too many."""
+    """Enough leading axes, in time of their number; None where all take less."""
     is_share = not isinstance(n_components, Integral)
     k = _FIRST_TRY if is_share else n_components
-    most = (_MAX_PART if is_share else 0.8) * min(X.shape)
+    # Sixteen products with k columns, beside a covariance and its eigenvectors.
+    short, long = min(X.shape), max(X.shape)
+    most = (short + 5 * short**2 / long) / 8
     if k >= most:
         return None
-    centred = (X - mean.astype(X.dtype)) * root[:, None].astype(X.dtype)
+    centred = np.empty_like(X)
+    for rows in cell_blocks(X):
+        centred[rows] = (X[rows] - mean) * root[rows, None]
     total = sum(np.square(centred[r]).sum(dtype=float) for r in cell_blocks(centred))
     while k < most:
         _, s, axes = randomized_svd(centred, k, random_state=random)

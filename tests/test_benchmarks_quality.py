@@ -109,7 +109,7 @@ def test_the_whole_fit_counts_to_its_end(clock, monkeypatch):
 def test_looks_change_no_fit_of_ours(monkeypatch):
     alone = SHORT["ours"](ROWS, 2, 0)(ROWS)
     # Autograd would be the slow path.
-    monkeypatch.delattr(AutoencoderNet, "_loss")
+    monkeypatch.delattr(AutoencoderNet, "_loss_by_autograd")
     judged = SHORT["ours"](ROWS, 2, 0, never())(ROWS)
     np.testing.assert_array_equal(judged, alone)
 

@@ -25,7 +25,7 @@ from sklearn_ae import AutoencoderTransformer
 # -- speed -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["torch, flat", "torch, by hand"])
+@pytest.mark.parametrize("name", ["torch, flat", "numpy, by hand"])
 def test_bare_loops_are_the_same_training(name):
     X = curved_sheet(700, 6)
     expected = bare(X, 0, 3)(X)

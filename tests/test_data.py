@@ -130,6 +130,14 @@ def test_a_part_shares_memory(rows):
     assert rows.part(slice(5, 11)).x.data_ptr() == rows.x[5:].data_ptr()
 
 
+@pytest.mark.parametrize("kind", [list, torch.tensor])
+def test_a_list_of_indices_is_one_gather(rows, kind):
+    some = [3, 0, 22]
+    x, weight = rows.__getitems__(kind(some))
+    assert torch.equal(x, torch.stack([rows.x[i] for i in some]))
+    assert torch.equal(weight, torch.stack([rows.weight[i] for i in some]))
+
+
 # -- RowBatches ------------------------------------------------------------------
 
 

@@ -714,5 +714,7 @@ def test_skorchs_early_stopping_is_no_interruption():
 
 
 def test_what_net_params_can_not_be_is_named():
+    with pytest.raises(ValueError, match=r"max_grad_norm=-1 has to be above 0"):
+        transformer(net_params={"max_grad_norm": -1}).fit(X)
     with pytest.raises(ValueError, match=r"net_params=.*momntum"):
         transformer(net_params={"optimizer__momntum": 0.9}).fit(X)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.linalg import subspace_angles
@@ -186,6 +188,19 @@ def test_the_randomised_solver_is_kept_for_few_axes_of_large_tables(monkeypatch)
     assert len(axes_of(X, 0.9).axes) == PCA(0.9).fit(X).n_components_
     with pytest.raises(AssertionError):
         axes_of(X, 3)
+
+
+@pytest.mark.parametrize("n_components", [3, 0.5])
+def test_of_wide_tables_one_centred_copy_is_held(n_components):
+    X = low_rank(4_000, 1_100, 3).astype(np.float32)
+    axes_of(X[:1_200], n_components)
+    tracemalloc.start()
+    try:
+        axes_of(X, n_components)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.6 * X.nbytes
 
 
 def test_where_a_share_takes_too_many_axes_all_are_found(monkeypatch):

@@ -520,6 +520,20 @@ def test_a_fit_takes_little_more_memory_than_its_rows_in_float32(shape, params):
     assert peak < 1.4 * X.nbytes
 
 
+def test_of_many_rows_little_more_than_the_result_is_held():
+    X = np.random.default_rng(0).normal(size=(100_000, 20)).astype(np.float32)
+    ae = AutoencoderTransformer(2, max_iter=1).fit(X[:100])
+    ae.reconstruct(X[:100])
+    tracemalloc.start()
+    try:
+        result = ae.reconstruct(X)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A block of rows in float64, and what is looked at to see that all are finite.
+    assert peak < result.nbytes + X.nbytes / 4
+
+
 def test_duplicated_rows_are_weights():
     repeated = AWKWARD["duplicated rows"]
     assert_same_fit(

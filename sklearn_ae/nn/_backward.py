@@ -51,7 +51,8 @@ def bare(part: nn.Module) -> Callable[..., Tensor]:
     """An encoder's or decoder's forward pass, without what torch wraps around layers.
 
     On a single row that is most of its time. It holds for as long as the parameters
-    stay where they are in memory; a part without a rule is returned as it is.
+    stay where they are in memory, and calls no hooks; a part without a rule is returned
+    as it is.
     """
     if not _has_rule(part):
         return part

@@ -13,7 +13,7 @@ class AdamW(torch.optim.AdamW):
     Any ``torch.optim.Optimizer`` imports torch's compiler when it is first made and
     when it first steps, which takes seconds of the first fit in each process. This one
     is made as if unpickled, and its step calls torch's kernel without what is wrapped
-    around it: half of what a step on few parameters took.
+    around it, hooks on steps among it: half of what a step on few parameters took.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class AdamW(torch.optim.AdamW):
         self.__setstate__(state)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Move each parameter that has a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
@@ -65,7 +65,7 @@ class AdamW(torch.optim.AdamW):
     def _move(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state = self.state[p]
         if not state:
-            state["step"] = torch.zeros((), device=p.device)
+            state["step"] = torch.zeros((), device=p.device, dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(p)
             state["exp_avg_sq"] = torch.zeros_like(p)
         state["step"] += 1

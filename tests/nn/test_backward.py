@@ -6,6 +6,7 @@ from sklearn_ae.nn import (
     ACTIVATIONS,
     Autoencoder,
     GaussianEncoder,
+    bare,
     by_hand,
     has_rules,
 )
@@ -88,6 +89,25 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
     torch.testing.assert_close(mine, x_hat, rtol=1e-12, atol=1e-12)
     for by_p, p in zip(gradients, module.parameters(), strict=True):
         torch.testing.assert_close(by_p, p.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [random, linear, wiener])
+@pytest.mark.parametrize("hidden", [(), (8, 6, 6, 4)])
+def test_a_bare_pass_gives_what_the_module_does(make, hidden):
+    module = make(hidden, "silu").double()
+    x = drawn(N, D, seed=4).double()
+    with torch.no_grad():
+        encode, decode = bare(module.encoder), bare(module.decoder)
+        for p in module.parameters():  # after it was taken apart
+            p.add_(0.1)
+        z = module.encoder(x)
+        torch.testing.assert_close(encode(x), z, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(decode(z), module.decoder(z), rtol=1e-12, atol=1e-12)
+
+
+def test_a_part_without_a_rule_is_its_own_pass():
+    encoder = GaussianEncoder(random((6,), "relu").encoder)
+    assert bare(encoder) is encoder
 
 
 def test_what_has_no_rules_is_left_to_autograd():

@@ -41,6 +41,18 @@ def test_its_steps_are_torchs_to_the_bit():
     assert (ended - start()).abs().max() > 0.1
 
 
+def test_its_count_of_steps_is_in_float32_whatever_the_default():
+    # A kernel may read it as that without looking.
+    optimizer = ours()
+    torch.set_default_dtype(torch.float64)
+    try:
+        descend(optimizer, 1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    (state,) = optimizer.state.values()
+    assert state["step"].dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     "again", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))]
 )
