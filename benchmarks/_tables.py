@@ -48,6 +48,16 @@ def load_tables(options, *, bundled=True):
     return [_table(name, *sources[name](), max_rows, options.seed) for name in names]
 
 
+def each(tables, methods, options):
+    """A case for every table, seed and method."""
+    return [
+        {"table": table, "method": method, "seed": seed}
+        for table in tables
+        for seed in range(options.seed, options.seed + options.seeds)
+        for method in methods
+    ]
+
+
 def anomaly_tasks(options):
     """Tables of normal (0) and abnormal rows (1), out of those with classes.
 

@@ -18,7 +18,7 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from benchmarks._judge import timed
 from benchmarks._report import number
-from benchmarks._tables import load_tables
+from benchmarks._tables import each, load_tables
 from sklearn_ae import AutoencoderTransformer
 from sklearn_ae._normal_scores import NormalScores
 
@@ -81,12 +81,7 @@ FORMATS = {
 
 def cases(options):
     """Every table with every seed and method."""
-    return [
-        {"table": table, "method": method, "seed": seed}
-        for table in load_tables(options)
-        for seed in range(options.seed, options.seed + options.seeds)
-        for method in METHODS
-    ]
+    return each(load_tables(options), METHODS, options)
 
 
 def measure(table, method, seed):

@@ -18,7 +18,7 @@ from sklearn.metrics import r2_score
 from benchmarks._judge import n_components, on_code, split, timed
 from benchmarks._report import number
 from benchmarks._rivals import KERNEL_ROWS, CappedKernelPCA, MLPAutoencoder
-from benchmarks._tables import load_tables
+from benchmarks._tables import each, load_tables
 from sklearn_ae import AutoencoderTransformer
 
 TRUST_ROWS = 1000  # it compares all pairs of rows
@@ -47,12 +47,7 @@ def cases(options):
     """Every table with every seed and method."""
     tables = load_tables(options)
     _burn_in()
-    return [
-        {"table": table, "method": method, "seed": seed}
-        for table in tables
-        for seed in range(options.seed, options.seed + options.seeds)
-        for method in METHODS
-    ]
+    return each(tables, METHODS, options)
 
 
 def _burn_in():

@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 
 from benchmarks._judge import held_to, n_components, split, timed
 from benchmarks._report import number
-from benchmarks._tables import load_tables
+from benchmarks._tables import each, load_tables
 from benchmarks._watched import METHODS, OURS, WIDE, Watch
 
 SHARE = 0.9  # of PCA's squared error
@@ -34,12 +34,7 @@ def cases(options):
     """Every table with every seed and method."""
     tables = load_tables(options)
     _burn_in()
-    return [
-        {"table": table, "method": method, "seed": seed}
-        for table in tables
-        for seed in range(options.seed, options.seed + options.seeds)
-        for method in METHODS
-    ]
+    return each(tables, METHODS, options)
 
 
 def _burn_in():

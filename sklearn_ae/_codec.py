@@ -53,22 +53,28 @@ class Codec:
 
     def encode(self, X):
         """Table (n, d) to code (n, k)."""
-        return self._in_blocks(lambda parts, x: parts.encode(x), X, self._into)
+        return self._in_blocks(
+            lambda parts, x: parts.encode(x), X, self.columns.transform
+        )
 
     def decode(self, Z):
         """Code (n, k) to table (n, d)."""
-        return self._in_blocks(lambda parts, z: parts.decode(z), Z, out_of=self._out_of)
+        return self._in_blocks(
+            lambda parts, z: parts.decode(z), Z, out_of=self.columns.inverse_transform
+        )
 
     def reconstruct(self, X):
         """Table (n, d) to its reconstruction (n, d)."""
-        return self._in_blocks(_restored, X, self._into, self._out_of)
+        return self._in_blocks(
+            _restored, X, self.columns.transform, self.columns.inverse_transform
+        )
 
     def row_losses(self, X):
         """Loss (n,) of each row of a table (n, d), in scaled units."""
         return self._in_blocks(
             lambda parts, x: self.objective.reconstruction(x, _restored(parts, x)),
             X,
-            self._into,
+            self.columns.transform,
         )
 
     def denoising_losses(self, X, noise):
@@ -79,7 +85,7 @@ class Codec:
         return self._in_blocks(
             lambda parts, x: self._cells(parts, x, noise)[0].mean(dim=1),
             X,
-            self._into,
+            self.columns.transform,
         )
 
     def denoised(self, X, noise):
@@ -87,7 +93,7 @@ class Codec:
         both = self._in_blocks(
             lambda parts, x: torch.cat(self._cells(parts, x, noise), 1),
             X,
-            self._into,
+            self.columns.transform,
         )
         losses, scaled = np.hsplit(both, 2)
         return losses, self.columns.inverse_transform(scaled)
@@ -107,7 +113,7 @@ class Codec:
         noise = torch.randn(N_DRAWS, k, generator=generator, dtype=torch.float64)
         bound = functools.partial(_bound, noise, self.prior)
         with few_threads():
-            return self._in_blocks(bound, X, self._into)
+            return self._in_blocks(bound, X, self.columns.transform)
 
     def sample(self, n, random, *, noise):
         """Table (n, d) drawn from the model: prior, decoder and, if asked, noise."""
@@ -123,14 +129,6 @@ class Codec:
         """Scaled columns (n, d) of a table, and their reconstruction (n, d)."""
         X = self.columns.transform(X)
         return X, self._in_blocks(_restored, X)
-
-    @property
-    def _into(self):
-        return self.columns.transform
-
-    @property
-    def _out_of(self):
-        return self.columns.inverse_transform
 
     def _in_blocks(self, function, X, into=np.copy, out_of=None):
         """``out_of(function(parts, into(X)))``, block by block."""

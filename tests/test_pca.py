@@ -184,7 +184,7 @@ def test_the_randomised_solver_is_kept_for_few_axes_of_large_tables(monkeypatch)
     monkeypatch.setattr(_pca, "randomized_svd", refuse)
     X = low_rank(40, 50, 3)
     assert_is_pca(axes_of(X, 35), PCA(35, svd_solver="full").fit(X), 40)
-    # A share may need many: a quarter of the smaller side is less than is tried first.
+    # For a share more axes would be tried at once than the exact solver is worth.
     assert len(axes_of(X, 0.9).axes) == PCA(0.9).fit(X).n_components_
     with pytest.raises(AssertionError):
         axes_of(X, 3)

@@ -144,8 +144,9 @@ def test_a_linear_random_autoencoder_ends_on_pcas_subspace(
         scale=None,
         alpha=0,
         early_stopping=False,
-        max_iter=200,
-        n_iter_no_change=200,
+        batch_size=32,
+        max_iter=100,
+        n_iter_no_change=100,
     ).fit(table)
     start = clone(ae).set_params(learning_rate_init=1e-30, max_iter=1).fit(table)
     axes = PCA(3).fit(table).components_.T

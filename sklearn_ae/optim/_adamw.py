@@ -19,7 +19,7 @@ class AdamW(torch.optim.AdamW):
     ----------
     groups : list of dict
         Groups of parameters: "params", a list of Tensor, and their own settings.
-    lr, betas, eps, weight_decay
+    lr, betas, eps, weight_decay, amsgrad
         As torch's.
     """
 
@@ -30,6 +30,7 @@ class AdamW(torch.optim.AdamW):
         betas: tuple[float, float] = (0.9, 0.99),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
     ) -> None:
         for name, value in {"lr": lr, "eps": eps, "weight_decay": weight_decay}.items():
             if not value >= 0:
@@ -41,7 +42,7 @@ class AdamW(torch.optim.AdamW):
             "betas": betas,
             "eps": eps,
             "weight_decay": weight_decay,
-            "amsgrad": False,
+            "amsgrad": amsgrad,
             "fused": True,
         }
         state: dict[str, Any] = {
@@ -63,11 +64,13 @@ class AdamW(torch.optim.AdamW):
     step.hooked = True  # type: ignore[attr-defined]
 
     def _move(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[p]
+        state, keeps_largest = self.state[p], group["amsgrad"]
         if not state:
             state["step"] = torch.zeros((), device=p.device, dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(p)
             state["exp_avg_sq"] = torch.zeros_like(p)
+            if keeps_largest:
+                state["max_exp_avg_sq"] = torch.zeros_like(p)
         state["step"] += 1
         beta1, beta2 = group["betas"]
         torch._fused_adamw_(
@@ -75,13 +78,13 @@ class AdamW(torch.optim.AdamW):
             [grad],
             [state["exp_avg"]],
             [state["exp_avg_sq"]],
-            [],
+            [state["max_exp_avg_sq"]] if keeps_largest else [],
             [state["step"]],
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
             weight_decay=group["weight_decay"],
             eps=group["eps"],
-            amsgrad=False,
+            amsgrad=keeps_largest,
             maximize=False,
         )

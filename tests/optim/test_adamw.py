@@ -35,8 +35,9 @@ def ours(**settings):
     return AdamW([{"params": [start()]}], **(SETTINGS | settings))
 
 
-def test_its_steps_are_torchs_to_the_bit():
-    ended, expected = descend(ours(), 20), descend(torchs(), 20)
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_its_steps_are_torchs_to_the_bit(amsgrad):
+    ended, expected = (descend(make(amsgrad=amsgrad), 20) for make in (ours, torchs))
     assert torch.equal(ended, expected)
     assert (ended - start()).abs().max() > 0.1
 
