@@ -38,8 +38,8 @@ from sklearn_ae._parameters import (
 )
 from sklearn_ae._prior import fitted_prior
 from sklearn_ae._start import (
-    MAX_MONITORED,
     n_held_out,
+    n_watched,
     starting_corruption,
     starting_module,
     typical_first,
@@ -113,7 +113,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     matrix, weight = matrix[trusted[rows]], weight[trusted[rows]]
                 data = self._split(matrix, weight)
                 net = self._started(*data, corruption) if cold else self._continued()
-                n_monitored = data[-1] or (MAX_MONITORED if trusted is None else 0)
+                n_monitored = data[-1]
+                if n_monitored == 0 and trusted is None:
+                    n_monitored = n_watched(len(matrix))
                 self._train(net, *data, n_monitored, tasks)
         return self
 

@@ -13,7 +13,7 @@ from torch import nn
 from sklearn_ae._data import row_blocks
 from sklearn_ae._prior import StandardNormal
 from sklearn_ae._torch_state import few_threads
-from sklearn_ae.nn import GaussianEncoder, bare
+from sklearn_ae.nn import GaussianEncoder, folded
 from sklearn_ae.objective import importance_weights
 
 # Of an importance-weighted bound.
@@ -151,7 +151,7 @@ class Codec:
             module = self.module
             if dtype == np.float64:
                 module = copy.deepcopy(module).double()
-            halves = bare(module.encoder), bare(module.decoder)
+            halves = folded(module.encoder), folded(module.decoder)
             device = module.noise_variance.device
             self._parts[dtype] = _Parts(module, *halves, device)
         return self._parts[dtype]

@@ -4,9 +4,9 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
@@ -242,7 +242,7 @@ class AutoencoderNet(NeuralNet):
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
-            self._loss = self._way_to_gradients()
+            self._by_hand = self._rules()
             self._average = RunningAverage(vector.data)
             self._current = vector.data.clone()
             weight = torch.ones(0) if monitored is None else monitored.weight
@@ -275,7 +275,7 @@ class AutoencoderNet(NeuralNet):
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
         del self._run, self.monitored, self._task
-        del self._batches, self._flat, self._loss
+        del self._batches, self._flat, self._by_hand
         del self._average, self._current, self._monitor
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -363,16 +363,22 @@ class AutoencoderNet(NeuralNet):
 
     # -- pieces ------------------------------------------------------------------
 
-    def _way_to_gradients(self) -> Callable[[Batch], Tensor]:
-        """What sets a mini-batch's gradient and returns its mean loss."""
+    def _rules(self) -> Callable[..., Any] | None:
+        """What runs the module and sets its gradients, where autograd is not needed."""
         # A user's callbacks may freeze parameters, or hook into autograd.
         plain = self.criterion_.has_no_penalties and not self.callbacks
-        if plain and has_rules(self.module_):
-            return partial(self._loss_by_hand, by_hand(self.module_))
-        return self._loss_by_autograd
+        # In large steps a second thread is worth more.
+        if plain and torch.get_num_threads() == 1 and has_rules(self.module_):
+            return by_hand(self.module_)
+        return None
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """Mean loss of a mini-batch; its gradient is then the parameters'."""
+        if self._by_hand is None:
+            return self._loss_by_autograd(batch)
+        return self._loss_by_hand(self._by_hand, batch)
 
     def _loss_by_autograd(self, batch: Batch) -> Tensor:
-        """Mean loss of a mini-batch; its gradient is then the parameters'."""
         self._flat.grad.zero_()
         losses = self._row_losses(batch, self._run.generator, self._warmth())
         loss = (losses * batch[1]).mean()
@@ -380,7 +386,6 @@ class AutoencoderNet(NeuralNet):
         return loss.detach()
 
     def _loss_by_hand(self, run: Callable[..., Any], batch: Batch) -> Tensor:
-        """The same, of a reconstruction's loss alone."""
         x, weight = batch
         x_in, levels = self._corrupted(x, self._run.generator)
         with torch.inference_mode():
@@ -388,7 +393,9 @@ class AutoencoderNet(NeuralNet):
                 weight = weight * self._importance(levels)
             x_hat, back = run(x_in, levels)
             loss, gradient = self.criterion_.with_gradient(x, x_hat, weight)
-            back(gradient)
+            # What diverges is told of by its loss.
+            with np.errstate(over="ignore", invalid="ignore"):
+                back(gradient)
             return loss
 
     def _corrupted(
@@ -411,10 +418,13 @@ class AutoencoderNet(NeuralNet):
         x_in, levels = self._corrupted(x, generator)
         if self.criterion_.contracts:
             x_in = x_in.detach().requires_grad_()
-        x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
-        losses = self.criterion_(
-            x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
-        )
+        if self._by_hand is not None:
+            losses = self.criterion_.reconstruction(x, self._by_hand(x_in, levels)[0])
+        else:
+            x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
+            losses = self.criterion_(
+                x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
+            )
         if levels is not None:
             losses = losses * self._importance(levels)
         return losses

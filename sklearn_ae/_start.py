@@ -13,6 +13,8 @@ from sklearn_ae.nn import Autoencoder, Corruption
 # Fewer rows than this to judge by decide little; more cost time and change nothing.
 MIN_MONITORED = 50
 MAX_MONITORED = 5_000
+# Rows trained on that are judged by, where none is held out: a fifth, or this many.
+MIN_WATCHED = 1_000
 # Share of a column's variance that a row may have and still be held out.
 MAX_SHARE = 0.1
 # A code's smallest scale, as a share of the largest: what a correction divides by.
@@ -25,6 +27,11 @@ def n_held_out(n_rows, fraction):
     """How many of the rows to judge by and not to train on."""
     share = min(round(fraction * n_rows), MAX_MONITORED, n_rows - 2)
     return max(share, min(n_rows // 4, MIN_MONITORED))
+
+
+def n_watched(n_rows):
+    """How many of the rows that are trained on to judge by, where none is held out."""
+    return min(max(n_rows // 5, MIN_WATCHED), MAX_MONITORED)
 
 
 def typical_first(matrix, weight):
@@ -92,8 +99,6 @@ def starting_module(
     -------
     Autoencoder
     """
-    train = matrix[n_held_out:]
-    centre, spread = map(torch.from_numpy, _centre_and_spread(train))
     pca = None
     n_components = 0.95 if n_components is None else n_components
     if init == "pca" or not isinstance(n_components, Integral):
@@ -103,6 +108,7 @@ def starting_module(
     generator = torch_generator(random)
     if init == "random":
         return Autoencoder.random(sizes, activation, code=code, generator=generator)
+    centre, spread = map(torch.from_numpy, _centre_and_spread(matrix[n_held_out:]))
     floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
     around = {
         "mean": torch.from_numpy(pca.mean),

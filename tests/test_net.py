@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import scale
 from skorch.callbacks import Callback, EarlyStopping, Freezer
 
-from sklearn_ae import AutoencoderTransformer, _net
+from sklearn_ae import AutoencoderTransformer, _net, _torch_state
 from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import one_cycle
 
@@ -479,9 +479,6 @@ def test_what_the_estimator_sets_is_no_net_param(name):
         transformer(net_params={name: 1}).fit(X)
 
 
-# -- budget, schedule, patience, output ------------------------------------------
-
-
 # -- gradients by hand -----------------------------------------------------------------
 
 WITH_RULES = {
@@ -536,6 +533,26 @@ def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
     else:
         with pytest.raises(ZeroDivisionError):
             ae.fit(X)
+
+
+def test_steps_large_enough_for_threads_are_autograds(monkeypatch):
+    def by_hand(module):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_net, "by_hand", by_hand)
+    monkeypatch.setattr(_torch_state, "MIN_FLOPS_FOR_THREADS", 0)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        transformer().fit(X)
+        torch.set_num_threads(1)
+        with pytest.raises(ZeroDivisionError):
+            transformer().fit(X)
+    finally:
+        torch.set_num_threads(before)
+
+
+# -- budget, schedule, patience, output ------------------------------------------
 
 
 @pytest.mark.parametrize(("n_rows", "per_iteration"), [(3_000, 50), (700, 40)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sklearn_ae import _data, _start
-from sklearn_ae._start import MAX_SHARE, typical_first
+from sklearn_ae._start import MAX_SHARE, n_watched, typical_first
 
 
 @pytest.mark.parametrize("cells", [9, 2**20])
@@ -32,3 +32,10 @@ def test_centre_and_spread_are_numpys_whatever_the_block(cells, monkeypatch):
     expected = X.std(axis=0, dtype=np.float64)
     expected[2] = np.inf
     np.testing.assert_allclose(spread, expected)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"), [(100, 1_000), (6_000, 1_200), (10**6, 5_000)]
+)
+def test_a_fifth_of_the_rows_is_watched_where_none_is_held_out(n_rows, expected):
+    assert n_watched(n_rows) == expected

@@ -6,8 +6,8 @@ from sklearn_ae.nn import (
     ACTIVATIONS,
     Autoencoder,
     GaussianEncoder,
-    bare,
     by_hand,
+    folded,
     has_rules,
 )
 
@@ -92,22 +92,33 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
 
 
 @pytest.mark.parametrize("make", [random, linear, wiener])
-@pytest.mark.parametrize("hidden", [(), (8, 6, 6, 4)])
-def test_a_bare_pass_gives_what_the_module_does(make, hidden):
-    module = make(hidden, "silu").double()
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 6), (8, 6, 6, 4)])
+def test_a_folded_part_maps_as_the_part_does(make, activation, hidden):
+    module = moved(make(hidden, activation))
     x = drawn(N, D, seed=4).double()
     with torch.no_grad():
-        encode, decode = bare(module.encoder), bare(module.decoder)
-        for p in module.parameters():  # after it was taken apart
-            p.add_(0.1)
         z = module.encoder(x)
-        torch.testing.assert_close(encode(x), z, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(decode(z), module.decoder(z), rtol=1e-12, atol=1e-12)
+        x_hat = module.decoder(z)
+        encode, decode = folded(module.encoder), folded(module.decoder)
+        close = {"rtol": 1e-10, "atol": 1e-12}
+        torch.testing.assert_close(encode(x), z, **close)
+        torch.testing.assert_close(decode(z), x_hat, **close)
+        if module.is_told_levels:
+            levels = torch.linspace(*LEVELS, N).double()[:, None]
+            told = module.encoder(x, levels)
+            torch.testing.assert_close(encode(x, levels), told, **close)
+        # Rows as they were, and weights of its own.
+        assert torch.equal(x, drawn(N, D, seed=4).double())
+        for p in module.parameters():
+            p.add_(0.1)
+        torch.testing.assert_close(encode(x), z, **close)
+        torch.testing.assert_close(decode(z), x_hat, **close)
 
 
 def test_a_part_without_a_rule_is_its_own_pass():
     encoder = GaussianEncoder(random((6,), "relu").encoder)
-    assert bare(encoder) is encoder
+    assert folded(encoder) is encoder
 
 
 def test_what_has_no_rules_is_left_to_autograd():
@@ -132,6 +143,7 @@ def test_what_has_no_rules_is_left_to_autograd():
     told = wiener((6,), "relu")
     told.encoder.features = nn.Softplus()
     assert not has_rules(told)
+    assert not has_rules(random((6,), "relu").to("meta"))
     model.decoder.activation = nn.PReLU()
     around = linear((6,), "relu")
     around.encoder.correction.activation = nn.PReLU()
