@@ -13,7 +13,7 @@ from sklearn_ae.nn import Autoencoder, Corruption
 # Fewer rows than this to judge by decide little; more cost time and change nothing.
 MIN_MONITORED = 50
 MAX_MONITORED = 5_000
-# Rows trained on that are judged by, where none is held out: a fifth, or this many.
+# Rows trained on that are judged by, where none is held out: a tenth, or this many.
 MIN_WATCHED = 1_000
 # Share of a column's variance that a row may have and still be held out.
 MAX_SHARE = 0.1
@@ -31,7 +31,7 @@ def n_held_out(n_rows, fraction):
 
 def n_watched(n_rows):
     """How many of the rows that are trained on to judge by, where none is held out."""
-    return min(max(n_rows // 5, MIN_WATCHED), MAX_MONITORED)
+    return min(max(n_rows // 10, MIN_WATCHED), MAX_MONITORED)
 
 
 def typical_first(matrix, weight):

@@ -115,7 +115,7 @@ class AutoencoderTransformer(
         Smallest gain on the monitored rows that counts, as a share of their loss.
     early_stopping : bool, default=True
         Whether to hold rows out to monitor training by. False monitors the loss on
-        training rows (5,000 of them at the most).
+        training rows (a tenth of them, but 1,000 to 5,000).
     validation_fraction : float, default=0.1
         Share of the rows to hold out: 5,000 at the most, and at the least 50 or a
         quarter of a small table.

@@ -6,10 +6,7 @@ from torch import Generator, Tensor
 
 from sklearn_ae.objective._elbo import gaussian_kl, gaussian_nll, noise_variance
 from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
-from sklearn_ae.objective._reconstruction import (
-    RECONSTRUCTION_GRADIENTS,
-    RECONSTRUCTION_LOSSES,
-)
+from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
 
 
 class Objective:
@@ -64,7 +61,8 @@ class Objective:
 
     def of_cells(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """Reconstruction loss (n, n_features) of each cell."""
-        return RECONSTRUCTION_LOSSES[self.loss](x_hat - x)
+        first, second = RECONSTRUCTION_LOSSES[self.loss].factors(x_hat - x)
+        return first * second
 
     @property
     def has_no_penalties(self) -> bool:
@@ -78,10 +76,10 @@ class Objective:
 
         The gradient is of shape (n, n_features).
         """
-        residual, share = x_hat - x, weight[:, None] / x.numel()
-        losses = RECONSTRUCTION_LOSSES[self.loss](residual).mul_(share)
-        gradient = RECONSTRUCTION_GRADIENTS[self.loss](residual)
-        return losses.sum(), gradient.mul_(share)
+        slope, factors = RECONSTRUCTION_LOSSES[self.loss]
+        first, second = factors(x_hat - x)
+        gradient = first * (weight * (slope / x.numel()))[:, None]
+        return gradient.flatten().dot(second.flatten()) / slope, gradient
 
     def __call__(
         self,
