@@ -13,7 +13,7 @@ from torch import nn
 from sklearn_ae._data import row_blocks
 from sklearn_ae._prior import StandardNormal
 from sklearn_ae._torch_state import few_threads
-from sklearn_ae.nn import GaussianEncoder, folded
+from sklearn_ae.nn import MIN_ROWS_FOR_NUMPY, GaussianEncoder, folded
 from sklearn_ae.objective import importance_weights
 
 # Of an importance-weighted bound.
@@ -134,7 +134,8 @@ class Codec:
         """``out_of(function(parts, into(X)))``, block by block."""
         parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
         device, result = parts.device, None
-        with few_threads(blas=False), torch.inference_mode():
+        many = len(X) >= MIN_ROWS_FOR_NUMPY
+        with few_threads(blas=many), torch.inference_mode():
             for rows in row_blocks(len(X), width, torch.float64):
                 x = torch.from_numpy(into(X[rows])).to(device)
                 block = function(parts, x).cpu().numpy()

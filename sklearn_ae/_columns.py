@@ -76,7 +76,9 @@ class Columns:
 
     def _shifted(self, X):
         # In float64 even for float32: a large offset leaves few digits to subtract.
-        return (X - self.shift_) / self.scale_
+        shifted = X - self.shift_
+        shifted /= self.scale_
+        return shifted
 
     def transform(self, X):
         """Scaled columns of X (n, d), in X's dtype."""
@@ -90,7 +92,9 @@ class Columns:
         scaled = X
         if self.scale == "quantile":
             scaled = self._quantiles.inverse_transform(X)
-        return (scaled * self.scale_ + self.shift_).astype(X.dtype, copy=False)
+        back = scaled * self.scale_
+        back += self.shift_
+        return back.astype(X.dtype, copy=False)
 
     def matrix(self, X):
         """Scaled columns of X (n, d), or ``RowsOf``, in float32, whatever its dtype."""

