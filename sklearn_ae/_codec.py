@@ -13,11 +13,14 @@ from torch import nn
 from sklearn_ae._data import row_blocks
 from sklearn_ae._prior import StandardNormal
 from sklearn_ae._torch_state import few_threads
-from sklearn_ae.nn import MIN_ROWS_FOR_NUMPY, GaussianEncoder, folded
+from sklearn_ae.nn import GaussianEncoder, folded
 from sklearn_ae.objective import importance_weights
 
 # Of an importance-weighted bound.
 N_DRAWS = 64
+# From about this many rows on, numpy's products save more time than holding its BLAS to
+# one thread takes.
+MIN_ROWS_FOR_NUMPY = 128
 # Rows at once, where few rows are repeated for several draws.
 _DRAWN_ROWS = 256
 
@@ -132,13 +135,16 @@ class Codec:
 
     def _in_blocks(self, function, X, into=np.copy, out_of=None):
         """``out_of(function(parts, into(X)))``, block by block."""
-        parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
-        device, result = parts.device, None
-        many = len(X) >= MIN_ROWS_FOR_NUMPY
-        with few_threads(blas=many), torch.inference_mode():
+        # Of all blocks alike: a row's result is not to change with its block.
+        by_numpy = self._device.type == "cpu" and len(X) >= MIN_ROWS_FOR_NUMPY
+        parts, width = self._parts_for(X.dtype, by_numpy), max(self._width, X.shape[1])
+        result = None
+        with few_threads(blas=by_numpy), torch.inference_mode():
             for rows in row_blocks(len(X), width, torch.float64):
-                x = torch.from_numpy(into(X[rows])).to(device)
-                block = function(parts, x).cpu().numpy()
+                x = torch.from_numpy(into(X[rows])).to(self._device)
+                # What is out of range is so in silence, as it is in torch.
+                with np.errstate(all="ignore"):
+                    block = function(parts, x).cpu().numpy()
                 block = block if out_of is None else out_of(block)
                 if len(block) == len(X):
                     return np.ascontiguousarray(block)
@@ -147,15 +153,21 @@ class Codec:
                 result[rows] = block
         return result
 
-    def _parts_for(self, dtype):
-        if dtype not in self._parts:
+    @property
+    def _device(self):
+        return self.module.noise_variance.device
+
+    def _parts_for(self, dtype, by_numpy):
+        if (dtype, by_numpy) not in self._parts:
             module = self.module
             if dtype == np.float64:
                 module = copy.deepcopy(module).double()
-            halves = folded(module.encoder), folded(module.decoder)
-            device = module.noise_variance.device
-            self._parts[dtype] = _Parts(module, *halves, device)
-        return self._parts[dtype]
+            self._parts[dtype, by_numpy] = _Parts(
+                module,
+                folded(module.encoder, by_numpy=by_numpy),
+                folded(module.decoder, by_numpy=by_numpy),
+            )
+        return self._parts[dtype, by_numpy]
 
     def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
@@ -183,7 +195,6 @@ class _Parts(NamedTuple):
     module: nn.Module
     encode: Callable
     decode: Callable
-    device: torch.device
 
 
 def _restored(parts, x):

@@ -212,7 +212,11 @@ def cell_blocks(X: "NDArray[np.floating] | RowsOf") -> Iterator[slice]:
 
 
 def row_blocks(n_rows: int, width: int, dtype: torch.dtype) -> Iterator[slice]:
-    """Slices over the rows, each small enough for its layers to stay in the cache."""
+    """Slices over the rows, each small enough for its layers to stay in the cache.
+
+    They are of about one size: of a few rows, the last bits would be other ones.
+    """
     size = max(64, 2**20 // (width * dtype.itemsize))
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
+    n_blocks = -(-n_rows // size)
+    for i in range(n_blocks):
+        yield slice(i * n_rows // n_blocks, (i + 1) * n_rows // n_blocks)

@@ -367,7 +367,7 @@ class AutoencoderNet(NeuralNet):
         """What runs the module and sets its gradients, where autograd is not needed."""
         # A user's callbacks may freeze parameters, or hook into autograd.
         plain = self.criterion_.has_no_penalties and not self.callbacks
-        # In large steps a second thread is worth more.
+        # They take one thread; large steps may have more.
         if plain and torch.get_num_threads() == 1 and has_rules(self.module_):
             return by_hand(self.module_)
         return None
@@ -394,7 +394,7 @@ class AutoencoderNet(NeuralNet):
             x_hat, back = run(x_in, levels)
             loss, gradient = self.criterion_.with_gradient(x, x_hat, weight)
             # What diverges is told of by its loss.
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 back(gradient)
             return loss
 

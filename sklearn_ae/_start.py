@@ -31,7 +31,7 @@ def n_held_out(n_rows, fraction):
 
 def n_watched(n_rows):
     """How many of the rows that are trained on to judge by, where none is held out."""
-    return min(max(n_rows // 10, MIN_WATCHED), MAX_MONITORED)
+    return min(n_rows, max(n_rows // 10, MIN_WATCHED), MAX_MONITORED)
 
 
 def typical_first(matrix, weight):

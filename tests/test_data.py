@@ -238,7 +238,8 @@ def test_blocks_of_wide_rows_are_shorter_down_to_a_floor():
 
     assert first(100, torch.float64) * 100 * 8 <= 2**20
     assert first(100, torch.float32) == pytest.approx(
-        2 * first(100, torch.float64), abs=1
+        2 * first(100, torch.float64),
+        abs=2,  # rows cut evenly
     )
     assert first(10**7, torch.float64) == 64
 

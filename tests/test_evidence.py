@@ -95,7 +95,7 @@ def test_so_does_a_wide_distance_whether_a_row_is_known_or_not():
 def restored(ae, one):
     """Scaled rows, and what the network makes of them and noise."""
     x = torch.from_numpy(ae._columns.transform(NEW))
-    module = ae._codec._parts_for(x.numpy().dtype).module
+    module = ae._codec._parts_for(x.numpy().dtype, False).module
     levels = torch.full((len(x), 1), one.level, dtype=torch.float64)
     draws = [*torch.from_numpy(one.draws), *-torch.from_numpy(one.draws)]
     with torch.no_grad():

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import scale
 from skorch.callbacks import Callback, EarlyStopping, Freezer
 
-from sklearn_ae import AutoencoderTransformer, _net, _torch_state
+from sklearn_ae import AutoencoderTransformer, _net, _start, _torch_state
 from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import one_cycle
 
@@ -172,6 +172,13 @@ def test_without_early_stopping_training_rows_are_monitored():
     spy = Spy()
     transformer(spy, early_stopping=False, max_iter=1).fit(X)
     assert len(spy.monitored) == len(np.unique(X, axis=0))
+
+
+def test_without_early_stopping_a_tenth_of_many_rows_is_monitored(monkeypatch):
+    monkeypatch.setattr(_start, "MIN_WATCHED", 2)
+    spy = Spy()
+    transformer(spy, early_stopping=False, max_iter=1).fit(X)
+    assert len(spy.monitored) == len(np.unique(X, axis=0)) // 10
 
 
 # -- divergence ------------------------------------------------------------------

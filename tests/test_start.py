@@ -35,7 +35,8 @@ def test_centre_and_spread_are_numpys_whatever_the_block(cells, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "expected"), [(100, 1_000), (12_000, 1_200), (10**6, 5_000)]
+    ("n_rows", "expected"),
+    [(100, 100), (5_000, 1_000), (12_000, 1_200), (10**6, 5_000)],
 )
 def test_a_tenth_of_the_rows_is_watched_where_none_is_held_out(n_rows, expected):
     assert n_watched(n_rows) == expected

@@ -3,7 +3,7 @@
 from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
 from sklearn_ae.nn._backward import by_hand, has_rules
 from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
-from sklearn_ae.nn._folded import MIN_ROWS_FOR_NUMPY, folded
+from sklearn_ae.nn._folded import folded
 from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, ResidualMLP
@@ -11,7 +11,6 @@ from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, ResidualMLP
 __all__ = [
     "ACTIVATIONS",
     "CORRUPTIONS",
-    "MIN_ROWS_FOR_NUMPY",
     "MLP",
     "Autoencoder",
     "CorrectedLinear",

@@ -46,6 +46,8 @@ def has_rules(module: nn.Module) -> bool:
 def has_rule(part: nn.Module) -> bool:
     """Whether an encoder or a decoder is known, each of its parts by its very type."""
     known = {*_RULES, *_ACTIVATIONS, LevelFeatures, nn.ModuleList}
+    if not isinstance(getattr(part, "correction", None), MLP | None):
+        return False
     return type(part) in _RULES and all(type(m) in known for m in part.modules())
 
 
@@ -80,17 +82,18 @@ def by_hand(
 
 def _linear(layer: Any) -> Forward:
     weight, bias = layer.weight.detach(), layer.bias.detach()
-    turned, by_weight, by_bias = weight.t(), layer.weight.grad, layer.bias.grad
+    turned, array = weight.t(), weight.numpy()
+    by_weight, by_bias = layer.weight.grad.numpy(), layer.bias.grad
 
     def forward(x: Tensor) -> tuple[Tensor, Back]:
         def back(grad: Tensor, wants_input: bool) -> Tensor | None:
             # numpy's products: with few rows they take half of the time of torch's.
             rows = grad.numpy()
-            rows.T.dot(x.numpy(), out=by_weight.numpy())
+            rows.T.dot(x.numpy(), out=by_weight)
             torch.sum(grad, 0, out=by_bias)
             if not wants_input:
                 return None
-            return torch.from_numpy(rows.dot(weight.numpy()))
+            return torch.from_numpy(rows.dot(array))
 
         return torch.addmm(bias, x, turned), back
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,8 @@ from sklearn_ae.nn import (
     folded,
     has_rules,
 )
+from sklearn_ae.nn._backward import _RULES
+from sklearn_ae.nn._folded import _FOLDED
 
 D, K, N = 5, 3, 7
 LEVELS = (0.05, 2.0)
@@ -93,28 +97,33 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
 
 @pytest.mark.parametrize("make", [random, linear, wiener])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("hidden", [(), (6,), (6, 6), (8, 6, 6, 4)])
-@pytest.mark.parametrize("n", [1, N, 40])
-def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, n):
+@pytest.mark.parametrize("hidden", [(), (1,), (6,), (6, 6), (8, 6, 6, 4)])
+@pytest.mark.parametrize("by_numpy", [True, False])
+def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, by_numpy):
     module = moved(make(hidden, activation))
-    x = drawn(n, D, seed=4).double()
+    x = drawn(N, D, seed=4).double()
+    fold = partial(folded, by_numpy=by_numpy)
     with torch.no_grad():
         z = module.encoder(x)
         x_hat = module.decoder(z)
-        encode, decode = folded(module.encoder), folded(module.decoder)
+        encode, decode = fold(module.encoder), fold(module.decoder)
         close = {"rtol": 1e-10, "atol": 1e-12}
         torch.testing.assert_close(encode(x), z, **close)
         torch.testing.assert_close(decode(z), x_hat, **close)
         if module.is_told_levels:
-            levels = torch.linspace(*LEVELS, n).double()[:, None]
+            levels = torch.linspace(*LEVELS, N).double()[:, None]
             told = module.encoder(x, levels)
             torch.testing.assert_close(encode(x, levels), told, **close)
         # Rows as they were, and weights of its own.
-        assert torch.equal(x, drawn(n, D, seed=4).double())
+        assert torch.equal(x, drawn(N, D, seed=4).double())
         for p in module.parameters():
             p.add_(0.1)
         torch.testing.assert_close(encode(x), z, **close)
         torch.testing.assert_close(decode(z), x_hat, **close)
+
+
+def test_what_has_rules_to_train_can_be_folded():
+    assert set(_FOLDED) == set(_RULES)
 
 
 def test_a_part_without_a_rule_is_its_own_pass():
@@ -145,6 +154,9 @@ def test_what_has_no_rules_is_left_to_autograd():
     told.encoder.features = nn.Softplus()
     assert not has_rules(told)
     assert not has_rules(random((6,), "relu").to("meta"))
+    around = linear((6,), "relu")
+    around.decoder.correction = around.decoder.linear
+    assert not has_rules(around)
     model.decoder.activation = nn.PReLU()
     around = linear((6,), "relu")
     around.encoder.correction.activation = nn.PReLU()

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sklearn_ae import AutoencoderTransformer
+from sklearn_ae._codec import MIN_ROWS_FOR_NUMPY
+
+MANY, FEW = MIN_ROWS_FOR_NUMPY, MIN_ROWS_FOR_NUMPY - 1
+X = np.random.default_rng(0).normal(size=(1_029, 4)) @ np.triu(np.ones((4, 4)))
+
+
+@pytest.fixture(scope="module")
+def ae():
+    return AutoencoderTransformer(2, max_iter=5, random_state=0).fit(X[:100])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numpys_products_are_torchs(ae, dtype):
+    together = X[:MANY].astype(dtype)
+    parts = together[:FEW], together[FEW:]
+    tolerance = {np.float32: 1e-5, np.float64: 1e-12}[dtype]
+    for method in (ae.transform, ae.reconstruct, ae.score_samples):
+        np.testing.assert_allclose(
+            method(together),
+            np.concatenate([method(part) for part in parts]),
+            rtol=tolerance,
+            atol=tolerance,
+        )
+
+
+def test_equal_rows_have_one_score(ae):
+    for n in (MANY, 1_025, 1_029):
+        assert len(np.unique(ae.score_samples(np.tile(X[:1], (n, 1))))) == 1
+
+
+@pytest.mark.parametrize(("n", "expected"), [(FEW, 2), (MANY, 1)])
+def test_blas_is_held_to_one_thread_for_numpys_products(ae, n, expected, monkeypatch):
+    def spy(rows):
+        seen.extend(p["num_threads"] for p in threadpool_info() if p["prefix"] in blas)
+        return scale(rows)
+
+    seen, scale = [], ae._codec.columns.transform
+    blas = {p["prefix"] for p in threadpool_info() if p["user_api"] == "blas"}
+    monkeypatch.setattr(ae._codec.columns, "transform", spy)
+    with threadpool_limits(2, user_api="blas"):
+        ae.transform(X[:n])
+        after = [p["num_threads"] for p in threadpool_info() if p["prefix"] in blas]
+    assert set(seen) == {expected}
+    assert set(after) == {2}
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_rows_past_all_range_are_scored_in_silence(ae, n):
+    assert not np.isfinite(ae.score_samples(np.full((n, 4), 1e308))).any()
+
+
+def test_rows_stay_as_they_are(ae):
+    rows = X.copy()
+    rows.flags.writeable = False
+    ae.reconstruct(rows)
+    assert torch.equal(torch.tensor(rows), torch.from_numpy(X))
