@@ -45,10 +45,14 @@ class Columns:
         return self
 
     def _set_moments(self, scaler):
-        self._refuse_overflow(scaler.mean_, scaler.var_)
-        self.shift_, self.scale_ = scaler.mean_, scaler.scale_
+        # A constant's mean is a rounding off it: of 1e30 that is no small number.
+        varies = np.isnan(self.constant_)
+        mean = np.where(varies, scaler.mean_, self.constant_)
+        variance = np.where(varies, scaler.var_, 0.0)
+        self._refuse_overflow(mean, variance)
+        self.shift_, self.scale_ = mean, np.where(varies, scaler.scale_, 1.0)
         if self.scale is None:
-            common = np.sqrt(scaler.var_.mean())
+            common = np.sqrt(variance.mean())
             self.scale_ = np.full_like(self.scale_, common if common > 0 else 1.0)
 
     def _set_range(self, low, high):

@@ -128,8 +128,10 @@ class AutoencoderTransformer(
     device : str, default="auto"
         A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
-        An int gives the same weights, bit for bit, at each fit. None draws a fresh seed
-        from the operating system; numpy's and torch's global generators are not used.
+        An int gives the same weights, bit for bit, at each fit; where layers are so
+        large that they take several threads, with the same number of them. None draws
+        a fresh seed from the operating system; numpy's and torch's global generators
+        are not used.
     verbose : int, default=0
         Above 0, a line for each iteration.
     net_params : dict or None, default=None
