@@ -114,11 +114,7 @@ class AutoencoderNet(NeuralNet):
     ) -> None:
         if not max_grad_norm > 0:
             raise ValueError(f"max_grad_norm={max_grad_norm!r} has to be above 0")
-        ours = {
-            "optimizer": AdamW,
-            "train_split": None,
-            "verbose": 0,
-        }
+        ours = {"optimizer": AdamW, "train_split": None, "verbose": 0}
         super().__init__(module, criterion, **(ours | kwargs))
         self.corruption = corruption
         self.max_grad_norm = max_grad_norm
@@ -374,11 +370,8 @@ class AutoencoderNet(NeuralNet):
 
     def _loss(self, batch: Batch) -> Tensor:
         """Mean loss of a mini-batch; its gradient is then the parameters'."""
-        if self._by_hand is None:
-            return self._loss_by_autograd(batch)
-        return self._loss_by_hand(self._by_hand, batch)
-
-    def _loss_by_autograd(self, batch: Batch) -> Tensor:
+        if self._by_hand is not None:
+            return self._loss_by_hand(self._by_hand, batch)
         self._flat.grad.zero_()
         losses = self._row_losses(batch, self._run.generator, self._warmth())
         loss = (losses * batch[1]).mean()
@@ -453,6 +446,5 @@ class AutoencoderNet(NeuralNet):
         return min(1.0, 4 * self._step / self._n_steps)
 
     def _learning_rate(self) -> float:
-        if not self._run.schedule:
-            return self._peak
-        return self._peak * one_cycle(self._step, self._n_steps)
+        scheduled = self._run.schedule
+        return self._peak * (one_cycle(self._step, self._n_steps) if scheduled else 1.0)

@@ -22,8 +22,8 @@ def folded(part: nn.Module, *, by_numpy: bool = False) -> Callable[..., Tensor]:
 
     Shifts and scales become part of the weights beside them (of a Wiener encoder they
     stay, as they go by the level), and nothing is called of what torch wraps around
-    layers, hooks among it. Weights and biases are copies: what changes in the part's
-    later is not noticed. A part without a rule is returned as it is.
+    layers, hooks among it. Weights and biases are copies: a later change of the part's
+    is not noticed. A part without a rule is returned as it is.
 
     Parameters
     ----------
