@@ -113,9 +113,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     matrix, weight = matrix[trusted[rows]], weight[trusted[rows]]
                 data = self._split(matrix, weight)
                 net = self._started(*data, corruption) if cold else self._continued()
-                n_monitored = data[-1]
-                if n_monitored == 0 and trusted is None:
-                    n_monitored = n_watched(len(matrix))
+                watched = n_watched(len(matrix)) if trusted is None else 0
+                n_monitored = data[-1] or watched
                 self._train(net, *data, n_monitored, tasks)
         return self
 

@@ -528,12 +528,13 @@ def test_parameters_that_a_callback_freezes_stay():
     assert ae.n_iter_ == 3
 
 
+def refuse(module):
+    raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("kind", WITH_RULES | WITHOUT)
 def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
-    def by_hand(module):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(_net, "by_hand", by_hand)
+    monkeypatch.setattr(_net, "by_hand", refuse)
     ae = transformer(**(WITH_RULES | WITHOUT)[kind])
     if kind in WITHOUT:
         ae.fit(X)
@@ -543,10 +544,7 @@ def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
 
 
 def test_steps_large_enough_for_threads_are_autograds(monkeypatch):
-    def by_hand(module):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(_net, "by_hand", by_hand)
+    monkeypatch.setattr(_net, "by_hand", refuse)
     monkeypatch.setattr(_torch_state, "MIN_FLOPS_FOR_THREADS", 0)
     before = torch.get_num_threads()
     try:

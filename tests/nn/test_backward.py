@@ -107,7 +107,7 @@ def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, by_numpy)
         z = module.encoder(x)
         x_hat = module.decoder(z)
         encode, decode = fold(module.encoder), fold(module.decoder)
-        close = {"rtol": 1e-10, "atol": 1e-12}
+        close = {"rtol": 1e-12, "atol": 1e-12}
         torch.testing.assert_close(encode(x), z, **close)
         torch.testing.assert_close(decode(z), x_hat, **close)
         if module.is_told_levels:
