@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity as of_skimage
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from sklearn_ae.metrics import structural_similarity
+from sklearn_ae.metrics._ssim import MAX_WIN_SIZE, MIN_WIN_SIZE, SIGMA, WIN_SIZE
+
+
+def tables(shape, width=1, n=4):
+    """Smooth rows, and the same with noise."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, *shape)).cumsum(axis=-1)
+    X = width * (X - X.min()) / np.ptp(X)
+    noisy = X + width * rng.normal(scale=0.1, size=X.shape)
+    return X.reshape(n, -1), noisy.reshape(n, -1)
+
+
+def of_torchmetrics(X, restored, shape, width, win_size):
+    images = (torch.tensor(x.reshape(-1, *shape)) for x in (restored, X))
+    _, everywhere = structural_similarity_index_measure(
+        *images,
+        sigma=1.5 * win_size / 11,
+        kernel_size=win_size,
+        data_range=float(width),
+        return_full_image=True,
+    )
+    # Its mean takes windows in that stick out of the image, over mirrored cells.
+    inner = slice(win_size // 2, -(win_size // 2))
+    return everywhere[..., inner, inner].mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("width", [1, 255, 0.01])
+@pytest.mark.parametrize(
+    ("shape", "win_size"),
+    [
+        ((1, 28, 28), 11),
+        ((3, 32, 17), 11),
+        ((1, 11, 40), 11),
+        ((3, 10, 12), 9),
+        ((1, 8, 8), 7),
+        ((3, 6, 16), 5),
+        ((1, 4, 5), 3),
+        ((1, 3, 3), 3),
+    ],
+)
+def test_ssim_is_that_of_two_libraries(shape, win_size, width):
+    X, restored = tables(shape, width)
+    settings = {"input_shape": shape, "data_range": width}
+    each = structural_similarity(X, restored, average=False, **settings)
+    expected = [
+        of_skimage(
+            one.reshape(shape),
+            other.reshape(shape),
+            data_range=width,
+            sigma=1.5 * win_size / 11,
+            gaussian_weights=True,
+            use_sample_covariance=False,
+            channel_axis=0,
+        )
+        for one, other in zip(X, restored, strict=True)
+    ]
+    np.testing.assert_allclose(each, expected, rtol=0, atol=1e-6)
+    expected = of_torchmetrics(X, restored, shape, width, win_size)
+    np.testing.assert_allclose(each, expected, rtol=0, atol=1e-6)
+    assert (each.dtype, each.shape) == (float, (4,))
+    mean = structural_similarity(X, restored, **settings)
+    assert isinstance(mean, float)
+    assert mean == pytest.approx(each.mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(40,), (3, 40), (2, 7)])
+def test_a_signals_window_is_one_dimensional(shape):
+    X, restored = tables(shape)
+    win_size = min(11, shape[-1])
+    each = structural_similarity(
+        X, restored, input_shape=shape, data_range=1, average=False
+    )
+    channels = [x.reshape(4, -1, shape[-1]) for x in (X, restored)]
+    settings = {"gaussian_weights": True, "use_sample_covariance": False}
+    settings |= {"data_range": 1, "sigma": 1.5 * win_size / 11}
+    expected = [
+        np.mean([of_skimage(a, b, **settings) for a, b in zip(*pair, strict=True)])
+        for pair in zip(*channels, strict=True)
+    ]
+    np.testing.assert_allclose(each, expected, rtol=0, atol=1e-12)
+
+
+def test_a_signal_is_its_formula_where_one_window_fits():
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(size=(2, 11))
+    weight = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    weight /= weight.sum()
+    mx, my = weight @ x, weight @ y
+    cxx, cyy, cxy = (weight @ c for c in (x * x, y * y, x * y))
+    c1, c2 = 0.01**2, 0.03**2
+    expected = (2 * mx * my + c1) * (2 * (cxy - mx * my) + c2)
+    expected /= (mx**2 + my**2 + c1) * (cxx - mx**2 + cyy - my**2 + c2)
+    found = structural_similarity([x], [y], input_shape=(11,), data_range=1)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_sides_of_one_make_no_difference():
+    X, restored = tables((2, 30))
+    shapes = [(2, 30), (2, 1, 30), (2, 30, 1)]
+    found = [
+        structural_similarity(X, restored, input_shape=s, data_range=1) for s in shapes
+    ]
+    assert len(set(found)) == 1
+
+
+def test_of_equal_rows_it_is_one_and_it_is_symmetric():
+    X, restored = tables((3, 16, 16))
+    settings = {"input_shape": (3, 16, 16), "data_range": 1}
+    assert structural_similarity(X, X, **settings) == pytest.approx(1, abs=1e-12)
+    flat = np.zeros_like(X)
+    assert structural_similarity(flat, flat, **settings) == 1
+    one = structural_similarity(X, restored, **settings)
+    assert 0 < one < 0.99
+    assert structural_similarity(restored, X, **settings) == pytest.approx(one)
+
+
+def test_only_the_width_of_the_range_counts_and_it_does():
+    X, restored = tables((16, 16))
+    one, same, other = (
+        structural_similarity(X, restored, input_shape=(16, 16), data_range=r)
+        for r in (2, (-1, 1), 4)
+    )
+    assert one == same < other
+
+
+def test_scikit_image_derives_every_window_from_its_sigma():
+    # Its radius is int(3.5 sigma + 0.5): the whole window is filled, and no more.
+    for size in range(MIN_WIN_SIZE, MAX_WIN_SIZE + 1, 2):
+        assert 2 * int(3.5 * SIGMA * size / WIN_SIZE + 0.5) + 1 == size
+    size = MAX_WIN_SIZE + 2
+    assert 2 * int(3.5 * SIGMA * size / WIN_SIZE + 0.5) + 1 < size
+
+
+@pytest.mark.parametrize("win_size", [3, np.int64(7), 13])
+def test_a_window_that_is_given_is_taken(win_size):
+    X, restored = tables((1, 20, 20))
+    found = structural_similarity(
+        X,
+        restored,
+        input_shape=(20, 20),
+        data_range=1,
+        win_size=win_size,
+        average=False,
+    )
+    expected = of_torchmetrics(X, restored, (1, 20, 20), 1, int(win_size))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "win_size", "error", "said"),
+    [
+        ((8, 8), 4, ValueError, "win_size=4 must be odd and from 3 to 8"),
+        ((8, 8), 9, ValueError, r"win_size=9.*\(8, 8\)"),
+        ((8, 8), 1, ValueError, "win_size=1"),
+        ((64,), 45, ValueError, "from 3 to 43"),
+        ((8, 8), 7.0, TypeError, "win_size must be an odd integer or None, got 7.0"),
+        ((8, 8), True, TypeError, "got True"),
+        ((32, 2), None, ValueError, r"\(32, 2\) has a side of 2, too short"),
+        ((64, 1, 1), None, ValueError, "side of 1"),
+        (None, None, TypeError, "input_shape must be a tuple"),
+        ((8, 7), None, ValueError, "64 features"),
+    ],
+)
+def test_what_can_not_be_is_told(shape, win_size, error, said):
+    X = np.zeros((2, 64))
+    with pytest.raises(error, match=said):
+        structural_similarity(X, X, input_shape=shape, data_range=1, win_size=win_size)
