@@ -1,0 +1,65 @@
+"""What the displays share: rows checked, folded and brought to a scale."""
+
+import numpy as np
+from sklearn.utils import check_array
+
+from sklearn_ae._shapes import folded_shape
+
+
+def checked_rows(X, name):
+    """Finite numbers (n_samples, n_features) of an array or a table."""
+    return check_array(X, input_name=name)
+
+
+def range_of(X):
+    """Least and greatest value; they differ by 1 where X is constant."""
+    low, high = float(np.min(X)), float(np.max(X))
+    return (low, high) if low < high else (low, low + 1)
+
+
+def scale_for(value_range, X):
+    """The range that was given or else that of X."""
+    return range_of(X) if value_range is None else value_range
+
+
+def shape_for(estimator, input_shape):
+    """The shape that was given or else the estimator's own, which may be None."""
+    if input_shape is not None:
+        return input_shape
+    return getattr(estimator, "input_shape", None)
+
+
+def drawn_shape(input_shape, n_features):
+    """(C, L) of curves or (C, H, W) of an image; None is one curve.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not a row's, or an image has neither 1 nor 3 channels.
+    """
+    input_shape = (n_features,) if input_shape is None else input_shape
+    shape = folded_shape(input_shape, n_features)
+    if len(shape) == 3 and shape[0] not in (1, 3):
+        raise ValueError(
+            f"input_shape={input_shape!r} is an image of {shape[0]} channels: one is "
+            "drawn in grey, three in colour. Make the display itself, from the columns "
+            "of as many channels."
+        )
+    return shape
+
+
+def pictures(rows, shape, scale):
+    """What imshow takes: (n, H, W), or (n, H, W, 3) between 0 and 1.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, C * H * W)
+    shape : (C, H, W)
+    scale : (float, float)
+        Values that are black and white.
+    """
+    images = rows.reshape(-1, *shape)
+    if shape[0] == 1:
+        return images[:, 0]
+    low, high = scale
+    return np.moveaxis(np.clip((images - low) / (high - low), 0, 1), 1, -1)
