@@ -23,16 +23,19 @@ from sklearn_ae._data import Rows, RowsOf, merge_equal_rows
 from sklearn_ae._net import AutoencoderNet, Run
 from sklearn_ae._parameters import (
     CONSTRAINTS,
+    architecture,
     batch_size,
     can_sample,
     code_kind,
     corruption_level,
     free_net_params,
     has_mixture,
-    hidden_widths,
+    is_conv,
     is_told_levels,
     lasting_settings,
     learning_rate,
+    max_iterations,
+    picture_shape,
     refuse_contradictions,
     scale,
 )
@@ -47,10 +50,12 @@ from sklearn_ae._start import (
 from sklearn_ae._torch_state import (
     few_threads,
     gradients,
+    own_randomness,
     random_generator,
     resolve_device,
     torch_generator,
 )
+from sklearn_ae.nn import cost
 from sklearn_ae.objective import Objective
 
 # Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
@@ -101,7 +106,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         The columns' scaling, and the units of the noise on them, are of all rows.
         Without early stopping no rows are monitored: the last weights are kept.
         """
-        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context = self._init_callback_context(max_subtasks=max_iterations(self))
         with all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
             X, weight = self._validate(X, sample_weight, reset=cold)
@@ -170,6 +175,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             reset=reset,
             ensure_min_samples=2 if reset else 1,
         )
+        picture_shape(self, X.shape[1])
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -207,7 +213,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _corruption(self, matrix, weight):
         level = corruption_level(self)
-        return starting_corruption(self.corruption, level, matrix, weight)
+        return starting_corruption(
+            self.corruption, level, matrix, weight, common=is_conv(self)
+        )
 
     def _started(self, matrix, weight, n_held_out, corruption):
         """A net at its start: number of components and weights from the matrix."""
@@ -222,11 +230,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             weight,
             n_held_out,
             n_components=self.n_components,
-            hidden=hidden_widths(self),
-            activation=self.activation,
+            architecture=lambda generator: architecture(
+                self, matrix.shape[1], generator
+            ),
             init=self.init,
             code=code_kind(self),
             told=corruption if is_told_levels(self) else None,
+            common=is_conv(self),
             random=self._random,
         )
         criterion = functools.partial(
@@ -268,8 +278,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         rows = self._rows(net, matrix, weight)
         train = rows.part(slice(n_held_out, None))
         monitored = rows.part(slice(n_monitored)) if n_monitored else None
-        with few_threads(self._flops(net, len(train))):
-            run = self._run(len(train), self.max_iter, MAX_BATCHES, schedule=True)
+        threads = few_threads(self._flops(net, len(train)))
+        with threads, own_randomness(self._random, net.device):
+            n_iterations = max_iterations(self)
+            run = self._run(len(train), n_iterations, MAX_BATCHES, schedule=True)
             net.train(train, monitored, run, tasks)
         prior = None
         if has_mixture(self):
@@ -285,8 +297,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def _train_one_pass(self, net, matrix, weight):
         """Train ``net`` on each row once, at a constant rate, and take it on."""
         rows = self._rows(net, matrix, weight)
-        with few_threads(self._flops(net, len(rows))):
-            net.train(rows, None, self._run(len(rows), 1, len(rows), schedule=False))
+        run = self._run(len(rows), 1, len(rows), schedule=False)
+        threads = few_threads(self._flops(net, len(rows)))
+        with threads, own_randomness(self._random, net.device):
+            net.train(rows, None, run)
         prior = self._codec.prior if hasattr(self, "_codec") else None
         vars(self).update(
             self._fitted(net, rows, prior),
@@ -317,8 +331,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         )
 
     def _flops(self, net, n_rows):
-        n_weights = sum(p.numel() for p in net.module_.parameters())
-        return 6 * n_weights * batch_size(self, n_rows)
+        n_multiplications = cost(net.module_, self.n_features_in_).n_multiplications
+        return 6 * n_multiplications * batch_size(self, n_rows)
 
     def _fitted(self, net, rows, prior=None):
         """Attributes of an estimator that stops training where ``net`` is now."""

@@ -13,7 +13,7 @@ from torch import nn
 from sklearn_ae._data import row_blocks
 from sklearn_ae._prior import StandardNormal
 from sklearn_ae._torch_state import few_threads
-from sklearn_ae.nn import GaussianEncoder, folded
+from sklearn_ae.nn import GaussianEncoder, cost, folded
 from sklearn_ae.objective import importance_weights
 
 # Of an importance-weighted bound.
@@ -49,7 +49,7 @@ class Codec:
         self.objective = objective
         self.prior = prior
         self.module = copy.deepcopy(module).eval()
-        self._width = max(p.shape[0] for p in module.parameters())
+        self._width = cost(self.module, len(columns.shift_)).width
         if prior is None and self.is_random:
             self.prior = StandardNormal(module.n_components)
         self._parts = {}
@@ -66,10 +66,13 @@ class Codec:
             lambda parts, z: parts.decode(z), Z, out_of=self.columns.inverse_transform
         )
 
-    def reconstruct(self, X):
-        """Table (n, d) to its reconstruction (n, d)."""
+    def reconstruct(self, X, level=None):
+        """Table (n, d) to its reconstruction (n, d), told the noise's level if any."""
         return self._in_blocks(
-            _restored, X, self.columns.transform, self.columns.inverse_transform
+            functools.partial(_restored, level=level),
+            X,
+            self.columns.transform,
+            self.columns.inverse_transform,
         )
 
     def row_losses(self, X):
@@ -176,14 +179,13 @@ class Codec:
 
     def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
-        levels = torch.full_like(x[:, :1], noise.level)
-        told = (levels,) if self.module.is_told_levels else ()
+        level = noise.level if self.module.is_told_levels else None
         draws = torch.from_numpy(noise.draws).to(x)
         # Without noise the two would be the same.
         added = torch.cat([draws, -draws]) if noise.level else draws[:1]
         losses, total = torch.zeros_like(x), torch.zeros_like(x)
         for one in added:
-            x_hat = parts.decode(parts.encode(x + one, *told))
+            x_hat = _restored(parts, x + one, level)
             losses += self.objective.of_cells(x, x_hat)
             total += x_hat
         return losses / len(added), total / len(added)
@@ -202,8 +204,9 @@ class _Parts(NamedTuple):
     decode: Callable
 
 
-def _restored(parts, x):
-    return parts.decode(parts.encode(x))
+def _restored(parts, x, level=None):
+    told = () if level is None else (torch.full_like(x[:, :1], level),)
+    return parts.decode(parts.encode(x, *told))
 
 
 def _bound(noise, prior, parts, x):

@@ -19,7 +19,7 @@ from sklearn_ae._evidence import (
     calibrated,
 )
 from sklearn_ae._neighbors import BLOCK, Neighbors, Rows
-from sklearn_ae._parameters import corruption_level
+from sklearn_ae._parameters import corruption_level, is_conv
 from sklearn_ae._suspicion import lowest, suspicion
 from sklearn_ae._torch_state import few_threads
 from sklearn_ae._transformer import AutoencoderTransformer
@@ -36,6 +36,8 @@ MIN_TRUSTED_PER_COLUMN = 8
 # Weight, among the evidence of trusted rows, of the training rows nearest to one of
 # them: outliers have others like them, but one that stands alone is one.
 ALONE = 0.1
+# Of the hidden layers of an "mlp".
+WIDTHS = (64, 64, 64)
 # Optimisation steps: of a fit's only network; and of the first, and the second of two.
 N_STEPS, N_STEPS_OF_TWO = 600, (175, 125)
 BATCH_SIZE, LEARNING_RATE = 512, 0.008
@@ -104,6 +106,8 @@ class Networks:
             }
         else:
             own = defaults | {"early_stopping": True}
+        if not is_conv(self.detector):
+            own["hidden_layer_sizes"] = WIDTHS
         for name, value in params.items():
             if isinstance(value, str) and value == "auto" and name in own:
                 params[name] = own[name]

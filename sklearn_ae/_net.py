@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
-from sklearn_ae.nn import Corruption, by_hand, has_rules
+from sklearn_ae.nn import Corruption, by_hand, cost, has_rules
 from sklearn_ae.objective import noise_variance
 from sklearn_ae.optim import (
     AdamW,
@@ -135,13 +135,14 @@ class AutoencoderNet(NeuralNet):
     def get_iterator(self, dataset: Rows, training: bool = False) -> RowLoader:
         """Mini-batches in training; else cache-sized blocks in order."""
         if not training:
-            blocks = row_blocks(len(dataset), 128, torch.float32)
+            width = cost(self.module_, dataset.x.shape[1]).width
+            blocks = row_blocks(len(dataset), width, torch.float32)
             return RowLoader(dataset, list(blocks))  # type: ignore[arg-type]
         return RowLoader(dataset, self._batches)
 
     def _set_training(self, training: bool = True) -> None:
-        """Switch modes only for what a user's callbacks put in: ours has none."""
-        if self.callbacks:
+        """Switch modes where a network or callbacks of a user's may have some."""
+        if self.callbacks or self._by_hand is None:
             super()._set_training(training)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:

@@ -213,7 +213,9 @@ class AEOutlierDetector(
         *,
         method="auto",
         n_components=None,
-        hidden_layer_sizes=(64, 64, 64),
+        architecture="mlp",
+        input_shape=None,
+        hidden_layer_sizes="auto",
         activation="silu",
         init="pca",
         scale="auto",
@@ -242,6 +244,8 @@ class AEOutlierDetector(
         self.contamination = contamination
         self.method = method
         self.n_components = n_components
+        self.architecture = architecture
+        self.input_shape = input_shape
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.init = init

@@ -4,13 +4,18 @@
 """
 
 import copy
+import math
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_ae.nn import ACTIVATIONS, CORRUPTIONS
+from sklearn_ae._shapes import MIN_SIDE, folded_shape
+from sklearn_ae.nn import ACTIVATIONS, CORRUPTIONS, Convolutions, Own, Perceptrons
 from sklearn_ae.objective import RECONSTRUCTION_LOSSES
+
+# Of an "mlp".
+DEFAULT_WIDTHS = (128, 128, 128)
 
 CONSTRAINTS: dict = {
     "n_components": [
@@ -18,7 +23,10 @@ CONSTRAINTS: dict = {
         Interval(Integral, 1, None, closed="left"),
         Interval(Real, 0, 1, closed="neither"),
     ],
+    "architecture": [StrOptions({"mlp", "conv"}), callable],
+    "input_shape": [tuple, list, None],
     "hidden_layer_sizes": [
+        StrOptions({"auto"}),
         "array-like",
         Interval(Integral, 1, None, closed="left"),
     ],
@@ -44,7 +52,7 @@ CONSTRAINTS: dict = {
         StrOptions({"auto"}),
         Interval(Real, 0, None, closed="neither"),
     ],
-    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -58,7 +66,7 @@ CONSTRAINTS: dict = {
 }
 # What skorch calls by other names.
 TAKEN_NET_PARAMS = {
-    "module": "hidden_layer_sizes and activation",
+    "module": "architecture, hidden_layer_sizes and activation",
     "criterion": "loss and the penalties' weights",
     "corruption": "corruption and corruption_level",
     "lr": "learning_rate_init",
@@ -76,8 +84,41 @@ TAKEN_NET_PARAMS = {
 }
 
 
+def is_conv(params):
+    """Whether rows are pictures, whose cells share a unit."""
+    return isinstance(params.architecture, str) and params.architecture == "conv"
+
+
+def architecture(params, n_features, generator):
+    """What makes the networks of rows of ``n_features``."""
+    if not isinstance(params.architecture, str):
+        return Own(params.architecture, n_features, generator)
+    widths = hidden_widths(params)
+    if not is_conv(params):
+        return Perceptrons(n_features, widths, params.activation, generator)
+    channels, *sides = picture_shape(params, n_features)
+    shape = (channels, *([1] * (2 - len(sides))), *sides)
+    return Convolutions(
+        shape, widths or _channels(max(sides)), params.activation, generator
+    )
+
+
+def picture_shape(params, n_features):
+    """Channels and sides of the picture that a row is: without a shape, a signal."""
+    shape = params.input_shape
+    return folded_shape((n_features,) if shape is None else shape, n_features)
+
+
+def _channels(side):
+    """Channels of each stage, by the longer side: down to less than 8."""
+    n_stages = max(1, math.ceil(math.log2((side + 1) / MIN_SIDE)))
+    return tuple(min(16 * 2**i, 64) for i in range(n_stages))
+
+
 def hidden_widths(params):
-    """``hidden_layer_sizes`` as a tuple of positive integers."""
+    """``hidden_layer_sizes`` as a tuple of positive integers; empty if by the shape."""
+    if isinstance(params.hidden_layer_sizes, str):
+        return () if is_conv(params) else DEFAULT_WIDTHS
     sizes = np.atleast_1d(np.asarray(params.hidden_layer_sizes, dtype=object))
     if not all(isinstance(n, Integral) and n > 0 for n in sizes):
         raise ValueError(
@@ -89,6 +130,11 @@ def hidden_widths(params):
 
 def refuse_contradictions(params):
     """Refuse settings that exclude each other, with a ValueError that names them."""
+    if is_conv(params) and np.size(params.hidden_layer_sizes) == 0:
+        raise ValueError(
+            "hidden_layer_sizes must name the channels of one stage or more with "
+            f"architecture='conv', got {params.hidden_layer_sizes!r}."
+        )
     normal = params.latent == "gaussian"
     if normal and _is_squashed(params):
         raise ValueError(
@@ -140,6 +186,7 @@ def is_told_levels(params):
         isinstance(corruption_level(params), tuple)
         and params.corruption == "gaussian"
         and params.init == "pca"
+        and isinstance(params.architecture, str)
         and code_kind(params) == "plain"
     )
 
@@ -156,9 +203,14 @@ def _is_squashed(params):
 
 
 def scale(params):
-    """``scale``; where the likelihood is normal, columns are made so by default."""
+    """``scale``; where the likelihood is normal, columns are made so by default.
+
+    Cells of a picture keep the unit that they share.
+    """
     if params.scale != "auto":
         return params.scale
+    if is_conv(params):
+        return None
     return "quantile" if params.latent == "gaussian" else "standard"
 
 
@@ -178,6 +230,8 @@ def lasting_settings(params):
     """Parameters that can't change while training goes on."""
     return {
         "n_components": params.n_components,
+        "architecture": params.architecture,
+        "input_shape": params.input_shape and tuple(params.input_shape),
         "hidden_layer_sizes": hidden_widths(params),
         "activation": params.activation,
         "init": params.init,
@@ -201,7 +255,15 @@ def batch_size(params, n_rows):
     """Rows in a mini-batch: the default is an eighth, a power of two in bounds."""
     if params.batch_size != "auto":
         return params.batch_size
-    return int(np.clip(2 ** np.ceil(np.log2(n_rows / 8)), 16, 256))
+    most = 64 if is_conv(params) else 256
+    return int(np.clip(2 ** np.ceil(np.log2(n_rows / 8)), 16, most))
+
+
+def max_iterations(params):
+    """``max_iter``: convolutions take longer, and learn more from a step."""
+    if params.max_iter != "auto":
+        return params.max_iter
+    return 40 if is_conv(params) else 200
 
 
 def learning_rate(params, n_rows, *, schedule):
@@ -209,8 +271,10 @@ def learning_rate(params, n_rows, *, schedule):
     if params.learning_rate_init != "auto":
         return params.learning_rate_init
     # A constant rate has no decay to end on: it has to be lower throughout.
-    peak = 0.01 if schedule else 0.001
-    return peak * min(1, np.sqrt(batch_size(params, n_rows) / 64))
+    peak = 0.003 if is_conv(params) else 0.01
+    return (peak if schedule else peak / 10) * min(
+        1, np.sqrt(batch_size(params, n_rows) / 64)
+    )
 
 
 def free_net_params(net_params):

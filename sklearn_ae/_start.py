@@ -68,11 +68,11 @@ def starting_module(
     n_held_out,
     *,
     n_components,
-    hidden,
-    activation,
+    architecture,
     init,
     code,
     told,
+    common,
     random,
 ):
     """An untrained autoencoder for the rows of a matrix.
@@ -85,14 +85,14 @@ def starting_module(
     n_held_out : int
     n_components : int, float in (0, 1) or None
         As PCA's; None is 0.95.
-    hidden : tuple of int
-        Widths of the encoder's hidden layers.
-    activation : str
-        A key of ``nn.ACTIVATIONS``.
+    architecture : callable
+        Of a torch generator, the ``nn.Architecture``.
     init : {"pca", "random"}
     code : {"plain", "sigmoid", "gaussian"}
     told : Corruption or None
         Noise whose level the encoder is told; needs ``init="pca"`` and a plain code.
+    common : bool
+        Whether all columns have one unit.
     random : numpy.random.RandomState
 
     Returns
@@ -104,38 +104,40 @@ def starting_module(
     if init == "pca" or not isinstance(n_components, Integral):
         pca = principal_axes(matrix, weight, n_components, random)
         n_components = len(pca.axes)
-    sizes = (matrix.shape[1], *hidden, n_components)
-    generator = torch_generator(random)
+    networks = architecture(torch_generator(random))
     if init == "random":
-        return Autoencoder.random(sizes, activation, code=code, generator=generator)
-    centre, spread = map(torch.from_numpy, _centre_and_spread(matrix[n_held_out:]))
+        return Autoencoder.random(networks, n_components, code=code)
+    centre, spread = _centre_and_spread(matrix[n_held_out:])
+    if common:
+        varies = np.isfinite(spread)
+        spread = np.where(varies, _root_mean_square(spread[varies]), spread)
     floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
     around = {
         "mean": torch.from_numpy(pca.mean),
-        "centre": centre,
-        "spread": spread,
+        "centre": torch.from_numpy(centre),
+        "spread": torch.from_numpy(spread),
         "axes": torch.from_numpy(pca.axes),
         "scales": torch.from_numpy(np.maximum(pca.scales, floor)),
-        "generator": generator,
     }
     if told is not None:
         noise, levels = told.columns.spread, told.level
-        return Autoencoder.around_wiener(
-            sizes, activation, noise=noise, levels=levels, **around
-        )
+        return Autoencoder.around_wiener(networks, noise=noise, levels=levels, **around)
     noise = _noise_variance(matrix, weight, pca) if code == "gaussian" else 0.0
     return Autoencoder.around_linear(
-        sizes, activation, code=code, noise_variance=noise, **around
+        networks, code=code, noise_variance=noise, **around
     )
 
 
-def starting_corruption(kind, level, matrix, weight):
-    """``nn.Corruption`` in units of the columns; None at level 0."""
+def starting_corruption(kind, level, matrix, weight, *, common):
+    """``nn.Corruption`` in units of the columns, or of all of them; None at level 0."""
     if level == 0:
         return None
     centre = _mean(matrix, weight, lambda x: x)
     variance = _mean(matrix, weight, lambda x: np.square(x - centre))
-    columns = centre, np.sqrt(variance), matrix.min(axis=0), matrix.max(axis=0)
+    spread = np.sqrt(variance)
+    if common:
+        spread = np.full_like(spread, _root_mean_square(spread))
+    columns = centre, spread, matrix.min(axis=0), matrix.max(axis=0)
     names = ("centre", "spread", "low", "high")
     tensors = map(torch.from_numpy, columns)
     return Corruption(kind, level, **dict(zip(names, tensors, strict=True)))
@@ -163,6 +165,10 @@ def _centre_and_spread(matrix):
     variance = _mean(matrix, np.ones(len(matrix)), lambda x: np.square(x - mean))
     spread = np.sqrt(variance)
     return np.where(constant, lowest, mean), np.where(constant, np.inf, spread)
+
+
+def _root_mean_square(spread):
+    return np.sqrt(np.mean(np.square(spread))) if len(spread) else 1.0
 
 
 def _mean(matrix, weight, function):

@@ -1,5 +1,6 @@
 """What a call borrows from torch and numpy's global state, and gives back."""
 
+import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,23 @@ def random_generator(random_state: object) -> np.random.RandomState:
 def torch_generator(random: np.random.RandomState) -> torch.Generator:
     """A torch generator of its own, seeded by the next draw of ``random``."""
     return torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
+
+
+@contextmanager
+def own_randomness(
+    random: np.random.RandomState, device: str | torch.device
+) -> Iterator[None]:
+    """Seeds torch's global generators, for networks that draw from them (dropout).
+
+    They are put back. The seed is the next draw of a copy of ``random``.
+    """
+    seed = int(copy.deepcopy(random).randint(2**31 - 1))
+    devices = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield
 
 
 def resolve_device(device: str) -> torch.device:

@@ -1,15 +1,26 @@
 """The autoencoder as a transformer: where PCA stood."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_scalar
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._base import _BaseAutoencoder
-from sklearn_ae._parameters import can_sample
+from sklearn_ae._parameters import can_sample, corruption_level
 from sklearn_ae._torch_state import random_generator
+
+
+def _was_corrupted(estimator):
+    if corruption_level(estimator) != 0:
+        return True
+    raise AttributeError(
+        f"This {type(estimator).__name__} has no attribute 'denoise': it has "
+        "corruption_level=0, and so does not learn to take noise off. Set "
+        "corruption_level to what is on the rows, and call fit."
+    )
 
 
 class AutoencoderTransformer(
@@ -28,8 +39,26 @@ class AutoencoderTransformer(
     n_components : int, float in (0, 1) or None, default=None
         Size of the code. A float is the share of the variance that as many components
         of PCA explain; None is 0.95. It may exceed n_features (an overcomplete code).
-    hidden_layer_sizes : int or array-like of int, default=(128, 128, 128)
-        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    architecture : {"mlp", "conv"} or callable, default="mlp"
+        Of the nonlinear paths. "mlp" is a multilayer perceptron. "conv" takes rows for
+        pictures of ``input_shape``: strided residual convolutions [13]_ down to the
+        code, transposed ones back. Where ``n_components`` is n_features the encoder,
+        which then is a filter, keeps each resolution for the way back [14]_, and the
+        decoder is linear. A callable ``(n_features, n_components) -> (encoder,
+        decoder)`` returns two torch modules on flat rows; with ``init="pca"`` they are
+        paths beside the linear ones, times a number for each output that starts at zero
+        [15]_. A normal latent asks it for an encoder of 2 n_components. Parts with
+        running statistics, as BatchNorm, are refused.
+    input_shape : tuple of int or None, default=None
+        What a row was flattened from, in C order: (H, W) or (C, H, W) of an image, (L,)
+        or (C, L) of a signal. Two numbers are (C, L) if the first is below 8; (C, 1, L)
+        is a signal of any number of channels. None is (n_features,). Other networks
+        than "conv" do not use it.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder has them in reverse. "auto"
+        is (128, 128, 128). With ``architecture="conv"`` the channels of its stages,
+        each at half of the resolution of the one before; "auto" is 16, 32, 64, 64, ...
+        until the longer side is below 8. Not of a callable.
     activation : {"silu", "relu", "gelu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.
@@ -39,7 +68,8 @@ class AutoencoderTransformer(
     scale : {"auto", "standard", "minmax", "quantile"} or None, default="auto"
         Scaling of the columns, undone on the way out: mean 0 and variance 1; range
         [0, 1]; normal scores of the ranks; or none, where each column keeps its share
-        of the variance, as in PCA. "auto" is "standard", and with ``latent="gaussian"``
+        of the variance, as in PCA. "auto" is None with ``architecture="conv"``, as the
+        cells of a picture share a unit; else "standard", and with ``latent="gaussian"``
         "quantile": its likelihood is normal, and columns seldom are. In normal scores a
         small step off a frequent value is a large one: of such columns, codes of noisy
         rows are steadier with another scale.
@@ -53,7 +83,8 @@ class AutoencoderTransformer(
         or maximum. A callable is ``(x, level, generator) -> x`` with tensors of shape
         (n_rows, n_features) of scaled cells; the ``torch.Generator`` is on the CPU.
     corruption_level : float or (float, float), default=0.0
-        Of "gaussian" the noise's standard deviation, in units of the column's own; else
+        Of "gaussian" the noise's standard deviation, in units of the column's own (with
+        ``architecture="conv"`` of the root mean square of all columns'); else
         the probability that a cell is corrupted. At 0 there is none. Scores, codes and
         reconstructions are of the rows as they are.
         Of two levels, the lowest above 0 and the highest, each row of a mini-batch
@@ -102,15 +133,17 @@ class AutoencoderTransformer(
         Weight decay (decoupled, AdamW [2]_).
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch. "auto" is about an eighth of the rows, a power of two
-        between 16 and 256.
+        between 16 and 256 (64 with ``architecture="conv"``).
     learning_rate_init : float or "auto", default="auto"
         Peak of the learning rate, which rises over the first tenth of the budget and
-        then falls to zero along a cosine. "auto" is 0.01 for mini-batches of 64 or
-        more, and below in proportion to the square root of their size (Adam's scaling
-        rule [3]_); in ``partial_fit``, where it is constant, a tenth of that.
-    max_iter : int, default=200
-        Iterations. One is a pass over the rows, or 50 mini-batches of a longer pass:
-        the cost of a fit stops growing with the number of rows.
+        then falls to zero along a cosine. "auto" is 0.01 (0.003 with
+        ``architecture="conv"``) for mini-batches of 64 or more, and below in proportion
+        to the square root of their size (Adam's scaling rule [3]_); in ``partial_fit``,
+        where it is constant, a tenth of that.
+    max_iter : int or "auto", default="auto"
+        Iterations: "auto" is 200, and 40 with ``architecture="conv"``. One is a pass
+        over the rows, or 50 mini-batches of a longer pass: the cost of a fit stops
+        growing with the number of rows.
     tol : float, default=1e-4
         Smallest gain on the monitored rows that counts, as a share of their loss.
     early_stopping : bool, default=True
@@ -218,6 +251,11 @@ class AutoencoderTransformer(
     .. [11] P. Ghosh et al. From variational to deterministic autoencoders. ICLR 2020.
     .. [12] T. Karras et al. Elucidating the design space of diffusion-based generative
        models. NeurIPS 2022.
+    .. [13] K. He et al. Identity mappings in deep residual networks. ECCV 2016.
+    .. [14] O. Ronneberger, P. Fischer and T. Brox. U-Net: convolutional networks for
+       biomedical image segmentation. MICCAI 2015.
+    .. [15] T. Bachlechner et al. ReZero is all you need: fast convergence at large
+       depth. UAI 2021.
 
     Examples
     --------
@@ -233,7 +271,9 @@ class AutoencoderTransformer(
         self,
         n_components=None,
         *,
-        hidden_layer_sizes=(128, 128, 128),
+        architecture="mlp",
+        input_shape=None,
+        hidden_layer_sizes="auto",
         activation="silu",
         init="pca",
         scale="auto",
@@ -250,7 +290,7 @@ class AutoencoderTransformer(
         alpha=0.01,
         batch_size="auto",
         learning_rate_init="auto",
-        max_iter=200,
+        max_iter="auto",
         tol=1e-4,
         early_stopping=True,
         validation_fraction=0.1,
@@ -263,6 +303,8 @@ class AutoencoderTransformer(
         net_params=None,
     ):
         self.n_components = n_components
+        self.architecture = architecture
+        self.input_shape = input_shape
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.init = init
@@ -339,6 +381,47 @@ class AutoencoderTransformer(
         """
         X = self._check(X)
         return self._codec.reconstruct(X)
+
+    @available_if(_was_corrupted)
+    def denoise(self, X, *, level=None):
+        """Take the noise off rows, as learnt from corruption of clean ones.
+
+        It is ``reconstruct``, and there only where the training rows were corrupted:
+        ``corruption_level`` above 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Noisy rows in input units.
+        level : float, default=None
+            Of the noise, in units of ``corruption_level``: needed where that is two
+            levels that the encoder is told of, and only there.
+
+        Returns
+        -------
+        X_denoised : ndarray of shape (n_samples, n_features)
+            Rows in input units: float32 for float32, else float64.
+
+        Raises
+        ------
+        ValueError
+            For a level that is missing, not needed, or outside of ``corruption_level``.
+        """
+        X = self._check(X)
+        if not self.module_.is_told_levels:
+            if level is not None:
+                raise ValueError(
+                    f"level={level!r} is of no use: this encoder is not told levels. "
+                    "Leave it out, or fit with corruption_level=(low, high)."
+                )
+            return self._codec.reconstruct(X)
+        low, high = corruption_level(self)
+        if not isinstance(level, Real) or not low <= level <= high:
+            raise ValueError(
+                f"level must be a number between {low} and {high}, the range of "
+                f"corruption_level, and say how much noise is on X, got {level!r}."
+            )
+        return self._codec.reconstruct(X, float(level))
 
     @property
     def sample(self):

@@ -2,6 +2,7 @@
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 
@@ -9,6 +10,24 @@ from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 def setting(**params):
     """A setting with few iterations: the checks are of the contract, not the fit."""
     return AutoencoderTransformer(**({"max_iter": 4} | params))
+
+
+def conv(**params):
+    """Of rows as signals: whatever the length, which differs from check to check."""
+    return setting(**({"architecture": "conv", "hidden_layer_sizes": (4,)} | params))
+
+
+class Own:
+    """A user's networks; with a name that is the same in each process."""
+
+    def __repr__(self):
+        return "own"
+
+    def __call__(self, n_features, n_components):
+        wide, narrow = n_features, n_components
+        encoder = [nn.Linear(wide, 5), nn.Dropout(), nn.Linear(5, narrow)]
+        decoder = [nn.Linear(narrow, 5), nn.Tanh(), nn.Linear(5, wide)]
+        return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
 
 SETTINGS = [
@@ -43,6 +62,15 @@ SETTINGS = [
     setting(latent="gaussian", init="random", beta=4.0),
     setting(latent="gaussian", prior="normal", scale="standard"),
     setting(prior="mixture"),
+    conv(),
+    conv(init="random", activation="relu"),
+    conv(hidden_layer_sizes=(3, 5), early_stopping=False, scale="standard"),
+    conv(corruption_level=0.5, contraction_weight=0.1),
+    conv(corruption_level=(0.05, 2.0), n_components=2),
+    conv(sparsity="kl", sparsity_weight=0.1),
+    conv(latent="gaussian"),
+    setting(architecture=Own()),
+    setting(architecture=Own(), init="random", latent="gaussian"),
     setting(
         latent="gaussian",
         corruption_level=0.5,
@@ -65,6 +93,8 @@ DETECTORS = [
     detector(corruption="masking", corruption_level=0.3, init="random"),
     detector(method="reconstruction"),
     detector(method="reconstruction", latent="gaussian"),
+    detector(architecture="conv", hidden_layer_sizes=(4,)),
+    detector(architecture=Own()),
 ]
 
 

@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_ae import _prior
 from sklearn_ae._prior import Mixture, StandardNormal, fitted_prior
-from sklearn_ae.nn import Autoencoder, GaussianEncoder
+from sklearn_ae.nn import Autoencoder, GaussianEncoder, Perceptrons
 
 
 def random():
@@ -163,7 +163,8 @@ def test_codes_are_drawn_where_they_are_random():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(400, 3, generator=generator)
     for code, is_drawn in (("plain", False), ("gaussian", True)):
-        module = Autoencoder.random((3, 8, 1), "silu", code=code, generator=generator)
+        networks = Perceptrons(3, (8,), "silu", generator)
+        module = Autoencoder.random(networks, 1, code=code)
         with torch.no_grad():
             spread = module.encoder(x).std().item()
         drawn = fitted_prior(module, x, np.ones(400), random()).sample(5_000, random())

@@ -548,6 +548,11 @@ def test_duplicated_rows_are_weights():
 
 BAD = [
     *[("n_components", bad) for bad in (0, -1, 1.0, 0.0, 1.5, "mle")],
+    *[("architecture", bad) for bad in ("rnn", None)],
+    *[
+        ("input_shape", bad)
+        for bad in ("13", (13.0,), (), (1, 1, 1, 13), (0, 13), (12,))
+    ],
     *[("hidden_layer_sizes", bad) for bad in (0, -3, (8, 0), (8, -1), "8", (8.5,))],
     *[("hidden_layer_sizes", bad) for bad in ([[8]], ("a",), None)],
     ("activation", "step"),
@@ -566,7 +571,7 @@ BAD = [
     *[("alpha", bad) for bad in (-0.1, "a")],
     *[("batch_size", bad) for bad in (0, "large", 2.5)],
     *[("learning_rate_init", bad) for bad in (0, -1, "adaptive")],
-    *[("max_iter", bad) for bad in (0, 2.5)],
+    *[("max_iter", bad) for bad in (0, 2.5, "long")],
     ("tol", -1),
     ("early_stopping", "yes"),
     *[("validation_fraction", bad) for bad in (0, 1, 1.5)],

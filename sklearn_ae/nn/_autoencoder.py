@@ -1,19 +1,40 @@
 """The autoencoder: an encoder and a decoder, each a linear plus a nonlinear path."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from sklearn_ae.nn._latent import GaussianEncoder, draw
 from sklearn_ae.nn._levels import N_LEVEL_FEATURES, LevelFeatures, WienerEncoder
-from sklearn_ae.nn._mlp import MLP, EmptyLinear, ResidualMLP
+from sklearn_ae.nn._mlp import EmptyLinear
 
 # Of the sigmoid in a code that starts at PCA, for a component of unit variance: small
 # enough to be nearly straight, large enough to be used. Of a normal component half a
 # percent of the variance is lost, of one with heavy tails more.
 GAIN = 0.5
+
+
+class Architecture(Protocol):
+    """Makes the nonlinear parts of an autoencoder of rows of ``n_features``."""
+
+    n_features: int
+
+    def encoder(
+        self, n_out: int, *, at_zero: bool, n_told: int = 0, axes: Tensor | None = None
+    ) -> nn.Module:
+        """What maps (n, n_features + n_told) to (n, n_out).
+
+        ``at_zero``: whether all that comes out of it at the start is zero. ``axes``, of
+        shape (n_out, n_features), are the directions that the code is along, if any.
+        """
+
+    def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:
+        """What maps (n, n_in) to (n, n_features)."""
+
+    def is_done_by_encoder(self, n_components: int) -> bool:
+        """Whether a code of that size leaves nothing for a decoder to correct."""
 
 
 class CorrectedLinear(nn.Module):
@@ -123,26 +144,21 @@ class Autoencoder(nn.Module):
 
     @classmethod
     def random(
-        cls,
-        sizes: Sequence[int],
-        activation: str,
-        *,
-        code: str = "plain",
-        generator: torch.Generator,
+        cls, architecture: Architecture, n_components: int, *, code: str = "plain"
     ) -> "Autoencoder":
-        """The ordinary autoencoder: ``sizes`` there and back, random weights.
+        """The ordinary autoencoder: an encoder and a decoder with random weights.
 
         ``code`` is "plain", "sigmoid" or "gaussian".
         """
-        network = MLP(_with_code(sizes, code), activation, generator=generator)
-        decoder = MLP(sizes[::-1], activation, generator=generator)
-        return cls(CODES[code](network), decoder, sizes[-1])
+        n_code = _n_outputs(n_components, code)
+        encoder = CODES[code](architecture.encoder(n_code, at_zero=False))
+        decoder = architecture.decoder(n_components, at_zero=False)
+        return cls(encoder, decoder, n_components)
 
     @classmethod
     def around_linear(
         cls,
-        sizes: Sequence[int],
-        activation: str,
+        architecture: Architecture,
         *,
         mean: Tensor,
         centre: Tensor,
@@ -151,16 +167,13 @@ class Autoencoder(nn.Module):
         scales: Tensor,
         noise_variance: float = 0.0,
         code: str = "plain",
-        generator: torch.Generator,
     ) -> "Autoencoder":
         """An autoencoder that starts as ``x -> mean + (x - mean) axes.T axes``.
 
         Parameters
         ----------
-        sizes : sequence of int
-            n_features, the encoder's hidden widths, n_components.
-        activation : str
-            A key of ``ACTIVATIONS``.
+        architecture : Architecture
+            Of the corrections.
         mean : Tensor of shape (n_features,)
             Of the rows that the axes are of.
         centre, spread : Tensor of shape (n_features,)
@@ -178,8 +191,6 @@ class Autoencoder(nn.Module):
             ``sigmoid(GAIN t / scale)``, of which the decoder takes the tangent at 1/2.
             "gaussian" starts as probabilistic PCA with its exact posterior (Tipping and
             Bishop, 1999. Journal of the Royal Statistical Society B 61(3)).
-        generator : torch.Generator
-            Source of the corrections' weights.
         """
         start = _LINEAR_STARTS[code](scales, noise_variance)
         weight = start.gain[:, None] * axes
@@ -189,29 +200,34 @@ class Autoencoder(nn.Module):
             variance = scales.square().clamp(min=noise_variance)
             bias = torch.cat([bias, (noise_variance / variance).log()])
             scale_out = torch.cat([scale_out, torch.ones_like(scale_out)])
+        correction = architecture.encoder(
+            len(weight), at_zero=True, axes=axes if code == "plain" else None
+        )
         network = CorrectedLinear(
             _linear(weight, bias),
-            ResidualMLP(_with_code(sizes, code), activation, generator=generator),
+            correction,
             shift_in=centre,
             scale_in=spread,
             scale_out=scale_out,
         )
-        decoder = CorrectedLinear(
-            _linear(axes.T * start.gain_back, mean),
-            ResidualMLP(sizes[::-1], activation, generator=generator),
-            shift_in=start.rest,
-            scale_in=start.scale,
-            scale_out=torch.where(spread.isfinite(), spread, 1.0),
-        )
-        module = cls(CODES[code](network), decoder, sizes[-1])
+        back = _linear(axes.T * start.gain_back, mean)
+        decoder: nn.Module = back
+        if code != "plain" or not architecture.is_done_by_encoder(len(axes)):
+            decoder = CorrectedLinear(
+                back,
+                architecture.decoder(len(axes), at_zero=True),
+                shift_in=start.rest,
+                scale_in=start.scale,
+                scale_out=torch.where(spread.isfinite(), spread, 1.0),
+            )
+        module = cls(CODES[code](network), decoder, len(axes))
         module.noise_variance.fill_(noise_variance)
         return module
 
     @classmethod
     def around_wiener(
         cls,
-        sizes: Sequence[int],
-        activation: str,
+        architecture: Architecture,
         *,
         mean: Tensor,
         centre: Tensor,
@@ -220,23 +236,24 @@ class Autoencoder(nn.Module):
         scales: Tensor,
         noise: Tensor,
         levels: tuple[float, float],
-        generator: torch.Generator,
     ) -> "Autoencoder":
         """An autoencoder that is told the noise's level and starts as Wiener's filter.
 
         Parameters
         ----------
-        sizes, activation, mean, centre, spread, axes, scales, generator
+        architecture, mean, centre, spread, axes, scales
             As of ``around_linear``.
         noise : Tensor of shape (n_features,)
             Standard deviation of noise of level 1.
         levels : (float, float)
             The least and the greatest.
         """
-        wide = [sizes[0] + N_LEVEL_FEATURES, *sizes[1:]]
+        correction = architecture.encoder(
+            len(axes), at_zero=True, n_told=N_LEVEL_FEATURES, axes=axes
+        )
         encoder = WienerEncoder(
             _linear(axes, axes @ (centre - mean)),
-            ResidualMLP(wide, activation, generator=generator),
+            correction,
             LevelFeatures(*levels),
             shift_in=centre,
             scale_in=spread,
@@ -246,20 +263,20 @@ class Autoencoder(nn.Module):
         back = _linear(axes.T, mean)
         decoder: nn.Module = back
         # A code of all there is needs no more to be undone.
-        if sizes[-1] < sizes[0]:
+        if len(axes) < architecture.n_features:
             decoder = CorrectedLinear(
                 back,
-                ResidualMLP(sizes[::-1], activation, generator=generator),
+                architecture.decoder(len(axes), at_zero=True),
                 shift_in=torch.zeros_like(scales),
                 scale_in=scales,
                 scale_out=torch.where(spread.isfinite(), spread, 1.0),
             )
-        return cls(encoder, decoder, sizes[-1])
+        return cls(encoder, decoder, len(axes))
 
 
-def _with_code(sizes: Sequence[int], code: str) -> Sequence[int]:
-    """``sizes`` with the number of outputs that the code is made of at the end."""
-    return [*sizes[:-1], 2 * sizes[-1]] if code == "gaussian" else sizes
+def _n_outputs(n_components: int, code: str) -> int:
+    """How many outputs of an encoder the code is made of."""
+    return 2 * n_components if code == "gaussian" else n_components
 
 
 class _LinearStart(NamedTuple):

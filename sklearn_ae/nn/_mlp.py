@@ -1,10 +1,11 @@
 """The multilayer perceptron."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -90,3 +91,43 @@ class ResidualMLP(MLP):
         for weight in self.layers[-1].parameters():
             nn.init.zeros_(weight)
         self.adds[:-1] = [a == b for a, b in pairwise(sizes[1:-1])]
+
+
+@dataclass(frozen=True)
+class Perceptrons:
+    """Multilayer perceptrons.
+
+    Attributes
+    ----------
+    n_features : int
+    hidden : sequence of int
+        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    activation : str
+        A key of ``ACTIVATIONS``.
+    generator : torch.Generator
+        Source of the initial weights.
+    """
+
+    n_features: int
+    hidden: Sequence[int]
+    activation: str
+    generator: Generator
+
+    def encoder(
+        self, n_out: int, *, at_zero: bool, n_told: int = 0, axes: Tensor | None = None
+    ) -> MLP:
+        """The hidden layers as they come."""
+        return self._network([self.n_features + n_told, *self.hidden, n_out], at_zero)
+
+    def decoder(self, n_in: int, *, at_zero: bool) -> MLP:
+        """The hidden layers in reverse."""
+        sizes = [n_in, *self.hidden[::-1], self.n_features]
+        return self._network(sizes, at_zero)
+
+    def is_done_by_encoder(self, n_components: int) -> bool:
+        """Never."""
+        return False
+
+    def _network(self, sizes: Sequence[int], at_zero: bool) -> MLP:
+        kind = ResidualMLP if at_zero else MLP
+        return kind(sizes, self.activation, generator=self.generator)

@@ -8,6 +8,7 @@ from sklearn_ae.nn import (
     ACTIVATIONS,
     Autoencoder,
     GaussianEncoder,
+    Perceptrons,
     by_hand,
     folded,
     has_rules,
@@ -36,14 +37,16 @@ START = {
 }
 
 
+def networks(hidden, activation):
+    return Perceptrons(D, hidden, activation, generator())
+
+
 def random(hidden, activation):
-    return Autoencoder.random((D, *hidden, K), activation, generator=generator())
+    return Autoencoder.random(networks(hidden, activation), K)
 
 
 def linear(hidden, activation):
-    return Autoencoder.around_linear(
-        (D, *hidden, K), activation, generator=generator(), **START
-    )
+    return Autoencoder.around_linear(networks(hidden, activation), **START)
 
 
 def wiener(hidden, activation, n_components=K):
@@ -51,11 +54,9 @@ def wiener(hidden, activation, n_components=K):
     if n_components == D:
         start = START | {"axes": torch.eye(D), "scales": torch.ones(D)}
     return Autoencoder.around_wiener(
-        (D, *hidden, n_components),
-        activation,
+        networks(hidden, activation),
         noise=torch.ones(D),
         levels=LEVELS,
-        generator=generator(),
         **start,
     )
 

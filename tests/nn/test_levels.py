@@ -11,6 +11,7 @@ from sklearn_ae.nn import (
     Autoencoder,
     Corruption,
     LevelFeatures,
+    Perceptrons,
     WienerEncoder,
 )
 
@@ -158,8 +159,7 @@ def around(mean, covariance, n_components, hidden=(8, 8), noise=None):
     variances, axes = variances[::-1][:n_components], axes.T[::-1][:n_components]
     spread = np.sqrt(np.diag(covariance))
     return Autoencoder.around_wiener(
-        (len(mean), *hidden, n_components),
-        "silu",
+        Perceptrons(len(mean), hidden, "silu", generator()),
         mean=tensor(mean),
         centre=tensor(mean),
         spread=tensor(spread),
@@ -167,7 +167,6 @@ def around(mean, covariance, n_components, hidden=(8, 8), noise=None):
         scales=tensor(np.sqrt(variances)),
         noise=tensor(spread if noise is None else noise),
         levels=LEVELS,
-        generator=generator(),
     )
 
 
@@ -243,7 +242,7 @@ def test_without_a_level_it_is_the_lowest(normal):
 
 
 def test_an_encoder_that_is_not_told_leaves_levels_out():
-    module = Autoencoder.random((3, 4, 2), "tanh", generator=generator())
+    module = Autoencoder.random(Perceptrons(3, (4,), "tanh", generator()), 2)
     x = torch.randn(5, 3, generator=generator())
     with torch.no_grad():
         assert torch.equal(module.denoise(x, column_of(1.0, 5)), module(x)[0])

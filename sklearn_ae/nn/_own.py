@@ -1,0 +1,104 @@
+"""Networks that a user brings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+# Of n_features and n_components, an encoder and a decoder.
+Build = Callable[[int, int], tuple[nn.Module, nn.Module]]
+
+
+@dataclass(frozen=True)
+class Own:
+    """A user's networks.
+
+    Attributes
+    ----------
+    build : callable
+        ``(n_features, n_components) -> (encoder, decoder)``.
+    n_features : int
+    generator : torch.Generator
+        Seeds torch's global generator while a network is built; it is put back.
+    """
+
+    build: Build
+    n_features: int
+    generator: Generator
+
+    def encoder(
+        self, n_out: int, *, at_zero: bool, n_told: int = 0, axes: Tensor | None = None
+    ) -> nn.Module:
+        """The first of two."""
+        assert n_told == 0  # They know nothing of levels.
+        return self._network(n_out, 0, at_zero)
+
+    def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:
+        """The second of two."""
+        return self._network(n_in, 1, at_zero)
+
+    def is_done_by_encoder(self, n_components: int) -> bool:
+        """Never."""
+        return False
+
+    def _network(self, n_code: int, which: int, at_zero: bool) -> nn.Module:
+        n_out = (n_code, self.n_features)[which]
+        network = self._built(n_code)[which].float()
+        _refuse(network, (self.n_features, n_code)[which], n_out, which)
+        return Gated(network, n_out) if at_zero else network
+
+    def _built(self, n_code: int) -> tuple[nn.Module, nn.Module]:
+        with torch.random.fork_rng(devices=[]):
+            seed = int(torch.randint(2**62, (), generator=self.generator))
+            torch.default_generator.manual_seed(seed)
+            built = self.build(self.n_features, n_code)
+        pair = isinstance(built, tuple | list) and len(built) == 2
+        if not pair or not all(isinstance(part, nn.Module) for part in built):
+            raise ValueError(
+                "architecture must return an encoder and a decoder, two torch modules, "
+                f"got {built!r}."
+            )
+        return built[0], built[1]
+
+
+class Gated(nn.Module):
+    """A network times a number for each output, which starts at zero.
+
+    References
+    ----------
+    Bachlechner, T., et al. (2021). ReZero is all you need. UAI.
+    """
+
+    def __init__(self, network: nn.Module, n_out: int) -> None:
+        super().__init__()
+        self.network = network
+        self.gate = nn.Parameter(torch.zeros(n_out, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, n_in) to (n, n_out)."""
+        return self.gate * self.network(x)
+
+
+def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
+    """Refuse a network that does not map rows to rows, or holds what is not trained."""
+    name = f"The {('encoder', 'decoder')[which]} that architecture returned"
+    for part in network.modules():
+        if getattr(part, "track_running_stats", False):
+            raise ValueError(
+                f"{name} has a {type(part).__name__}, whose running statistics are not "
+                "those of the best weights, which are kept. Use LayerNorm or GroupNorm."
+            )
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            out = network(torch.zeros(3, n_in))
+        got = tuple(out.shape)
+    except Exception as error:
+        raise ValueError(
+            f"{name} fails on rows of shape (3, {n_in}): {error}"
+        ) from error
+    if got != (3, n_out):
+        raise ValueError(
+            f"{name} maps rows of shape (3, {n_in}) to {got}, which has to be "
+            f"(3, {n_out})."
+        )
