@@ -34,6 +34,7 @@ from sklearn_ae._parameters import (
     is_told_levels,
     lasting_settings,
     learning_rate,
+    max_batches,
     max_iterations,
     picture_shape,
     refuse_contradictions,
@@ -57,10 +58,6 @@ from sklearn_ae._torch_state import (
 )
 from sklearn_ae.nn import cost
 from sklearn_ae.objective import Objective
-
-# Mini-batches in an iteration at the most: the step budget of a fit is max_iter times
-# this, however many rows there are.
-MAX_BATCHES = 50
 
 
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
@@ -281,7 +278,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         threads = few_threads(self._flops(net, len(train)))
         with threads, own_randomness(self._random, net.device):
             n_iterations = max_iterations(self)
-            run = self._run(len(train), n_iterations, MAX_BATCHES, schedule=True)
+            run = self._run(len(train), n_iterations, max_batches(self), schedule=True)
             net.train(train, monitored, run, tasks)
         prior = None
         if has_mixture(self):

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from sklearn_ae._base import MAX_BATCHES
 from sklearn_ae._columns import Columns
 from sklearn_ae._data import float32_hash, systematic_sample
 from sklearn_ae._evidence import (
@@ -19,7 +18,13 @@ from sklearn_ae._evidence import (
     calibrated,
 )
 from sklearn_ae._neighbors import BLOCK, Neighbors, Rows
-from sklearn_ae._parameters import corruption_level, is_conv
+from sklearn_ae._parameters import (
+    batch_size,
+    corruption_level,
+    is_conv,
+    max_batches,
+    max_iterations,
+)
 from sklearn_ae._suspicion import lowest, suspicion
 from sklearn_ae._torch_state import few_threads
 from sklearn_ae._transformer import AutoencoderTransformer
@@ -41,14 +46,16 @@ WIDTHS = (64, 64, 64)
 # Optimisation steps: of a fit's only network; and of the first, and the second of two.
 N_STEPS, N_STEPS_OF_TWO = 600, (175, 125)
 BATCH_SIZE, LEARNING_RATE = 512, 0.008
-# Components of a denoiser, which needs no bottleneck, at the most.
-MAX_COMPONENTS = 128
+# Components of a denoiser, which needs no bottleneck, at the most; of pictures up to
+# this size all, which leaves the decoder linear.
+MAX_COMPONENTS, MAX_CELLS_OF_PICTURE = 128, 1_024
 # Levels of gaussian corruption, and of other kinds.
 LEVELS, LEVEL = (0.05, 2.0), 0.2
 # Weight decay: so much divided by the number of rows, within bounds.
 DECAY, DECAYS = 30.0, (0.01, 1.0)
-# Level of the noise that rows are restored from to be judged.
-JUDGED_AT = 0.1
+# Level of the noise that rows are restored from to be judged; higher for pictures,
+# whose cells tell much of each other.
+JUDGED_AT, PICTURES_JUDGED_AT = 0.1, 0.8
 # Cells of the noise that a row is restored from: one draw for a row of few is luck. The
 # draws are of random signs, so that no cell has next to none.
 MIN_CELLS_OF_NOISE = 16
@@ -105,17 +112,26 @@ class Networks:
                 "early_stopping": False,
             }
         else:
-            own = defaults | {"early_stopping": True}
-        if not is_conv(self.detector):
+            n_iterations = max_iterations(self.detector)
+            own = defaults | {"early_stopping": True, "max_iter": n_iterations}
+        if is_conv(self.detector):
+            # The transformer's, which are by the architecture.
+            del own["batch_size"], own["learning_rate_init"]
+        else:
             own["hidden_layer_sizes"] = WIDTHS
         for name, value in params.items():
             if isinstance(value, str) and value == "auto" and name in own:
                 params[name] = own[name]
         if params["max_iter"] == "auto":
-            n_batches = -(-n_rows // params["batch_size"])
-            params["max_iter"] = -(-n_steps // min(n_batches, MAX_BATCHES))
+            n_batches = -(
+                -n_rows // batch_size(AutoencoderTransformer(**params), n_rows)
+            )
+            params["max_iter"] = -(
+                -n_steps // min(n_batches, max_batches(self.detector))
+            )
         if params["n_components"] is None and params["corruption_level"] != 0:
-            params["n_components"] = min(self.X.shape[1], MAX_COMPONENTS)
+            most = MAX_CELLS_OF_PICTURE if is_conv(self.detector) else MAX_COMPONENTS
+            params["n_components"] = min(self.X.shape[1], most)
         if not params["early_stopping"]:
             params["n_iter_no_change"] = params["max_iter"]
         if any(network._net.was_interrupted for network in self.fitted):
@@ -140,7 +156,8 @@ class Networks:
         )
         if not denoises:
             return Noise(0 * draws, 0.0)
-        level = float(np.clip(JUDGED_AT, np.min(level), np.max(level)))
+        judged_at = PICTURES_JUDGED_AT if is_conv(network) else JUDGED_AT
+        level = float(np.clip(judged_at, np.min(level), np.max(level)))
         spread = network._net.corruption.columns.spread.cpu().numpy()
         return Noise(level * spread * draws, level)
 
@@ -225,7 +242,10 @@ def plain_judges(detector, X, weight, networks):
 
 def fused_judges(detector, X, weight, networks):
     """Who judges new rows, and who judges those of training."""
-    scalings = SCALINGS if detector.scale == "auto" else (detector.scale,)
+    scalings = (detector.scale,)
+    if detector.scale == "auto":
+        # Cells of a picture keep the unit that they share.
+        scalings = (None,) if is_conv(detector) else SCALINGS
     # Rows held out have no say in the scaling, as new ones have none: p-values.
     seen = networks.seen
     columns = [Columns(scaling).fit(X[seen], weight[seen]) for scaling in scalings]

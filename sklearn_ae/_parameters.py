@@ -97,10 +97,10 @@ def architecture(params, n_features, generator):
     if not is_conv(params):
         return Perceptrons(n_features, widths, params.activation, generator)
     channels, *sides = picture_shape(params, n_features)
-    shape = (channels, *([1] * (2 - len(sides))), *sides)
-    return Convolutions(
-        shape, widths or _channels(max(sides)), params.activation, generator
-    )
+    height, width = [1] * (2 - len(sides)) + sides
+    widths = widths or _channels(height, width)
+    shape = channels, height, width
+    return Convolutions(shape, widths, params.activation, generator)
 
 
 def picture_shape(params, n_features):
@@ -109,10 +109,17 @@ def picture_shape(params, n_features):
     return folded_shape((n_features,) if shape is None else shape, n_features)
 
 
-def _channels(side):
-    """Channels of each stage, by the longer side: down to less than 8."""
-    n_stages = max(1, math.ceil(math.log2((side + 1) / MIN_SIDE)))
-    return tuple(min(16 * 2**i, 64) for i in range(n_stages))
+def _channels(height, width):
+    """Channels of each stage, until no side is 8 or more.
+
+    Powers of two from 16 to 64; between these all stages take about the same time.
+    """
+    channels = []
+    while not channels or max(height, width) >= MIN_SIDE:
+        height, width = -(-height // 2), -(-width // 2)
+        power = round(math.log2(256 / math.sqrt(height * width)))
+        channels.append(2 ** min(max(power, 4), 6))
+    return tuple(channels)
 
 
 def hidden_widths(params):
@@ -263,7 +270,15 @@ def max_iterations(params):
     """``max_iter``: convolutions take longer, and learn more from a step."""
     if params.max_iter != "auto":
         return params.max_iter
-    return 40 if is_conv(params) else 200
+    return 80 if is_conv(params) else 200
+
+
+def max_batches(params):
+    """Mini-batches in an iteration at the most.
+
+    The step budget of a fit is this times its iterations, however many rows there are.
+    """
+    return 25 if is_conv(params) else 50
 
 
 def learning_rate(params, n_rows, *, schedule):

@@ -57,8 +57,9 @@ class AutoencoderTransformer(
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. "auto"
         is (128, 128, 128). With ``architecture="conv"`` the channels of its stages,
-        each at half of the resolution of the one before; "auto" is 16, 32, 64, 64, ...
-        until the longer side is below 8. Not of a callable.
+        each at half of the resolution of the one before; "auto" goes down until no side
+        is 8 or more, by 16 to 64 channels: those of MNIST are (16, 32). Not used by a
+        callable.
     activation : {"silu", "relu", "gelu", "tanh", "logistic", "identity"}, \
             default="silu"
         Activation of the hidden layers.
@@ -141,8 +142,8 @@ class AutoencoderTransformer(
         to the square root of their size (Adam's scaling rule [3]_); in ``partial_fit``,
         where it is constant, a tenth of that.
     max_iter : int or "auto", default="auto"
-        Iterations: "auto" is 200, and 40 with ``architecture="conv"``. One is a pass
-        over the rows, or 50 mini-batches of a longer pass: the cost of a fit stops
+        Iterations: "auto" is 200, and 80 with ``architecture="conv"``. One is a pass
+        over the rows, or 50 (25) mini-batches of a longer pass: the cost of a fit stops
         growing with the number of rows.
     tol : float, default=1e-4
         Smallest gain on the monitored rows that counts, as a share of their loss.
