@@ -66,14 +66,16 @@ class AEOutlierDetector(
         How rows are scored, as above.
     n_components : int, float in (0, 1) or None, default=None
         Size of the code, as in :class:`AutoencoderTransformer`. None is as many as
-        there are columns, 128 at the most, where the networks are trained to denoise
-        (``corruption_level`` above 0), and otherwise 0.95. Where that keeps as many as
-        there are columns, as it does of independent ones, ``method="reconstruction"``
-        restores every row and tells nothing: set fewer.
+        there are columns, 128 at the most (1,024 with ``architecture="conv"``), where
+        the networks are trained to denoise (``corruption_level`` above 0), and
+        otherwise 0.95. Where that keeps as many as there are columns, as it does of
+        independent ones, ``method="reconstruction"`` restores every row and tells
+        nothing: set fewer.
     scale : {"auto", "standard", "minmax", "quantile"} or None, default="auto"
         Scaling of the columns, as in :class:`AutoencoderTransformer`. "auto" uses
         several: distances are taken in the first three, and networks work on standard
-        columns. One that is named is used for all of them.
+        columns; with ``architecture="conv"`` it is None. One that is named is used for
+        all of them.
     corruption_level : float, (float, float) or "auto", default="auto"
         Its level, or lowest and highest level. "auto" is (0.05, 2.0), of another kind
         of corruption than "gaussian" 0.2, and with ``method="reconstruction"`` 0.
@@ -82,15 +84,16 @@ class AEOutlierDetector(
         0.01 and 1: the fewer rows, the closer networks stay to their linear start. With
         ``method="reconstruction"`` it is 0.01.
     batch_size : int or "auto", default="auto"
-        Rows in a mini-batch; "auto" is 512, and with ``method="reconstruction"`` as in
-        :class:`AutoencoderTransformer`.
+        Rows in a mini-batch; "auto" is 512, and with ``method="reconstruction"`` or
+        ``architecture="conv"`` as in :class:`AutoencoderTransformer`.
     learning_rate_init : float or "auto", default="auto"
         Peak of the learning rate; "auto" is 0.008, and with ``method="reconstruction"``
-        as in :class:`AutoencoderTransformer`.
+        or ``architecture="conv"`` as in :class:`AutoencoderTransformer`.
     max_iter : int or "auto", default="auto"
         Iterations, as in :class:`AutoencoderTransformer`. "auto" is as many as come to
         600 mini-batches with ``contamination=0``, and otherwise to 175 of the first
-        network and 125 of the second; with ``method="reconstruction"`` 200.
+        network and 125 of the second; with ``method="reconstruction"`` as in
+        :class:`AutoencoderTransformer`.
     early_stopping : bool or "auto", default="auto"
         Whether a network stops, and which of its weights it keeps, by rows of its own
         that it does not train on. False trains to the end and keeps the last weights.
@@ -99,9 +102,14 @@ class AEOutlierDetector(
         Share of the rows that no network trains on, 50 or a quarter of a small table at
         the least, 5,000 at the most: errors are calibrated, and ``p_values`` computed,
         by them. With ``early_stopping`` as many again are taken from the rest.
-    hidden_layer_sizes : tuple of int, default=(64, 64, 64)
-        Widths of the hidden layers, as in :class:`AutoencoderTransformer`.
-    activation, init, loss, corruption, sparsity, sparsity_weight, \
+    architecture : {"mlp", "conv"} or callable, default="mlp"
+        As in :class:`AutoencoderTransformer`. With "conv" rows are restored, to be
+        judged, from noise of level 0.8 rather than 0.1: cells of a picture tell much of
+        each other.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the hidden layers, as in :class:`AutoencoderTransformer`; "auto" of an
+        "mlp" is (64, 64, 64).
+    input_shape, activation, init, loss, corruption, sparsity, sparsity_weight, \
             sparsity_target, contraction_weight, latent, beta, tol, \
             n_iter_no_change, device, random_state, verbose, net_params
         As in :class:`AutoencoderTransformer`, of each network. With

@@ -14,6 +14,7 @@ ROOT = Path(sklearn_ae.__file__).parent
 TORCH_ROOMS = ["nn", "objective", "optim"]
 BELOW_THE_NET = [
     "_columns",
+    "_shapes",
     "_normal_scores",
     "_prior",
     "_start",

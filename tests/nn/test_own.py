@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch import nn
+
+from sklearn_ae.nn import Own
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def built(*parts, n_components=2):
+    own = Own(lambda d, k: parts, 3, generator())
+    encoder = own.encoder(n_components, at_zero=False)
+    return encoder, own.decoder(n_components, at_zero=False)
+
+
+def linear(n_features, n_components):
+    return nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+
+
+def test_the_encoder_is_the_first_and_the_decoder_the_second():
+    own = Own(linear, 5, generator())
+    assert own.encoder(2, at_zero=False).weight.shape == (2, 5)
+    assert own.decoder(2, at_zero=False).weight.shape == (5, 2)
+
+
+def test_a_gate_starts_at_zero_and_learns():
+    own = Own(linear, 5, generator())
+    part = own.encoder(2, at_zero=True)
+    x = torch.randn(4, 5, generator=generator())
+    assert (part(x) == 0).all()
+    part(x).sum().backward()
+    assert (part.gate.grad != 0).all()
+
+
+def test_weights_are_of_the_generator_and_the_global_one_stays():
+    before = torch.get_rng_state()
+    one, same = (Own(linear, 5, generator()).encoder(2, at_zero=False) for _ in "ab")
+    assert torch.equal(one.weight, same.weight)
+    assert torch.equal(torch.get_rng_state(), before)
+    own = Own(linear, 5, generator())
+    first, second = (own.encoder(2, at_zero=False) for _ in "ab")
+    assert not torch.equal(first.weight, second.weight)
+
+
+def test_double_networks_become_single():
+    encoder, _ = built(nn.Linear(3, 2).double(), nn.Linear(2, 3).double())
+    assert encoder.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("bad", [None, nn.Linear(3, 2), (nn.Linear(3, 2),), (1, 2)])
+def test_what_is_no_pair_of_modules_is_refused(bad):
+    own = Own(lambda d, k: bad, 3, generator())
+    with pytest.raises(
+        ValueError, match="architecture must return an encoder and a de"
+    ):
+        own.encoder(2, at_zero=True)
+
+
+def test_networks_of_another_shape_are_refused():
+    with pytest.raises(
+        ValueError, match=r"encoder .* maps .*\(3, 3\) to \(3, 4\), .*2"
+    ):
+        built(nn.Linear(3, 4), nn.Linear(2, 3))
+    with pytest.raises(ValueError, match=r"decoder .* fails on rows of shape \(3, 2\)"):
+        built(nn.Linear(3, 2), nn.Linear(4, 3))
+
+
+def test_running_statistics_are_refused():
+    part = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    with pytest.raises(ValueError, match=r"BatchNorm1d.*Use LayerNorm or GroupNorm"):
+        built(part, nn.Linear(2, 3))
+    free = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False))
+    built(free, nn.Linear(2, 3))
