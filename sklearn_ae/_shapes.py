@@ -30,8 +30,8 @@ def folded_shape(input_shape, n_features):
     TypeError
         If it is not a tuple or list of integers.
     ValueError
-        If the numbers are not positive, are none or more than three, or do not multiply
-        to ``n_features``.
+        If the numbers are not positive, are none or more than three, do not multiply to
+        ``n_features``, or have the channels last: two of 8 or more, then one below.
     """
     if not isinstance(input_shape, tuple | list) or not all(
         isinstance(n, Integral) and not isinstance(n, bool) for n in input_shape
@@ -50,6 +50,11 @@ def folded_shape(input_shape, n_features):
         raise ValueError(
             f"input_shape={input_shape!r} holds {n_cells} numbers, but X has "
             f"{n_features} features. Set the shape that a row of X was flattened from."
+        )
+    if len(input_shape) == 3 and input_shape[2] < MIN_SIDE <= min(input_shape[:2]):
+        raise ValueError(
+            f"input_shape={input_shape!r} has its channels last. Put them first, in "
+            "input_shape and in the rows: images.transpose(0, 3, 1, 2).reshape(n, -1)."
         )
     return _channels_first(tuple(int(n) for n in input_shape))
 

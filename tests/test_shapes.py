@@ -18,7 +18,6 @@ from sklearn_ae._shapes import folded_shape
         ((3, 16, 8), (3, 16, 8)),
         ((3, 2, 2), (3, 2, 2)),
         ((12, 1, 140), (12, 140)),
-        ((12, 140, 1), (12, 140)),
         ((8, 1), (1, 8)),
         ((4, 1, 1), (4, 1)),
         ((1,), (1, 1)),
@@ -40,6 +39,12 @@ def test_what_is_no_tuple_of_integers_is_refused(bad):
 def test_numbers_that_are_no_sides_are_refused(bad):
     with pytest.raises(ValueError, match="one to three positive integers"):
         folded_shape(bad, 64)
+
+
+@pytest.mark.parametrize("bad", [(8, 8, 1), (28, 32, 3)])
+def test_channels_that_come_last_are_refused(bad):
+    with pytest.raises(ValueError, match=r"has its channels last. Put them first"):
+        folded_shape(bad, math.prod(bad))
 
 
 def test_a_shape_of_another_size_is_told_with_both_numbers():

@@ -1,8 +1,13 @@
-"""torchmetrics can be imported, whatever torchvision there is."""
+"""What all tests share: no windows, no open figures, and a torchmetrics to import."""
 
 import importlib.util
+import sys
 
+import matplotlib
+import pytest
 import torch
+
+matplotlib.use("Agg")
 
 BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
@@ -15,3 +20,10 @@ if importlib.util.find_spec("torchvision") is not None:
         library.define(f"nms{BOXES}")
         library.define(f"qnms{BOXES}")
         import torchvision  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
