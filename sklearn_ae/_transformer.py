@@ -413,7 +413,9 @@ class AutoencoderTransformer(
             if level is not None:
                 raise ValueError(
                     f"level={level!r} is of no use: this encoder is not told levels. "
-                    "Leave it out, or fit with corruption_level=(low, high)."
+                    "Leave it out. Encoders are told them with two levels of gaussian "
+                    "corruption, init='pca', a deterministic code and no network of "
+                    "your own."
                 )
             return self._codec.reconstruct(X)
         low, high = corruption_level(self)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 # Of n_features and n_components, an encoder and a decoder.
 Build = Callable[[int, int], tuple[nn.Module, nn.Module]]
@@ -49,6 +50,11 @@ class Own:
         return Gated(network, n_out) if at_zero else network
 
     def _built(self, n_code: int) -> tuple[nn.Module, nn.Module]:
+        if isinstance(self.build, nn.Module):
+            raise ValueError(
+                "architecture must be a function of n_features and n_components that "
+                f"returns an encoder and a decoder, got the module {self.build!r}."
+            )
         with torch.random.fork_rng(devices=[]):
             seed = int(torch.randint(2**62, (), generator=self.generator))
             torch.default_generator.manual_seed(seed)
@@ -84,15 +90,16 @@ def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
     """Refuse a network that does not map rows to rows, or holds what is not trained."""
     name = f"The {('encoder', 'decoder')[which]} that architecture returned"
     for part in network.modules():
-        if getattr(part, "track_running_stats", False):
+        if isinstance(part, _BatchNorm) or getattr(part, "track_running_stats", False):
             raise ValueError(
-                f"{name} has a {type(part).__name__}, whose running statistics are not "
-                "those of the best weights, which are kept. Use LayerNorm or GroupNorm."
+                f"{name} has a {type(part).__name__}: a row's code would depend on the "
+                "rows beside it, or on running statistics, which are not those of the "
+                "best weights. Use LayerNorm or GroupNorm."
             )
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             out = network(torch.zeros(3, n_in))
-        got = tuple(out.shape)
+        got = tuple(getattr(out, "shape", [type(out).__name__]))
     except Exception as error:
         raise ValueError(
             f"{name} fails on rows of shape (3, {n_in}): {error}"
@@ -100,5 +107,6 @@ def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
     if got != (3, n_out):
         raise ValueError(
             f"{name} maps rows of shape (3, {n_in}) to {got}, which has to be "
-            f"(3, {n_out})."
+            f"(3, {n_out}). Of a normal latent, an encoder's outputs are twice the "
+            "components."
         )

@@ -71,5 +71,19 @@ def test_running_statistics_are_refused():
     part = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     with pytest.raises(ValueError, match=r"BatchNorm1d.*Use LayerNorm or GroupNorm"):
         built(part, nn.Linear(2, 3))
+    # Without them a row's code is a matter of the rows beside it.
     free = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False))
-    built(free, nn.Linear(2, 3))
+    with pytest.raises(ValueError, match=r"BatchNorm1d: a row's code would depend"):
+        built(free, nn.Linear(2, 3))
+    built(nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)), nn.Linear(2, 3))
+
+
+def test_a_module_is_no_function():
+    own = Own(nn.Linear(3, 2), 3, generator())
+    with pytest.raises(ValueError, match=r"must be a function .*got the module Linear"):
+        own.encoder(2, at_zero=True)
+
+
+def test_an_output_that_is_no_tensor_is_refused():
+    with pytest.raises(ValueError, match=r"\('tuple',\), which has to be \(3, 2\)"):
+        built(nn.LSTM(3, 2), nn.Linear(2, 3))
