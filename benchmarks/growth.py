@@ -18,6 +18,7 @@ from benchmarks._memory import with_peak
 from benchmarks._report import number
 from benchmarks._tables import curved_sheet
 from sklearn_ae import AutoencoderTransformer
+from sklearn_ae._parameters import max_iterations
 
 SHAPES = [
     *((n, 50) for n in (10**3, 10**4, 10**5, 10**6)),
@@ -36,7 +37,7 @@ METHODS = {
     OURS: partial(AutoencoderTransformer, random_state=0),
     LONG: partial(
         AutoencoderTransformer,
-        max_iter=10 * AutoencoderTransformer().max_iter,
+        max_iter=10 * max_iterations(AutoencoderTransformer()),
         n_iter_no_change=10**9,  # it is to be ten times longer indeed
         random_state=0,
     ),
