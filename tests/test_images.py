@@ -331,6 +331,21 @@ def test_dropout_is_of_training_alone_and_repeats():
         assert not np.allclose(codes[0], other)
 
 
+def folded_convolutions(n_features, n_components):
+    encoder = [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3, stride=2), nn.Dropout()]
+    decoder = [nn.Linear(n_components, n_features)]
+    return (
+        nn.Sequential(*encoder, nn.Flatten(), nn.Linear(36, n_components)),
+        nn.Sequential(*decoder),
+    )
+
+
+def test_convolutions_of_ones_own_leave_torchs_generator_alone():
+    before = torch.get_rng_state()
+    own(architecture=folded_convolutions, max_iter=2).fit(X).partial_fit(X)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_network_that_does_not_fit_leaves_nothing_behind():
     for build in (lambda d, k: None, Net(nn.BatchNorm1d(100))):
         ae = AutoencoderTransformer(4, architecture=build)

@@ -52,7 +52,8 @@ def _convolved(
         return seen
     hooks = [part.register_forward_hook(see) for part in parts]
     try:
-        with torch.no_grad():
+        # Dropout would draw.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             module(module.noise_variance.new_zeros(1, n_features))
     finally:
         for hook in hooks:
