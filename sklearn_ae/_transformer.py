@@ -14,11 +14,13 @@ from sklearn_ae._torch_state import random_generator
 
 
 def _was_corrupted(estimator):
-    if corruption_level(estimator) != 0:
+    """Whether rows were corrupted in fit; before it, whether they will be."""
+    net = getattr(estimator, "_net", None)
+    if corruption_level(estimator) != 0 if net is None else net.corruption is not None:
         return True
     raise AttributeError(
         f"This {type(estimator).__name__} has no attribute 'denoise': it has "
-        "corruption_level=0, and so does not learn to take noise off. Set "
+        "corruption_level=0, or was fitted so, and takes no noise off. Set "
         "corruption_level to what is on the rows, and call fit."
     )
 
@@ -418,8 +420,9 @@ class AutoencoderTransformer(
                     "your own."
                 )
             return self._codec.reconstruct(X)
-        low, high = corruption_level(self)
-        if not isinstance(level, Real) or not low <= level <= high:
+        low, high = self._net.corruption.level
+        is_number = isinstance(level, Real) and not isinstance(level, bool)
+        if not is_number or not low <= level <= high:
             raise ValueError(
                 f"level must be a number between {low} and {high}, the range of "
                 f"corruption_level, and say how much noise is on X, got {level!r}."

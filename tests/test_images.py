@@ -220,13 +220,23 @@ def test_denoise_is_only_there_where_it_was_learnt():
     assert hasattr(conv(corruption="swap", corruption_level=0.1), "denoise")
 
 
+def test_what_was_learnt_counts_and_not_what_is_set_since():
+    ae = conv().fit(X).set_params(corruption_level=0.5)
+    assert not hasattr(ae, "denoise")
+    told = conv(64, corruption_level=(0.1, 2.0)).fit(X)
+    before = told.denoise(X_TEST, level=1)
+    for level in (0, 0.5, (1.0, 3.0)):
+        told.set_params(corruption_level=level)
+        np.testing.assert_array_equal(told.denoise(X_TEST, level=1.0), before)
+
+
 def test_an_encoder_that_is_told_levels_is_told_one():
     ae = conv(64, corruption_level=(0.1, 2.0), max_iter=30, hidden_layer_sizes=(32,))
     ae.fit(X)
     errors = [error(X_TEST, ae.denoise(noisy(1.0), level=s)) for s in (0.1, 1.0, 2)]
     assert errors[1] < 0.9 * min(errors[0], errors[2])
     np.testing.assert_array_equal(ae.denoise(X, level=0.1), ae.reconstruct(X))
-    for bad in (None, 0.0, 0.05, 2.1, "1", np.nan):
+    for bad in (None, 0.0, 0.05, 2.1, "1", np.nan, True):
         with pytest.raises(ValueError, match=r"between 0.1 and 2.0.*how much noise"):
             ae.denoise(X_TEST, level=bad)
 
@@ -344,6 +354,17 @@ def test_convolutions_of_ones_own_leave_torchs_generator_alone():
     before = torch.get_rng_state()
     own(architecture=folded_convolutions, max_iter=2).fit(X).partial_fit(X)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_network_of_ones_own_stays_as_it_is():
+    pair = Net()(64, 8)
+    before = copy.deepcopy(pair[0].state_dict())
+    # The same modules at each call.
+    ae = own(architecture=lambda d, k: pair, init="random", max_iter=2)
+    codes = ae.fit(X).transform(X_TEST)
+    for name, weight in pair[0].state_dict().items():
+        assert torch.equal(weight, before[name])
+    np.testing.assert_array_equal(ae.fit(X).transform(X_TEST), codes)
 
 
 def test_a_network_that_does_not_fit_leaves_nothing_behind():

@@ -29,7 +29,7 @@ def cost(module: Autoencoder, n_features: int) -> Cost:
 
     That of convolutions, which use a weight at many places, is seen in a trial.
     """
-    width = max(p.shape[0] for p in module.parameters())
+    width = max(p.shape[0] for p in module.parameters() if p.dim())
     n_multiplications = sum(p.numel() for p in module.parameters())
     for part, x, y in _convolved(module, n_features):
         width = max(width, y.numel())
@@ -54,7 +54,8 @@ def _convolved(
     try:
         # Dropout would draw.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            module(module.noise_variance.new_zeros(1, n_features))
+            device = module.noise_variance.device
+            module(torch.zeros(1, n_features, dtype=torch.float32, device=device))
     finally:
         for hook in hooks:
             hook.remove()

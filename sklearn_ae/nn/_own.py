@@ -1,5 +1,6 @@
 """Networks that a user brings."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,7 +46,8 @@ class Own:
 
     def _network(self, n_code: int, which: int, at_zero: bool) -> nn.Module:
         n_out = (n_code, self.n_features)[which]
-        network = self._built(n_code)[which].float()
+        # A copy: it may be the same module at each call, and is to stay as it is.
+        network = copy.deepcopy(self._built(n_code)[which]).float()
         _refuse(network, (self.n_features, n_code)[which], n_out, which)
         return Gated(network, n_out) if at_zero else network
 
@@ -98,7 +100,7 @@ def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
             )
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            out = network(torch.zeros(3, n_in))
+            out = network(torch.zeros(3, n_in, dtype=torch.float32))
         got = tuple(getattr(out, "shape", [type(out).__name__]))
     except Exception as error:
         raise ValueError(

@@ -254,6 +254,12 @@ def test_cost_is_that_of_torchs_counter(shape):
         assert found.n_multiplications - biases == counted(module, networks.n_features)
 
 
+def test_a_number_alone_has_no_width():
+    module = Autoencoder.random(Perceptrons(3, (5,), "relu", generator()), 2)
+    module.encoder.gain = nn.Parameter(torch.tensor(1.0))
+    assert cost(module, 3).width == 5
+
+
 def test_the_widest_output_is_that_of_the_first_stage():
     module = Autoencoder.random(plan((1, 28, 28), (16, 32)), 3)
     assert cost(module, 784).width == 16 * 14 * 14

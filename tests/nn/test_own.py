@@ -25,6 +25,15 @@ def test_the_encoder_is_the_first_and_the_decoder_the_second():
     assert own.decoder(2, at_zero=False).weight.shape == (5, 2)
 
 
+def test_numbers_are_single_whatever_torchs_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        part = Own(linear, 5, generator()).encoder(2, at_zero=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.dtype for p in part.parameters()} == {torch.float32}
+
+
 def test_a_gate_starts_at_zero_and_learns():
     own = Own(linear, 5, generator())
     part = own.encoder(2, at_zero=True)
