@@ -350,6 +350,13 @@ def folded_convolutions(n_features, n_components):
     )
 
 
+def test_rows_are_judged_without_dropout():
+    # Weights that stay have the same loss each time.
+    still = {"init": "random", "learning_rate_init": 1e-12, "max_iter": 3}
+    curve = own(nn.Dropout(0.5), **still).fit(X).validation_curve_
+    np.testing.assert_allclose(curve[1:], curve[1], rtol=1e-6)
+
+
 def test_convolutions_of_ones_own_leave_torchs_generator_alone():
     before = torch.get_rng_state()
     own(architecture=folded_convolutions, max_iter=2).fit(X).partial_fit(X)
