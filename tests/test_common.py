@@ -4,7 +4,12 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
+from sklearn_ae import (
+    AEOutlierDetector,
+    AutoencoderClassifier,
+    AutoencoderRegressor,
+    AutoencoderTransformer,
+)
 
 
 def setting(**params):
@@ -98,7 +103,25 @@ DETECTORS = [
 ]
 
 
-@parametrize_with_checks([*SETTINGS, *DETECTORS])
+def predictors(**params):
+    """Both kinds, with few iterations of either phase."""
+    params = {"autoencoder": setting(n_components=0.9), "max_iter": 2} | params
+    return [AutoencoderClassifier(**params), AutoencoderRegressor(**params)]
+
+
+PREDICTORS = [
+    *predictors(autoencoder=None),
+    *predictors(fine_tune=False),
+    *predictors(fine_tune=1),
+    *predictors(early_stopping=False),
+    *predictors(consistency_weight=0.0),
+    *predictors(autoencoder=conv()),
+    *predictors(autoencoder=setting(latent="gaussian")),
+    AutoencoderClassifier(setting(), max_iter=2, class_weight="balanced"),
+]
+
+
+@parametrize_with_checks([*SETTINGS, *DETECTORS, *PREDICTORS])
 def test_estimator_checks(estimator, check):
     check(estimator)
 
