@@ -8,7 +8,8 @@ from scipy.special import softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.model_selection import StratifiedKFold
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -22,8 +23,9 @@ from sklearn_ae._pretraining import (
 )
 from sklearn_ae.objective import Classes, temperature
 
-# Of the logistic regression.
-MAX_ITER = 1_000
+# Of the logistic regression: its steps, the inverse penalties that are tried where
+# labels are few, and how many are few. With more the penalty hardly matters.
+MAX_ITER, PENALTIES, FEW, N_FOLDS = 1_000, np.logspace(-3, 1, 5), 1_000, 5
 
 
 class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
@@ -44,7 +46,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         What phase 1 trains: its variant, its architecture. One that is fitted is taken
         as it is, and stays so; ``clone``, and with it a grid search, makes it unfitted
         unless it is in a ``sklearn.frozen.FrozenEstimator``. None is a denoising one:
-        ``AutoencoderTransformer(n_components=0.99, corruption_level=1.0, alpha=1.0)``,
+        ``AutoencoderTransformer(n_components=0.99, corruption_level=0.5, alpha=1.0)``,
         with ``scale=None`` where the columns are measured in one unit: all have the
         same lowest value, half the same highest, nine in ten more than two values.
     architecture : {"mlp", "conv"} or callable, default="mlp"
@@ -71,7 +73,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     max_iter : int, default=40
         Iterations of phase 2, of 25 mini-batches each.
     tol : float, default=1e-4
-        Smallest gain on the rows held out that counts, as a share of their loss.
+        Smallest gain that counts, as a share of the loss.
     early_stopping : bool, default=True
         Whether labelled rows are held out, of each class its share, and the weights
         kept that are best there. Where they are more than ``validation_fraction`` of
@@ -79,8 +81,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         trains on all, and keeps the last weights.
     validation_fraction : float, default=0.1
         Share of the labelled rows to hold out; at the least 50, or a quarter of few.
-    n_iter_no_change : int, default=20
-        Iterations without a gain after which phase 2 stops.
+    n_iter_no_change : int, default=40
+        Iterations without a gain, on the rows held out or else in the training loss,
+        after which phase 2 stops.
     device : str, default="auto"
         A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
@@ -163,7 +166,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         tol=1e-4,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=40,
         device="auto",
         random_state=None,
         verbose=0,
@@ -325,11 +328,12 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         present = np.unique(target)
         if len(present) < 2:
             return coef, intercept
-        linear = LogisticRegression(max_iter=MAX_ITER)
         with warnings.catch_warnings():
             # It is a start, or penalised enough where it is not.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            linear.fit(Z.astype(np.float64), target, sample_weight=weight)
+            linear = _logistic(target).fit(
+                Z.astype(np.float64), target, sample_weight=weight
+            )
         # Of two classes it has the difference alone.
         sides = np.array([[-0.5], [0.5]]) if len(present) == 2 else 1.0
         coef[present] = sides * linear.coef_
@@ -414,3 +418,18 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         """Logits (n, n_classes) at the temperature, and by the classes' weights."""
         outputs, shift = self._outputs(X), np.log(self._class_weight)
         return (outputs - shift) / self.temperature_ + shift
+
+
+def _logistic(target):
+    """Logistic regression whose penalty is the best for rows left out in turn."""
+    least = np.bincount(target)[np.unique(target)].min()
+    if least < 2 or len(target) > FEW:
+        return LogisticRegression(max_iter=MAX_ITER)
+    return LogisticRegressionCV(
+        Cs=PENALTIES,
+        cv=StratifiedKFold(min(N_FOLDS, least)),
+        scoring="neg_log_loss",
+        max_iter=MAX_ITER,
+        l1_ratios=(0,),
+        use_legacy_attributes=False,
+    )

@@ -1,5 +1,6 @@
 """The loop of a prediction: an encoder with a head, rows with and without a label."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -76,6 +77,16 @@ class HeadNet(Net):
             return torch.zeros(0)
         _, weight, target = self.monitored.__getitems__(slice(None))
         return self.criterion_.judged(self.outputs(self.monitored), target, weight)
+
+    def _n_waited(self) -> int:
+        """Iterations without a gain; in training where no rows are judged by."""
+        if self.monitored is not None:
+            return super()._n_waited()
+        best, since = math.inf, 0
+        for loss in self.loss_curve_:
+            gains = loss < best - self._run.tol * abs(loss)
+            best, since = (loss, 0) if gains else (best, since + 1)
+        return since
 
     def _loss(self, batch: Batch) -> Tensor:
         self._flat.grad.zero_()

@@ -63,6 +63,8 @@ class Run:
         Whether to print a line for each iteration.
     generator : torch.Generator
         Order of the mini-batches.
+    robust : bool
+        Whether rows that the start is bad at count for little in judging.
     repeat : bool
         Whether an iteration has ``max_batches`` even of few rows, in several passes.
     """
@@ -78,6 +80,7 @@ class Run:
     cautious: bool
     verbose: bool
     generator: torch.Generator
+    robust: bool = True
     repeat: bool = False
 
 
@@ -240,6 +243,7 @@ class Net(NeuralNet):
                 weight,
                 tol=run.tol,
                 cautious=run.cautious,
+                robust=run.robust,
             )
             try:
                 self.notify("on_train_begin", X=rows)
@@ -294,8 +298,12 @@ class Net(NeuralNet):
         self._report()
         if self._task is not None and self._task.end(self):
             self._stopped = True
-        if self._monitor.n_waited >= self._run.patience:
+        if self._n_waited() >= self._run.patience:
             self._stopped = True
+
+    def _n_waited(self) -> int:
+        """Iterations without a gain."""
+        return self._monitor.n_waited
 
     def _recover(self) -> None:
         self._n_recoveries += 1

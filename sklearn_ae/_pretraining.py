@@ -40,9 +40,10 @@ from sklearn_ae._transformer import AutoencoderTransformer
 from sklearn_ae.nn import Head, cost, early_layers, freeze, thaw
 
 # Of the autoencoder, where none is given: a linear head loses nothing that matters by
-# the variance that is left out; noise as large as the columns' own spread teaches more
-# than less does; small weights make a network that goes on learning.
-PRETRAINING = {"n_components": 0.99, "corruption_level": 1.0, "alpha": 1.0}
+# the variance that is left out; twice the noise teaches more where columns hang
+# together, and costs where they don't; small weights make a network that goes on
+# learning.
+PRETRAINING = {"n_components": 0.99, "corruption_level": 0.5, "alpha": 1.0}
 # Of fine-tuning: mini-batches of an iteration, rows of each kind in one.
 N_BATCHES, BATCH_SIZE, LEARNING_RATE = 25, 64, 0.003
 # Labelled rows held out: by fewer nothing can be told, and the encoder stays as it is.
@@ -271,7 +272,7 @@ class _PretrainedPredictor(
 
     def _train(self, net, rows, judged, everything, tasks):
         """Train by the budget or, without tasks, on each labelled row once."""
-        run = self._run(len(rows), judged, once=tasks is None)
+        run = self._run(len(rows), once=tasks is None)
         flops = 6 * run.batch_size * self._n_multiplications()
         with few_threads(flops), gradients(), own_randomness(self._random, net.device):
             net.train(rows, judged, run, tasks, everything)
@@ -280,7 +281,7 @@ class _PretrainedPredictor(
         module = self.autoencoder_.module_
         return cost(module, self.n_features_in_).n_multiplications
 
-    def _run(self, n_rows, judged, *, once):
+    def _run(self, n_rows, *, once):
         size = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
         rate = self.learning_rate_init
         rate = LEARNING_RATE if rate == "auto" else rate
@@ -292,12 +293,12 @@ class _PretrainedPredictor(
             learning_rate=rate / 10 if once else rate,
             schedule=not once,
             shuffle=True,
-            # Nothing tells of a gain where no row is held out.
-            patience=self.max_iter if judged is None else self.n_iter_no_change,
+            patience=self.n_iter_no_change,
             tol=self.tol,
             cautious=True,
             verbose=bool(self.verbose),
             generator=torch_generator(self._random),
+            robust=False,
             repeat=not once,
         )
 

@@ -56,7 +56,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     max_iter : int, default=40
         Iterations of phase 2, of 25 mini-batches each.
     tol : float, default=1e-4
-        Smallest gain on the rows held out that counts, as a share of their loss.
+        Smallest gain that counts, as a share of the loss.
     early_stopping : bool, default=True
         Whether rows with a number are held out, and the weights kept that are best
         there. Where they are more than ``validation_fraction`` of few, and these are
@@ -65,8 +65,9 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     validation_fraction : float, default=0.1
         Share of the rows with a number to hold out; at the least 50, or a quarter of
         few.
-    n_iter_no_change : int, default=20
-        Iterations without a gain after which phase 2 stops.
+    n_iter_no_change : int, default=40
+        Iterations without a gain, on the rows held out or else in the training loss,
+        after which phase 2 stops.
     device : str, default="auto"
         A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
@@ -133,7 +134,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         tol=1e-4,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=40,
         device="auto",
         random_state=None,
         verbose=0,

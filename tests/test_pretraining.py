@@ -75,29 +75,46 @@ def test_rows_without_a_label_help(autoencoder, few_labels):
     assert ours.n_iter_ == autoencoder.n_iter_ + len(ours.loss_curve_)
 
 
-def test_where_fine_tuning_is_no_better_the_linear_head_stays():
-    # Classes at random: nothing to gain by an encoder.
-    y = np.random.default_rng(0).integers(2, size=len(X_WINE))
-    ours = AutoencoderClassifier(random_state=0).fit(X_WINE, y)
-    codes = ours.autoencoder_.transform(X_WINE)
-    linear = LogisticRegression(max_iter=1_000).fit(codes, y)
-    np.testing.assert_array_equal(ours.transform(X_WINE), codes)
+def test_where_fine_tuning_is_no_better_the_linear_head_stays(autoencoder):
+    astray = {"learning_rate_init": 30.0, "max_iter": 2, "random_state": 0}
+    ours = AutoencoderClassifier(autoencoder, **astray).fit(X, FEW)
+    linear = AutoencoderClassifier(autoencoder, fine_tune=False, random_state=0)
+    linear.fit(X, FEW)
+    np.testing.assert_array_equal(ours.transform(X), autoencoder.transform(X))
     np.testing.assert_allclose(
-        ours.predict_proba(X_WINE), linear.predict_proba(codes), atol=1e-3
+        ours.predict_proba(X), linear.predict_proba(X), atol=1e-6
     )
     assert ours.temperature_ == 1
     assert ours.best_loss_ == ours.validation_curve_[0]
+    assert len(ours.loss_curve_) == 2
+
+
+def test_without_rows_to_judge_by_it_stops_where_the_loss_does():
+    ours = AutoencoderClassifier(
+        AutoencoderTransformer(2, max_iter=2),
+        early_stopping=False,
+        n_iter_no_change=2,
+        learning_rate_init=1e-12,
+        random_state=0,
+    ).fit(X_WINE, Y_WINE)
+    assert 3 <= len(ours.loss_curve_) < 12
 
 
 def test_a_head_alone_is_logistic_regression_on_the_code(autoencoder):
-    ours = AutoencoderClassifier(autoencoder, fine_tune=False).fit(X, FEW)
-    known = FEW >= 0
-    linear = LogisticRegression(max_iter=1_000)
-    linear.fit(autoencoder.transform(X[known]), FEW[known])
+    ours = AutoencoderClassifier(autoencoder, fine_tune=False).fit(X, Y)
+    linear = LogisticRegression(max_iter=1_000).fit(autoencoder.transform(X), Y)
     theirs = linear.predict_proba(autoencoder.transform(X))
     np.testing.assert_allclose(ours.predict_proba(X), theirs, atol=1e-3)
     assert (ours.loss_curve_, ours.validation_curve_) == ([], [])
-    assert np.isnan(ours.best_loss_)
+
+
+def test_the_penalty_is_the_best_for_rows_left_out():
+    noise = np.random.default_rng(0).normal(size=(60, 20))
+    y = np.arange(60) % 2
+    ours = AutoencoderClassifier(fine_tune=False, random_state=0).fit(noise, y)
+    codes = ours.autoencoder_.transform(noise)
+    eager = LogisticRegression().fit(codes, y).predict_proba(codes)
+    assert ours.predict_proba(noise).max() < 0.6 < eager.max()
 
 
 def test_a_regressors_head_alone_is_ridge_regression_on_the_code(autoencoder):
