@@ -268,7 +268,6 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             rows = self._started(X, target, weight, cold=cold)
             if cold:
                 self.autoencoder_ = self._pretrained(X, weight)
-                self.temperature_ = 1.0
             self._learn_once(*rows)
         return self
 

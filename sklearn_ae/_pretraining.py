@@ -132,11 +132,9 @@ class _PretrainedPredictor(
             return new.fit(X, sample_weight=weight)
 
     def _given(self):
-        given, is_frozen = (
-            self.autoencoder,
-            isinstance(self.autoencoder, FrozenEstimator),
-        )
-        given = given.estimator if is_frozen else given
+        given, is_frozen = self.autoencoder, False
+        if isinstance(given, FrozenEstimator):
+            given, is_frozen = given.estimator, True
         if given is None:
             return None
         if not isinstance(given, AutoencoderTransformer):
@@ -189,10 +187,9 @@ class _PretrainedPredictor(
         codec = self.autoencoder_._codec
         self._take(codec, self._head_on(codec, labelled))
         self.loss_curve_, self.validation_curve_, self.best_loss_ = [], [], np.nan
-        n_judges = self._n_judges(labelled)
-        if n_judges is None or self.autoencoder_._net.was_interrupted:
+        held_out = self._held_out(labelled)
+        if held_out is None or self.autoencoder_._net.was_interrupted:
             return
-        held_out = self._judges(labelled.target, n_judges)
         net, judged = self._tuned(labelled, unlabelled, held_out, tasks)
         if judged is not None:
             self.validation_curve_ = net.validation_curve_
@@ -219,15 +216,15 @@ class _PretrainedPredictor(
         self.loss_curve_ = [*self.loss_curve_, *net.loss_curve_]
         return net, judged
 
-    def _n_judges(self, labelled):
-        """Labelled rows to hold out; None if the encoder is to stay as it is."""
-        # Neither False nor 0 layers.
+    def _held_out(self, labelled):
+        """Labelled rows to judge by; None if the encoder is to stay as it is."""
         if not self.fine_tune:
             return None
         if not self.early_stopping:
-            return 0
+            return np.zeros(0, dtype=np.intp)
         n = n_held_out(len(labelled.X), self.validation_fraction)
-        return n if n >= MIN_JUDGES else None
+        rows = self._judges(labelled.target, n)
+        return rows if len(rows) >= MIN_JUDGES else None
 
     def _head_on(self, codec, rows):
         """Weights (n_outputs, n_components) and intercepts of a linear head."""
@@ -305,7 +302,8 @@ class _PretrainedPredictor(
     def _fitted(self, net, judged):
         """Attributes of an estimator that stops training where ``net`` is now."""
         module = copy.deepcopy(self.autoencoder_.module_)
-        module.encoder = copy.deepcopy(net.module_.encoder).cpu()
+        encoder = copy.deepcopy(net.module_.encoder)
+        module.encoder = encoder.to(module.noise_variance.device)
         thaw(module)
         old = self.autoencoder_._codec
         linear = net.module_.linear

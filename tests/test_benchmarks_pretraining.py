@@ -99,6 +99,7 @@ def test_which_methods_suit():
     suits = pretraining._suits
     assert suits(picture, "100 labels", "ours, conv")
     assert not suits(BLOBS, "5 %", "ours, conv")
+    assert not suits(picture, "100 labels", "boosting")
     assert not suits(BLOBS, "5 %", "ours, supervised only")
     assert not suits(BLOBS, "100 %", "label spreading")
 

@@ -89,6 +89,14 @@ def test_where_fine_tuning_is_no_better_the_linear_head_stays(autoencoder):
     assert len(ours.loss_curve_) == 2
 
 
+def test_classes_of_one_row_leave_none_to_judge_by(autoencoder):
+    ours = AutoencoderClassifier(autoencoder, random_state=0)
+    with pytest.warns(UserWarning, match="number of unique classes"):
+        ours.fit(X[:60], np.arange(60))
+    assert ours.loss_curve_ == []
+    np.testing.assert_array_equal(ours.transform(X), autoencoder.transform(X))
+
+
 def test_without_rows_to_judge_by_it_stops_where_the_loss_does():
     ours = AutoencoderClassifier(
         AutoencoderTransformer(2, max_iter=2),
@@ -459,9 +467,9 @@ def test_copies_predict_the_same(kind, autoencoder):
 
 
 def test_a_fitted_predictor_does_not_hold_its_rows(autoencoder):
-    few = AutoencoderClassifier(autoencoder, max_iter=2, random_state=0)
-    few.fit(X[:300], Y[:300])
-    many = AutoencoderClassifier(autoencoder, max_iter=2, random_state=0).fit(X, Y)
+    settings = {"early_stopping": False, "max_iter": 2, "random_state": 0}
+    few = AutoencoderClassifier(autoencoder, **settings).fit(X[:300], Y[:300])
+    many = AutoencoderClassifier(autoencoder, **settings).fit(X, Y)
     assert abs(len(pickle.dumps(many)) - len(pickle.dumps(few))) < 20_000
 
 
