@@ -109,16 +109,16 @@ def predictors(**params):
     return [AutoencoderClassifier(**params), AutoencoderRegressor(**params)]
 
 
+CLASSIFIER, REGRESSOR = 0, 1
 PREDICTORS = [
     *predictors(autoencoder=None),
-    *predictors(fine_tune=False),
-    *predictors(fine_tune=1),
     # Without rows to judge by nor a penalty, the thousand iterations of a check learn
     # fifty noisy rows by heart, whatever their classes weigh.
     *predictors(early_stopping=False, alpha=30.0),
-    *predictors(consistency_weight=0.0),
-    *predictors(autoencoder=conv()),
-    *predictors(autoencoder=setting(latent="gaussian")),
+    predictors(fine_tune=False)[CLASSIFIER],
+    predictors(fine_tune=1, consistency_weight=0.0)[REGRESSOR],
+    predictors(autoencoder=conv())[CLASSIFIER],
+    predictors(autoencoder=setting(latent="gaussian"))[REGRESSOR],
     AutoencoderClassifier(setting(), max_iter=2, class_weight="balanced"),
 ]
 
