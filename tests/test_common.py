@@ -114,7 +114,7 @@ PREDICTORS = [
     *predictors(autoencoder=None),
     # Without rows to judge by nor a penalty, the thousand iterations of a check learn
     # fifty noisy rows by heart, whatever their classes weigh.
-    *predictors(early_stopping=False, alpha=30.0),
+    *predictors(early_stopping=False, alpha=10.0),
     predictors(fine_tune=False)[CLASSIFIER],
     predictors(fine_tune=1, consistency_weight=0.0)[REGRESSOR],
     predictors(autoencoder=conv())[CLASSIFIER],
