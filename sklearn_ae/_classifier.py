@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import torch
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
@@ -12,14 +12,16 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._base import all_or_nothing
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._labels import UNLABELLED, encoded_classes, judges
+from sklearn_ae._labels import UNLABELLED, encoded_classes, judges, labelled_rows
 from sklearn_ae._pretraining import (
     PREDICTOR_CONSTRAINTS,
     _PretrainedPredictor,
     merged,
+    some_rows,
 )
 from sklearn_ae.objective import Classes, temperature
 
@@ -290,6 +292,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             y=self.classes_[rows.target],
             sample_weight=rows.weight,
         )
+        if weights.min() < 0:
+            raise ValueError(f"class_weight={self.class_weight!r} has one below 0.")
         # Of a class of no weight the logarithm is to be finite.
         return np.maximum(weights, np.finfo(np.float32).tiny)
 
@@ -412,6 +416,44 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         """
         best = self._logits(X).argmax(axis=1)
         return self.classes_[best]
+
+    def predict_log_proba(self, X):
+        """Logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        logarithms : ndarray of shape (n_samples, n_classes), float64
+            In the order of ``classes_``.
+        """
+        return log_softmax(self._logits(X), axis=1)
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy on the rows that have a label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+        y : array-like of shape (n_samples,)
+            Labels; rows without one, as in ``fit``, are left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        score : float
+            From 0 to 1.
+        """
+        check_is_fitted(self, "autoencoder_")
+        rows = np.flatnonzero(labelled_rows(y, self.classes_))
+        X, y, sample_weight = some_rows(rows, X, y, sample_weight)
+        # In the dtype that labels have without missing ones.
+        return super().score(X, np.array(list(y)), sample_weight)
 
     def _logits(self, X):
         """Logits (n, n_classes) at the temperature, and by the classes' weights."""

@@ -1,6 +1,7 @@
 """Which rows have a label, what their classes are, and which of them to judge by."""
 
 from numbers import Real
+from textwrap import shorten
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,7 @@ def encoded_classes(y, classes=None):
         not among the known classes.
     """
     y = _one_column(y)
-    labelled = ~pd.isna(y)
-    if y.dtype.kind == "f":
-        refuse_infinite(y)
-    marked = _are_minus_one(y) & labelled
-    if not _are_two_classes(y[labelled & ~marked], marked, classes):
-        labelled &= ~marked
+    labelled = _are_labels(y, classes)
     known = _homogeneous(y[labelled])
     if len(known):
         check_classification_targets(known)
@@ -48,16 +44,22 @@ def encoded_classes(y, classes=None):
         if len(classes) < 2:
             raise ValueError(
                 "y must have labels of two classes or more to be told apart; it has "
-                f"{len(classes)} class(es): {classes.tolist()}."
+                f"{len(classes)} class(es): {classes.tolist()}. None, NaN and the "
+                "number -1 are no label. In partial_fit, name all in classes."
             )
     elif unknown := sorted(set(found.tolist()) - set(classes.tolist()), key=str):
         raise ValueError(
             f"y has the label {unknown[0]!r}, which is not one of the classes "
-            f"{classes.tolist()}."
+            f"{classes.tolist()}: name all in classes at the first partial_fit."
         )
     target = np.full(len(y), UNLABELLED, dtype=np.int64)
     target[labelled] = np.searchsorted(classes, known)
     return target, classes
+
+
+def labelled_rows(y, classes=None):
+    """Which rows of y have a label (n_samples,), bool; with classes, or a number."""
+    return _are_labels(_one_column(y), classes)
 
 
 def encoded_numbers(y):
@@ -66,9 +68,9 @@ def encoded_numbers(y):
     try:
         y = np.where(pd.isna(y), np.nan, y).astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"y must be numbers, NaN where there is none: {error}") from (
-            error
-        )
+        raise ValueError(
+            f"y must be numbers, NaN where there is none; got {shorten(repr(y), 80)}."
+        ) from error
     refuse_infinite(y)
     if np.isnan(y).all():
         raise ValueError("y has no numbers: all rows are unlabelled (NaN).")
@@ -101,8 +103,21 @@ def _one_column(y):
         raise ValueError("requires y to be passed, but the target y is None")
     if isinstance(y, pd.Series) and isinstance(y.dtype, pd.CategoricalDtype):
         y = y.astype(object)
+    if not hasattr(y, "dtype") and np.asarray(y).dtype.kind in "US":
+        # A list of text: None, NaN and -1 in it would become text.
+        y = np.asarray(y, dtype=object)
     y = column_or_1d(y, warn=True)
     return y if y.dtype.kind in "biufUSO" else np.asarray(y, dtype=object)
+
+
+def _are_labels(y, classes):
+    labelled = ~pd.isna(y)
+    if y.dtype.kind == "f":
+        refuse_infinite(y)
+    marked = _are_minus_one(y) & labelled
+    if not _are_two_classes(y[labelled & ~marked], marked, classes):
+        labelled &= ~marked
+    return labelled
 
 
 def _are_minus_one(y):

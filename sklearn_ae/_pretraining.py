@@ -15,6 +15,7 @@ from sklearn.base import (
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
@@ -145,8 +146,8 @@ class _PretrainedPredictor(
         if (self.architecture, self.input_shape) != ("mlp", None):
             raise ValueError(
                 f"architecture={self.architecture!r} and input_shape="
-                f"{self.input_shape!r} are of the autoencoder that is made where none "
-                "is given: set them in autoencoder instead."
+                f"{self.input_shape!r} only describe the default autoencoder, but "
+                "autoencoder is given: set them in it instead."
             )
         if is_frozen and not hasattr(given, "module_"):
             raise ValueError(
@@ -408,6 +409,11 @@ def merged(X, target, labelled, weight, seed):
         return with_label, MergedRows(X[:0], np.ones(0))
     some, mass = merge_equal_rows(X[others], weight[others], seed)
     return with_label, MergedRows(X[others[some]], mass)
+
+
+def some_rows(rows, *tables):
+    """Some rows of each table, of whatever kind; of None, None."""
+    return [None if t is None else _safe_indexing(t, rows) for t in tables]
 
 
 def have_one_unit(X):

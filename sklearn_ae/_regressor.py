@@ -12,6 +12,7 @@ from sklearn_ae._pretraining import (
     PREDICTOR_CONSTRAINTS,
     _PretrainedPredictor,
     merged,
+    some_rows,
 )
 from sklearn_ae.objective import Numbers
 
@@ -276,3 +277,23 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         """
         outputs = self._outputs(X)
         return outputs[:, 0] * self._unit + self._mean
+
+    def score(self, X, y, sample_weight=None):
+        """R^2 on the rows that have a number.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+        y : array-like of shape (n_samples,)
+            Numbers; rows without one are left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        score : float
+            1 is perfect, 0 no better than the mean.
+        """
+        rows = np.flatnonzero(~np.isnan(encoded_numbers(y)))
+        return super().score(*some_rows(rows, X, y, sample_weight))

@@ -15,6 +15,8 @@ from sklearn_ae._labels import encoded_classes, encoded_numbers, judges
         ([-1, 1, 1], [0, 1, 1], [-1, 1]),
         ([-1, 0, 2], [-1, 0, 1], [0, 2]),
         (["b", None, "a"], [1, -1, 0], ["a", "b"]),
+        (["b", np.nan, "a"], [1, -1, 0], ["a", "b"]),
+        (["b", -1, "a"], [1, -1, 0], ["a", "b"]),
         (np.array(["b", np.nan, "a", -1], dtype=object), [1, -1, 0, -1], ["a", "b"]),
         (np.array([2, None, 1], dtype=object), [1, -1, 0], [1, 2]),
         ([True, False], [1, 0], [False, True]),

@@ -247,6 +247,41 @@ def test_a_class_that_weighs_more_is_told_more_often():
     assert np.mean(ours.predict(X[100:]) == 0) > 0.95
 
 
+def test_rows_without_a_label_are_not_scored(autoencoder):
+    ours = AutoencoderClassifier(autoencoder, fine_tune=False).fit(X, FEW)
+    known = FEW >= 0
+    expected = ours.score(X[known], FEW[known])
+    assert (
+        ours.score(X, FEW)
+        == expected
+        == np.mean(ours.predict(X) == FEW) / np.mean(known)
+    )
+    names = pd.Series(FEW).astype(object).where(known)
+    assert ours.score(pd.DataFrame(X).to_numpy(), names) == expected
+    y = np.where(known, Y * 2.0, np.nan)
+    numbers = AutoencoderRegressor(autoencoder, fine_tune=False).fit(X, y)
+    assert numbers.score(X, y) == numbers.score(X[known], y[known])
+    grid = GridSearchCV(ours, {"alpha": [0.1, 1]}, cv=2, error_score="raise")
+    assert (
+        grid.set_params(estimator__autoencoder=FrozenEstimator(autoencoder))
+        .fit(X, FEW)
+        .best_score_
+        > 0.6
+    )
+
+
+def test_log_probabilities(autoencoder):
+    ours = AutoencoderClassifier(autoencoder, fine_tune=False).fit(X, FEW)
+    np.testing.assert_allclose(
+        np.exp(ours.predict_log_proba(X)), ours.predict_proba(X), rtol=1e-9
+    )
+
+
+def test_a_weight_of_a_class_below_zero_is_refused():
+    with pytest.raises(ValueError, match="has one below 0"):
+        AutoencoderClassifier(class_weight={0: -1}).fit(X_WINE, Y_WINE)
+
+
 # -- the autoencoder -------------------------------------------------------------
 
 
@@ -531,7 +566,7 @@ def test_bad_classes(y, match):
     ("y", "match"),
     [
         (np.full(178, np.nan), "no numbers"),
-        (np.full(178, "a"), "must be numbers"),
+        (np.full(178, "a"), "must be numbers, NaN where there is none; got"),
         (np.where(Y_WINE == 1, np.inf, 1), "infinity"),
         (Y_WINE[:9], "inconsistent numbers of samples"),
     ],
@@ -544,7 +579,7 @@ def test_bad_numbers(y, match):
 def test_bad_autoencoders(autoencoder):
     with pytest.raises(ValueError, match="fitted to 64 columns, but X has 13"):
         AutoencoderClassifier(autoencoder).fit(X_WINE, Y_WINE)
-    with pytest.raises(ValueError, match="set them in autoencoder"):
+    with pytest.raises(ValueError, match="set them in it"):
         AutoencoderClassifier(autoencoder, architecture="conv").fit(X, Y)
     with pytest.raises(ValueError, match="fit it first"):
         AutoencoderClassifier(FrozenEstimator(AutoencoderTransformer())).fit(X, Y)
