@@ -45,15 +45,15 @@ class SymbolModels:
         Raises
         ------
         ValueError
-            Without rows, or for other symbols.
+            Without rows of positive weight, or for other symbols.
         """
         symbols = _checked(symbols)
-        if len(symbols) == 0:
-            raise ValueError("Frequencies of symbols need at least one row.")
         weight = np.ones(len(symbols)) if weight is None else np.asarray(weight, float)
+        symbols, weight = symbols[weight > 0], weight[weight > 0]
+        if len(symbols) == 0:
+            raise ValueError("Frequencies of symbols need a row of positive weight.")
         weight = weight / weight.mean()
-        columns = [_Table.best(column, weight) for column in symbols.T]
-        self._tables = columns
+        self._tables = [_Table.best(column, weight) for column in symbols.T]
         return self
 
     def bits(self, symbols):
@@ -149,7 +149,7 @@ class SymbolModels:
         return symbols
 
     def _sections(self, payload, n):
-        """Distances of escapes, bits of places in bins, and words of the range coder."""
+        """Distances of escapes, bits of places in bins, and the coder's words."""
         size, start = unpack_varints(payload, 1)
         end = start + int(size[0])
         n_bits = n * sum(t.shift for t in self._tables)
@@ -195,7 +195,7 @@ class _Table:
         counts = np.bincount(place, known, n_bins)
         squares = np.bincount(place, known**2, n_bins)
         missed = float(weight.sum() - known.sum())
-        escape = (missed + 0.5) / (len(column) + 1)
+        escape = (missed + 0.5) / (weight.sum() + 1)
         return cls(int(low), shift, _whole(_smoothed(counts, squares), escape))
 
     def index(self, bins):
