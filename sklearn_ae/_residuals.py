@@ -6,7 +6,7 @@ from sklearn_ae._entropy_coding import SymbolModels, pack_varints, unpack_varint
 
 _MOST_STEPS = 2**52
 _NEAR = 1e-6  # Of a step: a prediction so near a boundary may round another way.
-_EXACT = 1e-11  # What another machine may have computed, of the column's size.
+_EXACT = 2e-12  # What another machine may have computed, of the column's size.
 
 
 class ResidualGrid:
@@ -75,7 +75,7 @@ class ResidualGrid:
         ----------
         X : ndarray of shape (n, d), float or integers
         X_hat : ndarray of shape (n, d), float
-            Predictions; where not finite, 0 is predicted.
+            Predictions, computed in float64; where not finite, 0 is predicted.
 
         Raises
         ------
@@ -139,7 +139,6 @@ class ResidualGrid:
     def _grid(self, X):
         """Integers (n, d), int64, of cells."""
         values = _values(X)
-        _refuse(~np.isfinite(values), "has cells that are no finite numbers: fill them")
         whole = (self._bound > 0) | (values == np.rint(values))
         way = "has cells that are no whole numbers: give an error_bound above 0 for it"
         _refuse(~whole, way)
@@ -149,7 +148,7 @@ class ResidualGrid:
         return np.rint(steps).astype(np.int64)
 
     def _predicted(self, X_hat):
-        """Integers (n, d), int64, of predictions, and which of them are to be listed."""
+        """Integers (n, d), int64, of predictions, and which of them to list."""
         steps = _quotient(X_hat, self._step)
         unknown = np.isnan(steps) | ~np.isfinite(X_hat)
         steps = np.clip(np.where(unknown, 0, steps), -_MOST_STEPS, _MOST_STEPS)
@@ -196,11 +195,13 @@ def _spacing(largest, dtype):
 
 
 def _values(X):
-    """Cells as float64, refused if these are others."""
+    """Cells as float64, refused if they are infinite, missing or have more digits."""
     if X.dtype.kind in "iu" and X.dtype.itemsize == 8:
         way = "has integers beyond 2**53: divide it, or leave it out"
         _refuse((X > 2**53) | (X < -(2**53)), way)
-    return X.astype(np.float64)
+    values = X.astype(np.float64)
+    _refuse(~np.isfinite(values), "has cells that are no finite numbers: fill them")
+    return values
 
 
 def _refuse(wrong, way):
