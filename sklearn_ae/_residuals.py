@@ -64,6 +64,10 @@ class ResidualGrid:
         finite = np.where(np.isfinite(X_hat), np.abs(X_hat), 0)
         size = np.maximum(largest, np.max(finite, axis=0, initial=0))
         self._near = np.maximum(_NEAR, _EXACT * _quotient(size, self._step))
+        self._near = np.minimum(self._near, _MOST_STEPS)
+        # Predictions less exact than a thousandth of a step are rounded to more steps,
+        # or nearly all of them would be listed.
+        self._coarse = 2.0 ** np.ceil(np.log2(np.clip(1e3 * self._near, 1, 2.0**52)))
         m, _ = self._predicted(X_hat)
         self._models = SymbolModels().fit(self._grid(X) - m, weight)
         return self
@@ -134,7 +138,8 @@ class ResidualGrid:
 
     def state(self):
         """Bytes of all that decoding depends on, for a fingerprint."""
-        return self._step.astype("<f8").tobytes() + self._models.state()
+        steps = np.stack([self._step, self._coarse]).astype("<f8")
+        return steps.tobytes() + self._models.state()
 
     def _grid(self, X):
         """Integers (n, d), int64, of cells."""
@@ -152,9 +157,11 @@ class ResidualGrid:
         steps = _quotient(X_hat, self._step)
         unknown = np.isnan(steps) | ~np.isfinite(X_hat)
         steps = np.clip(np.where(unknown, 0, steps), -_MOST_STEPS, _MOST_STEPS)
+        near = np.maximum(self._near, _EXACT * np.abs(steps)) / self._coarse
+        steps = steps / self._coarse
         boundary = np.abs(steps - np.floor(steps) - 0.5)
-        near = boundary <= np.maximum(self._near, _EXACT * np.abs(steps))
-        return np.rint(steps).astype(np.int64), unknown | near
+        m = (np.rint(steps) * self._coarse).astype(np.int64)
+        return m, unknown | (boundary <= near)
 
     def _missed(self, X, k):
         """Cells that float64's or their own dtype's rounding takes past the bound."""
@@ -169,9 +176,7 @@ class ResidualGrid:
 def _bounds(error_bound, d):
     bound = np.broadcast_to(np.asarray(error_bound, np.float64), (d,))
     if not ((bound >= 0) & (bound <= 1e300)).all():
-        raise ValueError(
-            f"error_bound must be 0 or more and finite, got {error_bound}."
-        )
+        raise ValueError(f"error_bound must be in [0, 1e300], got {error_bound}.")
     return bound
 
 
