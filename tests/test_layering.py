@@ -32,6 +32,9 @@ BELOW_THE_NET = [
     "_suspicion",
     "_evidence",
     "_explanation",
+    "_entropy_coding",
+    "_stream",
+    "_residuals",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
 NETS = ["sklearn_ae._net", "sklearn_ae._autoencoder_net", "sklearn_ae._head_net"]

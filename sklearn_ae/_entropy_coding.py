@@ -1,0 +1,372 @@
+"""Integers to bytes and back: a table of frequencies for each column, range coded."""
+
+import numpy as np
+
+LARGEST = 2**53
+_MAX_BINS = 4_096
+_TOTAL = 2**24  # constriction counts probabilities in units of 2**-24.
+_ENOUGH = 2**14
+_VARINT = 8
+
+
+class SymbolModels:
+    """One model of integers for each column; coded by constriction's range coder.
+
+    A column's integers fall into at most 4,096 bins of 2**shift integers each, and what
+    is beyond them into one more, the escape. A bin's frequency is that of its training
+    cells, drawn towards a bell, a double exponential, a heavy-tailed or a flat shape;
+    which, how much, and how wide the bins are is what codes the training cells best,
+    each by the others. The place in a bin is coded by shift bits, and an escaped bin by
+    its distance from the table.
+
+    References
+    ----------
+    Martin, G. N. N. (1979). Range encoding: an algorithm for removing redundancy from a
+    digitised message. Video & Data Recording Conference.
+
+    Bamler, R. (2022). Understanding entropy coding with asymmetric numeral systems
+    (ANS): a statistician's perspective. arXiv:2201.01741.
+    """
+
+    def fit(self, symbols, weight=None):
+        """Learn the tables.
+
+        Parameters
+        ----------
+        symbols : ndarray of shape (n, k), int64
+            In [-2**53, 2**53].
+        weight : ndarray of shape (n,), float64, default=None
+            How much a row counts; only ratios matter.
+
+        Returns
+        -------
+        self : SymbolModels
+
+        Raises
+        ------
+        ValueError
+            Without rows of positive weight, or for other symbols.
+        """
+        symbols = _checked(symbols)
+        weight = np.ones(len(symbols)) if weight is None else np.asarray(weight, float)
+        symbols, weight = symbols[weight > 0], weight[weight > 0]
+        if len(symbols) == 0:
+            raise ValueError("Frequencies of symbols need a row of positive weight.")
+        weight = weight / weight.mean()
+        self._tables = [_Table.best(column, weight) for column in symbols.T]
+        return self
+
+    def bits(self, symbols):
+        """Ideal code lengths (n,), float64, of rows (n, k), with their escapes."""
+        symbols = self._checked(symbols)
+        total = np.zeros(len(symbols))
+        for table, column in zip(self._tables, symbols.T, strict=True):
+            total += table.bits(column)
+        return total
+
+    def encode(self, symbols):
+        """One payload, bytes, for a block of rows (n, k).
+
+        Raises
+        ------
+        ValueError
+            For symbols of another shape or beyond 2**53.
+        ImportError
+            Without constriction.
+        """
+        return self._encode(self._checked(symbols), self._models())
+
+    def decode(self, payload, n):
+        """Rows (n, k), int64, that ``encode`` made the payload of.
+
+        Raises
+        ------
+        ValueError
+            Where ``encode`` of no n rows gives this payload.
+        ImportError
+            Without constriction.
+        """
+        models, payload = self._models(), bytes(payload)
+        symbols = self._decode(payload, n, models)
+        # The coder cannot tell a few bits too many or too few: encoding again can.
+        if self._encode(_checked(symbols), models) != payload:
+            raise ValueError(f"The payload is not that of {n} rows of this model.")
+        return symbols
+
+    def state(self):
+        """Bytes of all that decoding depends on, alike wherever it is computed."""
+        sizes = [[t.low, t.shift, len(t.frequencies)] for t in self._tables]
+        sizes = np.array(sizes, "<i8").reshape(-1, 3)
+        return b"".join(
+            [
+                len(sizes).to_bytes(8, "little"),
+                sizes.tobytes(),
+                *(t.frequencies.astype("<u4").tobytes() for t in self._tables),
+            ]
+        )
+
+    def _checked(self, symbols):
+        symbols = _checked(symbols)
+        if symbols.shape[1] != len(self._tables):
+            raise ValueError(
+                f"Symbols have {symbols.shape[1]} columns, {len(self._tables)} were "
+                "fitted."
+            )
+        return symbols
+
+    def _models(self):
+        stream = _constriction()
+        return [
+            # Each symbol gets one unit and its share of the others: these are whole, so
+            # what is coded with is the table itself, on every machine.
+            stream.model.Categorical(t.frequencies - 1.0, perfect=False)
+            for t in self._tables
+        ]
+
+    def _encode(self, symbols, models):
+        encoder = _constriction().queue.RangeEncoder()
+        beyond, places = [], []
+        for table, model, column in zip(self._tables, models, symbols.T, strict=True):
+            index, escaped = table.index(column >> table.shift)
+            encoder.encode(index.astype(np.int32), model)
+            beyond.append(escaped)
+            places.append(_to_bits(column, table.shift))
+        escapes = pack_varints(_joined(beyond, np.int64))
+        words = encoder.get_compressed().astype("<u4").tobytes()
+        places = np.packbits(_joined(places, np.uint8)).tobytes()
+        return pack_varints(np.array([len(escapes)])) + escapes + places + words
+
+    def _decode(self, payload, n, models):
+        escapes, places, words = self._sections(payload, n)
+        index = _decode_words(words, n, models)
+        symbols = np.empty((n, len(self._tables)), np.int64)
+        for j, table in enumerate(self._tables):
+            beyond = index[j] == table.escape
+            many = int(beyond.sum())
+            bins, escapes = table.bins(index[j], beyond, escapes[:many]), escapes[many:]
+            place, places = places[: n * table.shift], places[n * table.shift :]
+            symbols[:, j] = (bins << table.shift) + _from_bits(place, n, table.shift)
+        return symbols
+
+    def _sections(self, payload, n):
+        """Distances of escapes, bits of places in bins, and the coder's words."""
+        size, start = unpack_varints(payload, 1)
+        end = start + int(size[0])
+        n_bits = n * sum(t.shift for t in self._tables)
+        last = end + -(-n_bits // 8)
+        if last > len(payload) or (len(payload) - last) % 4:
+            raise ValueError("The payload is cut off.")
+        section = payload[start:end]
+        n_escapes = int((np.frombuffer(section, np.uint8) < 128).sum())
+        escapes, _ = unpack_varints(section, n_escapes)
+        places = np.unpackbits(np.frombuffer(payload[end:last], np.uint8), count=n_bits)
+        return escapes, places, np.frombuffer(payload[last:], "<u4").astype(np.uint32)
+
+
+class _Table:
+    """Bins of 2**shift integers from low on, each with a frequency, the escape last."""
+
+    def __init__(self, low, shift, frequencies):
+        self.low, self.shift, self.frequencies = low, shift, frequencies
+        self.escape = len(frequencies) - 1
+
+    @classmethod
+    def best(cls, column, weight):
+        """That of the bins' widths that codes a part of the column in fewest bits."""
+        order = np.argsort(column, kind="stable")
+        column, weight = column[order], weight[order]
+        few = np.linspace(0, len(column) - 1, min(len(column), _ENOUGH)).astype(int)
+        widest = max(int(column[-1] - column[0]).bit_length() - 12, 0)
+        shifts = {*range(0, widest, 2), widest}
+        if len(shifts) > 1:
+            tried = [cls.of(column[few], weight[few], s) for s in sorted(shifts)]
+            costs = [t.bits(column[few]) @ weight[few] for t in tried]
+            shifts = {tried[int(np.argmin(costs))].shift}
+        return cls.of(column, weight, *shifts)
+
+    @classmethod
+    def of(cls, column, weight, shift):
+        """Frequencies of a column in ascending order."""
+        bins = column >> shift
+        low, high = _window(bins)
+        inside = (bins >= low) & (bins <= high)
+        place, known = bins[inside] - low, weight[inside]
+        n_bins = int(high - low) + 1
+        counts = np.bincount(place, known, n_bins)
+        squares = np.bincount(place, known**2, n_bins)
+        missed = float(weight.sum() - known.sum())
+        escape = (missed + 0.5) / (weight.sum() + 1)
+        return cls(int(low), shift, _whole(_smoothed(counts, squares), escape))
+
+    def index(self, bins):
+        """Places (n,) in the table of bins, and of those beyond it the distances.
+
+        A distance counts from the table's nearest end, times two, plus one if below.
+        """
+        high = self.low + self.escape - 1
+        above, below = bins - high - 1, self.low - 1 - bins
+        beyond = (above >= 0) | (below >= 0)
+        distance = np.where(above >= 0, 2 * above, 2 * below + 1)
+        return np.where(beyond, self.escape, bins - self.low), distance[beyond]
+
+    def bins(self, index, beyond, distance):
+        """Bins (n,) of places in the table and of the distances beyond it."""
+        if len(distance) < beyond.sum():
+            raise ValueError("The payload lacks values beyond the table.")
+        bins, far = self.low + index.astype(np.int64), distance >> 1
+        high = self.low + self.escape - 1
+        bins[beyond] = np.where(distance & 1, self.low - 1 - far, high + 1 + far)
+        if (np.abs(bins) > (LARGEST >> self.shift)).any():
+            raise ValueError("The payload has a value beyond 2**53.")
+        return bins
+
+    def bits(self, column):
+        """Code lengths (n,), float64, of integers (n,)."""
+        index, distance = self.index(column >> self.shift)
+        bits = self.shift - np.log2(self.frequencies[index] / _TOTAL)
+        bits[index == self.escape] += 8 * _n_bytes(distance)
+        return bits
+
+
+def _checked(symbols):
+    symbols = np.asarray(symbols)
+    if symbols.ndim != 2 or symbols.dtype.kind not in "iu":
+        raise ValueError("Symbols must be a table of integers.")
+    if symbols.size and (symbols.min() < -LARGEST or symbols.max() > LARGEST):
+        raise ValueError("Symbols must lie in [-2**53, 2**53].")
+    return symbols.astype(np.int64)
+
+
+def _window(bins):
+    """First and last bin of a table: all the ascending bins or those of most cells."""
+    first, last = bins[0], bins[-1]
+    if last - first < _MAX_BINS:
+        # Rows to come can be a little beyond the known ones.
+        margin = min((last - first) // 8, (_MAX_BINS - 1 - last + first) // 2)
+        return first - margin, last + margin
+    ends = np.searchsorted(bins, bins + _MAX_BINS, side="left")
+    start = int(np.argmax(ends - np.arange(len(bins))))
+    return bins[start], bins[ends[start] - 1]
+
+
+def _smoothed(counts, squares):
+    """Probabilities (n_bins,) of bins, given the sums of cells' weights and squares.
+
+    Counts and a times a shape, normalised: the shape and a are those by which every
+    cell has, by the other cells, the least code length on average.
+    """
+    total = counts.sum()
+    own = squares / np.maximum(counts, np.finfo(float).tiny)
+    others, used = np.maximum(counts - own, 0), counts > 0
+    best, chosen = np.inf, None
+    for shape in _shapes(counts / total):
+        for amount in (0.5, 4.0, 32.0, 256.0, 2048.0, 16384.0):
+            left = np.maximum(total - own[used], 0) + amount
+            held_out = (others[used] + amount * shape[used]) / left
+            cost = -counts[used] @ np.log2(held_out)
+            if cost < best:
+                best, chosen = cost, (counts + amount * shape) / (total + amount)
+    return chosen
+
+
+def _shapes(share):
+    """Smooth probabilities over the bins, placed by the moments of their shares."""
+    places = np.arange(len(share))
+    mean, median = share @ places, np.searchsorted(np.cumsum(share), 0.5)
+    away = np.abs(places - median)
+    order = np.argsort(away, kind="stable")
+    half = away[order][np.searchsorted(np.cumsum(share[order]), 0.5 - 1e-9)]
+    spread = np.maximum(
+        [np.sqrt(share @ (places - mean) ** 2), share @ away, half], 0.3
+    )
+    shapes = [
+        np.exp(-(((places - mean) / spread[0]) ** 2) / 2),
+        np.exp(-away / spread[1]),
+        1 / (1 + (away / spread[2]) ** 2),
+    ]
+    flat = np.ones(len(share)) / len(share)
+    # No bin is impossible, however far out.
+    return [flat, *(0.99 * s / s.sum() + 0.01 * flat for s in shapes)]
+
+
+def _whole(share, escape):
+    """Frequencies (n_bins + 1,), int64, of bins and escape: 1 or more, in all 2**24."""
+    p = np.append(share / share.sum() * (1 - escape), escape)
+    frequencies = 1 + np.floor(p * (_TOTAL - len(p))).astype(np.int64)
+    frequencies[np.argmax(frequencies)] += _TOTAL - frequencies.sum()
+    return frequencies
+
+
+def _constriction():
+    try:
+        from constriction import stream
+    except ImportError as error:
+        raise ImportError(
+            'Compression needs constriction: pip install "sklearn-ae[compression]".'
+        ) from error
+    return stream
+
+
+def _decode_words(words, n, models):
+    """Places in their tables, a list of (n,) int32, of each column's cells."""
+    try:
+        decoder = _constriction().queue.RangeDecoder(words)
+        return [decoder.decode(model, n) for model in models]
+    except BaseException as error:
+        # A panic of Rust's is no Exception, and its class has no public name.
+        panic = type(error).__name__ == "PanicException"
+        if panic or isinstance(error, (AssertionError, ValueError)):
+            raise ValueError("The payload cannot be decoded.") from error
+        raise
+
+
+def _joined(parts, dtype):
+    return np.concatenate([np.empty(0, dtype), *parts])
+
+
+def _to_bits(column, shift):
+    """The lowest shift bits of each integer, the least first, (n * shift,) uint8."""
+    return (column[:, None] >> np.arange(shift) & 1).astype(np.uint8).ravel()
+
+
+def _from_bits(bits, n, shift):
+    bits = bits.reshape(n, shift).astype(np.int64)
+    return (bits << np.arange(shift)).sum(axis=1)
+
+
+def _n_bytes(values):
+    """How many bytes each varint takes."""
+    return 1 + sum((values >> 7 * i > 0).astype(int) for i in range(1, _VARINT))
+
+
+def pack_varints(values):
+    """Bytes of integers (n,) in [0, 2**56): seven bits a byte, the lowest first."""
+    size = _n_bytes(values)
+    start = np.cumsum(size) - size
+    packed = np.empty(int(size.sum()), np.uint8)
+    for i in range(_VARINT):
+        long = size > i
+        more = 128 * (size[long] > i + 1)
+        packed[start[long] + i] = (values[long] >> 7 * i & 127) + more
+    return packed.tobytes()
+
+
+def unpack_varints(data, count):
+    """The first integers (count,), int64, in bytes, and how many bytes they took.
+
+    Raises
+    ------
+    ValueError
+        Where the bytes end before, or one takes more than 8.
+    """
+    data = np.frombuffer(data, np.uint8)[: _VARINT * count]
+    ends = np.flatnonzero(data < 128)[:count] + 1
+    size = np.diff(ends, prepend=0)
+    if len(ends) < count or (size > _VARINT).any():
+        raise ValueError("The payload has a damaged integer.")
+    values = np.zeros(count, np.int64)
+    for i in range(_VARINT):
+        long = size > i
+        part = data[ends[long] - size[long] + i].astype(np.int64)
+        values[long] |= (part & 127) << 7 * i
+    return values, int(ends[-1]) if count else 0

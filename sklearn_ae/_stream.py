@@ -1,0 +1,199 @@
+"""The byte stream of a compressed table: what is written first, and the blocks."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+MAX_BLOCK_ROWS = 4_096
+MAX_FEATURES = 2**24
+DTYPES = ("<f4", "<f8", "<f2", *(f"|{s}1" for s in "iu"))
+DTYPES += tuple(f"<{sign}{size}" for sign in "iu" for size in (2, 4, 8))
+_MAGIC, _VERSION = b"SKAE", 1
+_FIXED = struct.Struct("<4sBBHQIII16s")
+_ENTRY = np.dtype([("crc", "<u4"), ("length", "<u4")])
+_CHECKSUM = 8
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a stream says of its table.
+
+    Parameters
+    ----------
+    dtype : str
+        Of the table's cells, one of ``DTYPES``.
+    n_rows : int
+        In [0, 2**63).
+    n_features : int
+        In [1, 2**24].
+    block_rows : int
+        Rows of every block but the last, in [1, 4096].
+    fingerprint : bytes
+        16 bytes that tell one fitted model from another.
+    flags : int, default=0
+        In [0, 2**16): what kind of stream it is.
+    """
+
+    dtype: str
+    n_rows: int
+    n_features: int
+    block_rows: int
+    fingerprint: bytes
+    flags: int = 0
+
+    @property
+    def n_blocks(self):
+        """Number of blocks that hold the rows."""
+        return -(-self.n_rows // self.block_rows)
+
+
+def pack(header, blocks):
+    """The stream, bytes, of a header and its blocks.
+
+    After the header come, for each block, its CRC-32 and its length, then the blocks,
+    and a checksum of all that is before it. Numbers are little-endian.
+
+    Parameters
+    ----------
+    header : Header
+    blocks : list of bytes
+        ``header.n_blocks`` of them, each below 4 GiB.
+
+    Raises
+    ------
+    ValueError
+        For a header out of its ranges, or blocks of another number or size.
+    """
+    _check(header, len(blocks))
+    if any(len(block) >= 2**32 for block in blocks):
+        raise ValueError("A block of the stream is 4 GiB or more; take fewer rows.")
+    fixed = _FIXED.pack(
+        _MAGIC,
+        _VERSION,
+        DTYPES.index(header.dtype),
+        header.flags,
+        header.n_rows,
+        header.n_features,
+        header.block_rows,
+        len(blocks),
+        header.fingerprint,
+    )
+    table = [(zlib.crc32(block), len(block)) for block in blocks]
+    body = b"".join([fixed, np.array(table, _ENTRY).tobytes(), *blocks])
+    return body + _checksum(body)
+
+
+def unpack(data):
+    """Header and blocks, memoryviews of the data, of a stream that ``pack`` made.
+
+    It takes no more memory than some times the data's, whatever they say.
+
+    Parameters
+    ----------
+    data : bytes-like
+
+    Returns
+    -------
+    header : Header
+    blocks : list of memoryview
+
+    Raises
+    ------
+    ValueError
+        For anything that ``pack`` does not make, with what is wrong.
+    """
+    data = _bytes(data)
+    header, n_blocks = _header(data)
+    _check(header, n_blocks)
+    start = _FIXED.size + n_blocks * _ENTRY.itemsize
+    if start + _CHECKSUM > len(data):
+        raise ValueError("The stream is truncated: its table of blocks is cut off.")
+    table = np.frombuffer(data[_FIXED.size : start], _ENTRY)
+    lengths = table["length"].tolist()
+    _check_size(len(data), start + sum(lengths) + _CHECKSUM)
+    if _checksum(data[:-_CHECKSUM]) != data[-_CHECKSUM:]:
+        raise ValueError("The stream is damaged: its checksum differs.")
+    blocks = []
+    for crc, length in zip(table["crc"].tolist(), lengths, strict=True):
+        blocks.append(data[start : start + length])
+        start += length
+        if zlib.crc32(blocks[-1]) != crc:
+            raise ValueError(f"Block {len(blocks) - 1} of the stream is damaged.")
+    return header, blocks
+
+
+def _bytes(data):
+    try:
+        return memoryview(data).cast("B")
+    except TypeError as error:
+        raise ValueError(
+            f"A stream must be bytes, bytearray or a memoryview of one piece, got "
+            f"{type(data).__name__}."
+        ) from error
+
+
+def _header(data):
+    """Header that the data begin with, and the number of blocks that they state."""
+    if len(data) < _FIXED.size + _CHECKSUM:
+        raise ValueError(
+            f"The stream is too short: {len(data)} bytes, and the shortest one has "
+            f"{_FIXED.size + _CHECKSUM}."
+        )
+    magic, version, dtype, flags, *sizes, fingerprint = _FIXED.unpack_from(data)
+    if magic != _MAGIC:
+        raise ValueError("This is no compressed table: it does not begin with SKAE.")
+    if version != _VERSION:
+        raise ValueError(
+            f"The stream has version {version}; this sklearn-ae reads version "
+            f"{_VERSION}. A later one may read it."
+        )
+    if dtype >= len(DTYPES):
+        raise ValueError(f"The stream has an unknown dtype, number {dtype}.")
+    n_rows, n_features, block_rows, n_blocks = sizes
+    header = Header(DTYPES[dtype], n_rows, n_features, block_rows, fingerprint, flags)
+    return header, n_blocks
+
+
+def _check(header, n_blocks):
+    """That every field is in its range and the blocks hold the rows."""
+    if header.dtype not in DTYPES:
+        raise ValueError(f"A stream holds {', '.join(DTYPES)}, not {header.dtype}.")
+    ranges = {
+        "block_rows": (1, MAX_BLOCK_ROWS),
+        "n_features": (1, MAX_FEATURES),
+        "n_rows": (0, 2**63 - 1),
+        "flags": (0, 2**16 - 1),
+    }
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(header, name) <= high:
+            raise ValueError(
+                f"A stream's {name} must lie in [{low}, {high}], got "
+                f"{getattr(header, name)}."
+            )
+    if len(header.fingerprint) != 16:
+        raise ValueError("A stream's fingerprint must have 16 bytes.")
+    if n_blocks != header.n_blocks:
+        raise ValueError(
+            f"{header.n_rows} rows in blocks of {header.block_rows} make "
+            f"{header.n_blocks} blocks, the stream has {n_blocks}."
+        )
+
+
+def _check_size(size, stated):
+    if size < stated:
+        raise ValueError(
+            f"The stream is truncated: {size} bytes of the {stated} that its blocks' "
+            "lengths add up to."
+        )
+    if size > stated:
+        raise ValueError(
+            f"The stream has {size - stated} bytes too many: its blocks' lengths add "
+            f"up to {stated}."
+        )
+
+
+def _checksum(body):
+    return blake2b(body, digest_size=_CHECKSUM).digest()

@@ -1,0 +1,271 @@
+import sys
+
+import numpy as np
+import pytest
+
+from sklearn_ae._residuals import ResidualGrid
+
+RNG = np.random.default_rng(0)
+FACTORS = RNG.normal(size=(3_000, 2))
+X = FACTORS @ RNG.normal(size=(2, 4)) + 0.1 * RNG.normal(size=(3_000, 4))
+X_HAT = X + 0.1 * RNG.normal(size=X.shape)
+X[:, 3] = np.rint(50 * X[:, 3])
+X_HAT[:, 3] *= 50
+WHOLE = np.array([False, False, False, True])
+STRANGE = [0.0, -0.0, 0.5, -0.5, 1.5, 2.5, 1e12, -1e12, 1e12 + 0.5, 1e-300, -7e-9]
+
+
+def fitted(bound=0.01, table=X, predicted=X_HAT, is_integer=WHOLE):
+    return ResidualGrid(bound).fit(table, predicted, is_integer)
+
+
+def spread(table, *, size, seed=0):
+    """Predictions, each off by at most so much of itself."""
+    off = np.random.default_rng(seed).uniform(-size, size, table.shape)
+    return table * (1 + off)
+
+
+@pytest.mark.parametrize("n", [0, 1, 1_000])
+@pytest.mark.parametrize("bound", [1e-6, 0.01, 0.5, 3.7])
+def test_cells_come_back_within_the_bound(n, bound):
+    grid = fitted(bound)
+    payload = grid.encode(X[:n], X_HAT[:n])
+    assert payload == grid.encode(X[:n], X_HAT[:n])
+    decoded = grid.decode(payload, X_HAT[:n])
+    assert decoded.dtype == np.float64
+    assert decoded.shape == (n, 4)
+    error = np.abs(decoded - X[:n])
+    assert (error <= bound).all()
+    # Whole numbers stay whole, and exact where the bound allows for no other one.
+    assert (error[:, 3] <= np.floor(bound)).all()
+    np.testing.assert_array_equal(decoded[:, 3], np.rint(decoded[:, 3]))
+    if n == 1_000:
+        # The steps are as wide as may be.
+        assert error[:, :3].max() > 0.99 * bound
+        assert error[:, 3].max() == np.floor(bound)
+
+
+def test_whole_numbers_are_exact_at_a_bound_of_zero():
+    for dtype in (np.float64, np.float32, np.int64, np.int8, np.uint8):
+        low, high = (0, 255) if dtype is np.uint8 else (-128, 127)
+        rows = np.random.default_rng(1).integers(low, high, (500, 2), endpoint=True)
+        rows = rows.astype(dtype)
+        predicted = rows + np.random.default_rng(2).normal(0, 3, rows.shape)
+        grid = ResidualGrid(0).fit(rows, predicted, True)
+        decoded = grid.decode(grid.encode(rows, predicted), predicted)
+        np.testing.assert_array_equal(decoded, rows)
+
+
+@pytest.mark.parametrize("bound", [1e-3, 0.25, 0.5, 1.0, 7.0, 1e5, 1e300])
+@pytest.mark.parametrize("is_integer", [False, True])
+@pytest.mark.parametrize("among_training", [False, True])
+def test_strange_cells_are_within_the_bound(bound, is_integer, among_training):
+    rng = np.random.default_rng(1)
+    halves = bound * np.r_[0.5, 1, 1.5, 2, -3, 1 + 1e-15, 1 - 1e-15, 2**20 + 0.5]
+    rows = np.array([*STRANGE, *halves])
+    if is_integer:
+        rows = np.rint(rows)
+    rows = rng.permuted(np.tile(rows[:, None], (20, 2)), axis=0)
+    tame = np.rint(rng.normal(0, 10, (500, 2)))
+    known = np.r_[tame, rows] if among_training else tame
+    grid = fitted(bound, known, known + 0.3, is_integer)
+    for predicted in (rows, np.zeros_like(rows), -rows, rng.permuted(rows, axis=0)):
+        decoded = grid.decode(grid.encode(rows, predicted), predicted)
+        assert (np.abs(decoded - rows) <= bound).all()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "dtype"),
+    [
+        *((ratio, np.float16) for ratio in (0.3, 0.5, 0.8, 1, 1.3, 1.75, 2.2, 8.7)),
+        *((ratio, np.float32) for ratio in (0.3, 0.5, 0.8, 1, 1.3, 1.75, 2.2, 8.7)),
+        *((ratio, np.float64) for ratio in (2.2, 4.75, 8.7, 100.2)),
+    ],
+)
+def test_the_bound_holds_where_floats_are_as_far_apart(ratio, dtype):
+    """And for cells rounded to their dtype, too."""
+    rng = np.random.default_rng(2)
+    rows = rng.normal(0, 1_000, (2_000, 2)).astype(dtype)
+    bound = ratio * float(np.spacing(np.abs(rows).max()))
+    predicted = rows + rng.normal(0, 10, rows.shape)
+    grid = fitted(bound, rows, predicted, False)
+    payload = grid.encode(rows, predicted)
+    decoded = grid.decode(payload, predicted)
+    exact = rows.astype(np.float64)
+    assert (np.abs(decoded - exact) <= bound).all()
+    assert (np.abs(decoded.astype(dtype).astype(float) - exact) <= bound).all()
+    if ratio >= 0.5:
+        # The step has room for the rounding: hardly a cell is given as it is.
+        assert len(payload) < 1.03 * grid.bits(rows, predicted).sum() / 8 + 60
+
+
+@pytest.mark.parametrize("bound", [1e-9, 1e-3, 0.5])
+def test_predictions_of_another_machine_give_the_same_cells(bound):
+    rng = np.random.default_rng(3)
+    rows = np.rint(rng.normal(0, 1_000, (2_000, 3)))
+    predicted = rows + rng.normal(0, 3, rows.shape)
+    grid = fitted(bound, rows, predicted, False)
+    # Many of the predictions lie on the very boundary of two steps.
+    steps = grid._step * grid._coarse
+    halves = (np.rint(predicted / steps) + 0.5) * steps
+    some = rng.random(rows.shape) < 0.3
+    predicted = np.where(some, halves, predicted)
+    payload = grid.encode(rows, predicted)
+    expected = grid.decode(payload, predicted)
+    differs = 0
+    for seed in range(10):
+        other = spread(predicted, size=1e-12, seed=seed)
+        np.testing.assert_array_equal(grid.decode(payload, other), expected)
+        differs += (grid._predicted(other)[0] != grid._predicted(predicted)[0]).sum()
+    # Without the list they would not have.
+    assert differs > 100
+
+
+def test_predictions_near_zero_are_off_by_what_their_terms_are():
+    rows = np.random.default_rng(4).normal(0, 1e6, (1_000, 2))
+    grid = fitted(1e-4, rows, rows, False)
+    predicted = np.full_like(rows, grid._step * grid._coarse / 2)
+    payload = grid.encode(rows, predicted)
+    other = predicted + np.random.default_rng(5).uniform(-1e-6, 1e-6, rows.shape)
+    expected = grid.decode(payload, predicted)
+    np.testing.assert_array_equal(grid.decode(payload, other), expected)
+
+
+def test_predictions_may_be_anything():
+    rows = X[:60]
+    odd = np.resize([np.nan, np.inf, -np.inf, 1e300, -1e300, 1.7e308, 1e15], rows.shape)
+    grid = fitted()
+    payload = grid.encode(rows, odd)
+    for again in (odd, np.where(np.isfinite(odd), odd, 5.0)):
+        decoded = grid.decode(payload, again)
+        assert (np.abs(decoded - rows) <= 0.01).all()
+    # Fitted on such ones, too.
+    grid = fitted(0.01, rows, odd)
+    decoded = grid.decode(grid.encode(rows, odd), odd)
+    assert (np.abs(decoded - rows) <= 0.01).all()
+
+
+def test_good_predictions_make_short_payloads():
+    good = len(fitted().encode(X, X_HAT))
+    none = np.zeros_like(X)
+    assert good < 0.8 * len(fitted(predicted=none).encode(X, none))
+    # Its bits are all that it takes, but for the few bytes of its lists.
+    grid = fitted()
+    expected = grid.bits(X, X_HAT).sum() / 8
+    assert expected <= good <= 1.001 * expected + 10
+
+
+def test_a_constant_column_costs_nothing():
+    rows = np.full((4_000, 3), 2.7)
+    grid = fitted(0.01, rows, rows, False)
+    assert len(grid.encode(rows, rows)) < 12
+
+
+def test_every_column_has_its_bound():
+    bounds = np.array([0.01, 1e-4, 0.3, 2.0])
+    grid = fitted(bounds)
+    error = np.abs(grid.decode(grid.encode(X, X_HAT), X_HAT) - X).max(axis=0)
+    assert (error <= bounds).all()
+    assert (error >= 0.9 * bounds).all()
+
+
+def with_cell(value, dtype=np.float64):
+    rows = np.zeros((3, 4), dtype)
+    rows[1, 2] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("bound", "rows", "message"),
+    [
+        (0, with_cell(0.5), "no whole numbers: give an error_bound above 0"),
+        (0.01, with_cell(1e14), "too large for its error bound: give a larger"),
+        (5e-324, with_cell(1e14), "too large for its error bound: give a larger"),
+        (0.01, with_cell(np.nan), "no finite numbers: fill them"),
+        (0.01, with_cell(-np.inf), "no finite numbers: fill them"),
+        (0, with_cell(2**53 + 1, np.int64), r"beyond 2\*\*53: divide it"),
+    ],
+)
+def test_what_has_no_place_on_the_grid_is_named(bound, rows, message):
+    zeros = np.zeros((3, 4))
+    grid = ResidualGrid(bound).fit(zeros, zeros, WHOLE)
+    for call in (grid.encode, lambda *tables: fitted(bound, *tables)):
+        with pytest.raises(ValueError, match=f"^Column 2 has .*{message}"):
+            call(rows, zeros)
+
+
+@pytest.mark.parametrize("bound", [-1, np.nan, np.inf, 1e301, [0.1, 0.1, 0.1, -0.1]])
+def test_a_bound_is_a_finite_number_of_zero_or_more(bound):
+    with pytest.raises(ValueError, match="error_bound must be in"):
+        fitted(bound)
+
+
+def test_predictions_of_another_shape_or_model_are_refused():
+    grid = fitted()
+    payload = grid.encode(X[:9], X_HAT[:9])
+    for wrong in (X_HAT[:9, :3], X_HAT[0], X_HAT[:8], X_HAT[:10]):
+        with pytest.raises(ValueError, match=r"Predictions|payload"):
+            grid.decode(payload, wrong)
+    # The last cell's k - m is on the far side of the clipped prediction.
+    largest = np.full((9, 4), 2.0**52)
+    rows = np.full((9, 4), -(2.0**40))
+    payload = grid.encode(rows, np.zeros((9, 4)))
+    with pytest.raises(ValueError, match="does not belong to these predictions"):
+        grid.decode(payload, -largest)
+
+
+def test_the_state_tells_grids_apart():
+    grids = [fitted(), fitted(0.02), fitted(table=X + 9), fitted(is_integer=False)]
+    assert len({grid.state() for grid in grids}) == 4
+    assert fitted().state() == grids[0].state()
+    halved = X[: len(X) // 2], X_HAT[: len(X) // 2]
+    assert fitted(0.01, *halved).state() != grids[0].state()
+    weight = np.arange(len(X)) < len(X) // 2
+    weighted = ResidualGrid(0.01).fit(X, X_HAT, WHOLE, weight.astype(float))
+    assert weighted._models.state() != grids[0]._models.state()
+
+
+def test_without_constriction_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    with pytest.raises(ImportError, match=r"sklearn-ae\[compression\]"):
+        fitted().encode(X, X_HAT)
+
+
+def mutated(data, rng):
+    """Data with bits flipped, cut off, put in, taken out or overwritten."""
+    data, kind = bytearray(data), rng.integers(5)
+    # The lists are in front.
+    place = int(len(data) * rng.random() ** 3)
+    some = int(rng.integers(1, 9))
+    if kind == 0:
+        data[place] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        del data[place:]
+    elif kind == 2:
+        data[place:place] = rng.bytes(some)
+    elif kind == 3:
+        del data[place : place + some]
+    else:
+        data[place : place + some] = rng.choice([b"\xff", b"\x00"]) * some
+    return bytes(data)
+
+
+def test_mutated_payloads_are_refused_or_decoded():
+    rng = np.random.default_rng(0)
+    grid = fitted(1e-6, X, X_HAT, False)
+    rows, predicted = X[:20].copy(), X_HAT[:20].copy()
+    predicted[3, 1], predicted[5] = np.nan, 1e300
+    # Of floats so far apart some are given as they are.
+    rows[7:9] = 1e9 + np.arange(8).reshape(2, 4) / 7
+    payload = grid.encode(rows, predicted)
+    assert payload[:2] > b"\x05\x00"
+    decoded = 0
+    for _ in range(4_000):
+        try:
+            cells = grid.decode(mutated(payload, rng), predicted)
+        except ValueError:
+            continue
+        decoded += 1
+        assert cells.shape == rows.shape
+        assert np.isfinite(cells).all()
+    assert 0 < decoded < 4_000
