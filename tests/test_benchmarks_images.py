@@ -112,7 +112,9 @@ def test_a_bad_file_is_named(tmp_path, content):
         _pictures.read_idx(tmp_path / "bad.gz")
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"1 2 x")])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"1 2 x")], ids=["plain", "text"]
+)
 def test_a_bad_file_of_beats_is_named(tmp_path, content):
     (tmp_path / "bad.gz").write_bytes(content)
     with pytest.raises(BadInput, match=r"bad\.gz"):
