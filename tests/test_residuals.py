@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 
+from sklearn_ae._entropy_coding import pack_varints
 from sklearn_ae._residuals import ResidualGrid
 
 RNG = np.random.default_rng(0)
@@ -229,6 +230,22 @@ def test_without_constriction_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     with pytest.raises(ImportError, match=r"sklearn-ae\[compression\]"):
         fitted().encode(X, X_HAT)
+
+
+@pytest.mark.parametrize("gaps", [[0], [37], [5, 0], [20, 17], [2**56 - 1] * 255])
+def test_a_list_of_cells_that_are_not_there_is_refused(gaps):
+    grid = fitted()
+    rows, predicted = X[:9], X_HAT[:9]
+    payload = grid.encode(rows, predicted)
+    assert payload[:2] == b"\0\0"
+    n = len(gaps)
+    listed = pack_varints(np.array([n, 0, *gaps, *[0] * n])) + payload[2:]
+    given = pack_varints(np.array([0, n, *gaps])) + bytes(8 * n) + payload[2:]
+    for wrong in (listed, given):
+        with pytest.raises(ValueError, match="lists a cell that is not there"):
+            grid.decode(wrong, predicted)
+    # The last one is there.
+    grid.decode(pack_varints(np.array([0, 1, 36])) + bytes(8) + payload[2:], predicted)
 
 
 def mutated(data, rng):
