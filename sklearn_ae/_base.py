@@ -16,11 +16,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sklearn_ae._autoencoder_net import AutoencoderNet
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._codec import Codec
 from sklearn_ae._columns import Columns
 from sklearn_ae._data import Rows, RowsOf, merge_equal_rows
-from sklearn_ae._net import AutoencoderNet, Run
+from sklearn_ae._net import Run
 from sklearn_ae._parameters import (
     CONSTRAINTS,
     architecture,
@@ -30,7 +31,7 @@ from sklearn_ae._parameters import (
     corruption_level,
     free_net_params,
     has_mixture,
-    is_conv,
+    have_common_unit,
     is_told_levels,
     lasting_settings,
     learning_rate,
@@ -211,7 +212,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     def _corruption(self, matrix, weight):
         level = corruption_level(self)
         return starting_corruption(
-            self.corruption, level, matrix, weight, common=is_conv(self)
+            self.corruption, level, matrix, weight, common=have_common_unit(self)
         )
 
     def _started(self, matrix, weight, n_held_out, corruption):
@@ -233,7 +234,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             init=self.init,
             code=code_kind(self),
             told=corruption if is_told_levels(self) else None,
-            common=is_conv(self),
+            common=have_common_unit(self),
             random=self._random,
         )
         criterion = functools.partial(

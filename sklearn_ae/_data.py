@@ -9,7 +9,8 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-Batch = tuple[Tensor, Tensor]
+# Rows, their weights and, of labelled ones, their targets.
+Batch = tuple[Tensor, ...]
 
 # Cells of a table that are worked on at once: float64 copies stay in the cache.
 _CELLS = 2**18
@@ -132,6 +133,31 @@ class Rows(Dataset[Batch]):
         return Rows(self.x[rows], self.weight[rows])
 
 
+class LabelledRows(Rows):
+    """Rows with a target.
+
+    Parameters
+    ----------
+    x, weight
+        As of ``Rows``.
+    target : Tensor of shape (n,) or (n, n_outputs)
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor, target: Tensor) -> None:
+        super().__init__(x, weight)
+        self.target = target
+
+    def __getitem__(self, index: int) -> Batch:
+        return *super().__getitem__(index), self.target[index]
+
+    def __getitems__(self, index: Tensor | slice | list[int]) -> Batch:
+        return *super().__getitems__(index), self.target[index]
+
+    def part(self, rows: slice) -> "LabelledRows":
+        """Some of the rows, sharing memory with these."""
+        return LabelledRows(self.x[rows], self.weight[rows], self.target[rows])
+
+
 class RowBatches(Sampler[Tensor]):
     """Index tensors of one iteration: a pass over the rows, or ``max_batches`` of one.
 
@@ -151,6 +177,8 @@ class RowBatches(Sampler[Tensor]):
         On the CPU, so that the order is the same whatever the device.
     device : torch.device, optional
         Where the rows are.
+    repeat : bool
+        Whether an iteration has ``max_batches`` even of fewer rows, in several passes.
     """
 
     def __init__(
@@ -162,12 +190,13 @@ class RowBatches(Sampler[Tensor]):
         shuffle: bool,
         generator: torch.Generator,
         device: torch.device | None = None,
+        repeat: bool = False,
     ) -> None:
         self.device = device
         self.n_rows = n_rows
         self.shuffle, self.generator = shuffle, generator
         per_pass = -(-n_rows // batch_size)
-        self.n_batches = min(per_pass, max_batches)
+        self.n_batches = max_batches if repeat else min(per_pass, max_batches)
         self._passes = self._batches_of_passes(per_pass)
 
     def _batches_of_passes(self, per_pass: int) -> Iterator[Tensor]:

@@ -32,6 +32,9 @@ class Monitor:
         Smallest gain that counts, as a share of the loss.
     cautious : bool
         Whether to keep the start unless the best is better by more than chance.
+    robust : bool
+        Whether rows have that influence. Else all have the same: of a classification,
+        those that were told wrongly at the start are where the gain is.
 
     Attributes
     ----------
@@ -49,12 +52,13 @@ class Monitor:
         *,
         tol: float,
         cautious: bool,
+        robust: bool = True,
     ) -> None:
         self.tol, self.cautious = tol, cautious
         self._weight = weight
         self._start = self._best = vector.clone()
         self._start_losses = self._best_losses = losses
-        self._judged_by = weight * _influence(losses, weight)
+        self._judged_by = weight * _influence(losses, weight) if robust else weight
         self.curve = [self._loss(losses)]
         self.n_waited = 0
 

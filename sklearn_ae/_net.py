@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
@@ -14,8 +13,6 @@ from torch import Tensor, nn
 
 from sklearn_ae._data import Batch, RowBatches, RowLoader, Rows, row_blocks
 from sklearn_ae._monitor import Monitor
-from sklearn_ae.nn import Corruption, by_hand, cost, has_rules
-from sklearn_ae.objective import noise_variance
 from sklearn_ae.optim import (
     AdamW,
     FlatParameters,
@@ -25,17 +22,15 @@ from sklearn_ae.optim import (
 )
 
 MAX_RECOVERIES = 3
-# Smallest variance of a component in use.
-MIN_ACTIVITY = 0.01
 
 
 class Task(Protocol):
     """Who is told of each iteration."""
 
-    def begin(self, net: "AutoencoderNet") -> None:
+    def begin(self, net: "Net") -> None:
         """Start of an iteration."""
 
-    def end(self, net: "AutoencoderNet") -> bool:
+    def end(self, net: "Net") -> bool:
         """End of an iteration; True asks to stop."""
 
 
@@ -68,6 +63,10 @@ class Run:
         Whether to print a line for each iteration.
     generator : torch.Generator
         Order of the mini-batches.
+    robust : bool
+        Whether rows that the start is bad at count for little in judging.
+    repeat : bool
+        Whether an iteration has ``max_batches`` even of few rows, in several passes.
     """
 
     n_iterations: int
@@ -81,18 +80,20 @@ class Run:
     cautious: bool
     verbose: bool
     generator: torch.Generator
+    robust: bool = True
+    repeat: bool = False
 
 
-class AutoencoderNet(NeuralNet):
+class Net(NeuralNet):
     """skorch's ``NeuralNet`` whose loop keeps the best weights and never loses them.
+
+    A subclass says what is learnt: ``_loss`` of a mini-batch, its gradient with it, and
+    ``_losses``, one for each monitored row.
 
     Parameters
     ----------
     module, criterion, **kwargs
-        As skorch's; the module is an ``Autoencoder`` and ``criterion()`` an
-        ``Objective``.
-    corruption : Corruption, optional
-        Of the rows as the encoder gets them.
+        As skorch's.
     max_grad_norm : float
         Longer gradients are scaled down to it.
 
@@ -108,7 +109,6 @@ class AutoencoderNet(NeuralNet):
         module: nn.Module | Callable[..., nn.Module],
         criterion: Callable[..., Any],
         *,
-        corruption: Corruption | None = None,
         max_grad_norm: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -116,7 +116,6 @@ class AutoencoderNet(NeuralNet):
             raise ValueError(f"max_grad_norm={max_grad_norm!r} has to be above 0")
         ours = {"optimizer": AdamW, "train_split": None, "verbose": 0}
         super().__init__(module, criterion, **(ours | kwargs))
-        self.corruption = corruption
         self.max_grad_norm = max_grad_norm
 
     # -- what skorch asks for ----------------------------------------------------
@@ -125,7 +124,7 @@ class AutoencoderNet(NeuralNet):
     def _default_callbacks(self) -> list[Any]:
         return []
 
-    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> "AutoencoderNet":
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> "Net":
         """One flat vector is all that the optimiser sees."""
         named = [("vector", flat_vector(self.module_))]
         args, kwargs = self.get_params_for_optimizer("optimizer", named)
@@ -135,15 +134,9 @@ class AutoencoderNet(NeuralNet):
     def get_iterator(self, dataset: Rows, training: bool = False) -> RowLoader:
         """Mini-batches in training; else cache-sized blocks in order."""
         if not training:
-            width = cost(self.module_, dataset.x.shape[1]).width
-            blocks = row_blocks(len(dataset), width, torch.float32)
+            blocks = row_blocks(len(dataset), self._width(dataset), torch.float32)
             return RowLoader(dataset, list(blocks))  # type: ignore[arg-type]
         return RowLoader(dataset, self._batches)
-
-    def _set_training(self, training: bool = True) -> None:
-        """Switch modes where a network or callbacks of a user's may have some."""
-        if self.callbacks or self._by_hand is None:
-            super()._set_training(training)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Tell the callbacks; skorch's stop training by a KeyboardInterrupt."""
@@ -230,6 +223,7 @@ class AutoencoderNet(NeuralNet):
             shuffle=run.shuffle,
             generator=run.generator,
             device=rows.x.device,
+            repeat=run.repeat,
         )
         self.history.clear()
         self._step, self._n_steps = 0, run.n_iterations * len(self._batches)
@@ -239,7 +233,7 @@ class AutoencoderNet(NeuralNet):
         self.loss_curve_: list[float] = []
         vector = self.optimizer_.param_groups[0]["params"][0]
         with FlatParameters(self.module_, vector) as self._flat:
-            self._by_hand = self._rules()
+            self._prepare()
             self._average = RunningAverage(vector.data)
             self._current = vector.data.clone()
             weight = torch.ones(0) if monitored is None else monitored.weight
@@ -249,6 +243,7 @@ class AutoencoderNet(NeuralNet):
                 weight,
                 tol=run.tol,
                 cautious=run.cautious,
+                robust=run.robust,
             )
             try:
                 self.notify("on_train_begin", X=rows)
@@ -272,7 +267,7 @@ class AutoencoderNet(NeuralNet):
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
         del self._run, self.monitored, self._task
-        del self._batches, self._flat, self._by_hand
+        del self._batches, self._flat
         del self._average, self._current, self._monitor
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -303,8 +298,12 @@ class AutoencoderNet(NeuralNet):
         self._report()
         if self._task is not None and self._task.end(self):
             self._stopped = True
-        if self._monitor.n_waited >= self._run.patience:
+        if self._n_waited() >= self._run.patience:
             self._stopped = True
+
+    def _n_waited(self) -> int:
+        """Iterations without a gain."""
+        return self._monitor.n_waited
 
     def _recover(self) -> None:
         self._n_recoveries += 1
@@ -331,120 +330,22 @@ class AutoencoderNet(NeuralNet):
             losses.append(f"monitored loss = {self._monitor.curve[-1]:.6f}")
         print(f"Iteration {self.n_iter_}, {', '.join(losses)}")
 
-    def measure(self, rows: Rows) -> None:
-        """Set the likelihood's variance, and count the components in use.
+    # -- what a subclass says ------------------------------------------------------
 
-        A component is in use if its mean varies by more than 0.01 (Burda, Grosse and
-        Salakhutdinov, 2016. Importance weighted autoencoders. ICLR).
+    def _prepare(self) -> None:
+        """Get ready to train, once the parameters are views of one vector."""
 
-        Parameters
-        ----------
-        rows : Rows
-            What was trained on.
-        """
-        generator = torch.Generator().manual_seed(0)
-        total = torch.zeros((), dtype=torch.float64)
-        first = torch.zeros(self.module_.n_components, dtype=torch.float64)
-        second = first.clone()
-        with torch.no_grad():
-            for x, weight in self.get_iterator(rows):
-                x_hat, mean, _ = self.module_.draw(x, generator)
-                total += (noise_variance(x, x_hat, weight) * weight.sum()).cpu()
-                mean, weight = mean.double().cpu(), weight.double().cpu()
-                first += weight @ mean
-                second += weight @ mean.square()
-        n = rows.weight.double().sum().cpu()
-        self.module_.noise_variance.copy_(total / n)
-        activity = second / n - (first / n).square()
-        self.n_active_ = int((activity > MIN_ACTIVITY).sum())
-
-    # -- pieces ------------------------------------------------------------------
-
-    def _rules(self) -> Callable[..., Any] | None:
-        """What runs the module and sets its gradients, where autograd is not needed."""
-        # A user's callbacks may freeze parameters, or hook into autograd.
-        plain = self.criterion_.has_no_penalties and not self.callbacks
-        # They take one thread; large steps may have more.
-        if plain and torch.get_num_threads() == 1 and has_rules(self.module_):
-            return by_hand(self.module_)
-        return None
+    def _width(self, rows: Rows) -> int:
+        """Numbers in the widest output of a part, for a row."""
+        raise NotImplementedError
 
     def _loss(self, batch: Batch) -> Tensor:
         """Mean loss of a mini-batch; its gradient is then the parameters'."""
-        if self._by_hand is not None:
-            return self._loss_by_hand(self._by_hand, batch)
-        self._flat.grad.zero_()
-        losses = self._row_losses(batch, self._run.generator, self._warmth())
-        loss = (losses * batch[1]).mean()
-        loss.backward()
-        return loss.detach()
-
-    def _loss_by_hand(self, run: Callable[..., Any], batch: Batch) -> Tensor:
-        x, weight = batch
-        x_in, levels = self._corrupted(x, self._run.generator)
-        with torch.inference_mode():
-            if levels is not None:
-                weight = weight * self._importance(levels)
-            x_hat, back = run(x_in, levels)
-            loss, gradient = self.criterion_.with_gradient(x, x_hat, weight)
-            # What diverges is told of by its loss.
-            with np.errstate(all="ignore"):
-                back(gradient)
-            return loss
-
-    def _corrupted(
-        self, x: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None]:
-        """Rows as the encoder gets them, and the noise's levels if it is told them."""
-        if self.corruption is None:
-            return x, None
-        x_in, levels = self.corruption(x, generator)
-        return x_in, levels if self.module_.is_told_levels else None
-
-    def _importance(self, levels: Tensor) -> Tensor:
-        assert self.corruption is not None
-        return self.corruption.importance(levels)
-
-    def _row_losses(
-        self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
-    ) -> Tensor:
-        x, weight = batch
-        x_in, levels = self._corrupted(x, generator)
-        if self.criterion_.contracts:
-            x_in = x_in.detach().requires_grad_()
-        if self._by_hand is not None:
-            losses = self.criterion_.reconstruction(x, self._by_hand(x_in, levels)[0])
-        else:
-            x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
-            losses = self.criterion_(
-                x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
-            )
-        if levels is not None:
-            losses = losses * self._importance(levels)
-        return losses
+        raise NotImplementedError
 
     def _losses(self) -> Tensor:
-        """Loss of each monitored row."""
-        if self.monitored is None:
-            return torch.zeros(0)
-        self._set_training(False)
-        # The same noise each time: what changes is the weights.
-        generator = torch.Generator().manual_seed(self._run.generator.initial_seed())
-        with torch.set_grad_enabled(self.criterion_.contracts):
-            blocks = self.get_iterator(self.monitored)
-            losses = [self._row_losses(b, generator).detach() for b in blocks]
-        return torch.cat(losses)
-
-    def _warmth(self) -> float:
-        """Share of the divergence from the prior that counts at this step.
-
-        It rises over the first quarter of a random start, where a code that is held to
-        the prior before it says anything would collapse onto it (Bowman et al., 2016.
-        Generating sentences from a continuous space. CoNLL). From PCA it need not.
-        """
-        if self._run.cautious or not self._run.schedule:
-            return 1.0
-        return min(1.0, 4 * self._step / self._n_steps)
+        """Loss of each monitored row; of none, where none is monitored."""
+        raise NotImplementedError
 
     def _learning_rate(self) -> float:
         scheduled = self._run.schedule

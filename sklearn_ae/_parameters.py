@@ -221,6 +221,11 @@ def scale(params):
     return "quantile" if params.latent == "gaussian" else "standard"
 
 
+def have_common_unit(params):
+    """Whether columns keep the unit that they share: noise and spread have it, too."""
+    return is_conv(params) or scale(params) is None
+
+
 def can_sample(params):
     """Whether codes are to have a distribution that rows can be drawn from."""
     return params.latent == "gaussian" or params.prior == "mixture"

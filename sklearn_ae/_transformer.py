@@ -87,7 +87,8 @@ class AutoencoderTransformer(
         (n_rows, n_features) of scaled cells; the ``torch.Generator`` is on the CPU.
     corruption_level : float or (float, float), default=0.0
         Of "gaussian" the noise's standard deviation, in units of the column's own (with
-        ``architecture="conv"`` of the root mean square of all columns'); else
+        ``architecture="conv"`` or ``scale=None`` of the root mean square of all
+        columns'); else
         the probability that a cell is corrupted. At 0 there is none. Scores, codes and
         reconstructions are of the rows as they are.
         Of two levels, the lowest above 0 and the highest, each row of a mini-batch

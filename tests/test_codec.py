@@ -15,7 +15,10 @@ def ae():
     return AutoencoderTransformer(2, max_iter=5, random_state=0).fit(X[:100])
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 0)])
+# On some processors the last bit of a float64 is a matter of the rows beside it.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-15)]
+)
 def test_a_rows_result_is_the_same_with_few_rows_and_with_many(ae, dtype, tolerance):
     together = X[:MANY].astype(dtype)
     parts = together[:FEW], together[FEW:]
@@ -52,12 +55,11 @@ def test_blas_is_held_to_one_thread_for_numpys_products(ae, n, expected, monkeyp
 
 @pytest.mark.parametrize("n", [FEW, MANY])
 def test_rows_past_all_range_are_coded_in_silence(n):
-    narrow = np.array([1, 1e-4, 1, 1])  # Its cells meet weights of ten thousand.
-    ae = AutoencoderTransformer(2, scale=None, max_iter=5, random_state=0)
-    ae.fit(X[:100] * narrow)
-    rows = np.zeros((n, 4), np.float32)
-    rows[:, 1] = 1e36
-    assert not np.isfinite(ae.transform(rows)).any()
+    ae = AutoencoderTransformer(2, max_iter=5, random_state=0).fit(X[:100])
+    # In range before and after scaling, but not when added up.
+    rows = np.full((n, 4), 3e38, np.float32)
+    assert np.isfinite(ae._codec.columns.transform(rows)).all()
+    assert not np.isfinite(ae.transform(rows)).all()
 
 
 def test_rows_stay_as_they_are(ae):

@@ -4,7 +4,12 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
+from sklearn_ae import (
+    AEOutlierDetector,
+    AutoencoderClassifier,
+    AutoencoderRegressor,
+    AutoencoderTransformer,
+)
 
 
 def setting(**params):
@@ -98,7 +103,27 @@ DETECTORS = [
 ]
 
 
-@parametrize_with_checks([*SETTINGS, *DETECTORS])
+def predictors(**params):
+    """Both kinds, with few iterations of either phase."""
+    params = {"autoencoder": setting(n_components=0.9), "max_iter": 2} | params
+    return [AutoencoderClassifier(**params), AutoencoderRegressor(**params)]
+
+
+CLASSIFIER, REGRESSOR = 0, 1
+PREDICTORS = [
+    *predictors(autoencoder=None),
+    # Without rows to judge by nor a penalty, the thousand iterations of a check learn
+    # fifty noisy rows by heart, whatever their classes weigh.
+    *predictors(early_stopping=False, alpha=10.0),
+    predictors(fine_tune=False)[CLASSIFIER],
+    predictors(fine_tune=1, consistency_weight=0.0)[REGRESSOR],
+    predictors(autoencoder=conv())[CLASSIFIER],
+    predictors(autoencoder=setting(latent="gaussian"))[REGRESSOR],
+    AutoencoderClassifier(setting(), max_iter=2, class_weight="balanced"),
+]
+
+
+@parametrize_with_checks([*SETTINGS, *DETECTORS, *PREDICTORS])
 def test_estimator_checks(estimator, check):
     check(estimator)
 

@@ -14,6 +14,7 @@ ROOT = Path(sklearn_ae.__file__).parent
 TORCH_ROOMS = ["nn", "objective", "optim"]
 BELOW_THE_NET = [
     "_columns",
+    "_labels",
     "_shapes",
     "_normal_scores",
     "_prior",
@@ -36,9 +37,13 @@ BELOW_THE_NET = [
     "_residuals",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
+NETS = ["sklearn_ae._net", "sklearn_ae._autoencoder_net", "sklearn_ae._head_net"]
 ESTIMATORS = [
     "sklearn_ae._base",
     "sklearn_ae._transformer",
+    "sklearn_ae._pretraining",
+    "sklearn_ae._classifier",
+    "sklearn_ae._regressor",
     "sklearn_ae._detection",
     "sklearn_ae._outlier_detector",
 ]
@@ -82,19 +87,20 @@ def test_only_the_net_imports_skorch(name):
 
 @pytest.mark.parametrize("name", room(*BELOW_THE_NET))
 def test_rooms_below_the_net_do_not_know_what_is_above(name):
-    above = ["sklearn_ae._net", "sklearn_ae.metrics", "sklearn_ae.plots", *ESTIMATORS]
+    above = [*NETS, "sklearn_ae.metrics", "sklearn_ae.plots", *ESTIMATORS]
     assert not offences(name, above)
 
 
-def test_the_net_knows_no_estimators():
-    from_sklearn = offences("_net.py", ["sklearn"])
-    assert from_sklearn == offences("_net.py", ["sklearn.exceptions"])
-    assert not offences("_net.py", ESTIMATORS)
+@pytest.mark.parametrize("name", ["_net.py", "_autoencoder_net.py", "_head_net.py"])
+def test_the_nets_know_no_estimators(name):
+    from_sklearn = offences(name, ["sklearn"])
+    assert from_sklearn == offences(name, ["sklearn.exceptions"])
+    assert not offences(name, ESTIMATORS)
 
 
 @pytest.mark.parametrize("name", room("metrics"))
 def test_metrics_do_not_know_the_estimators(name):
-    assert not offences(name, [*ESTIMATORS, "sklearn_ae._net"])
+    assert not offences(name, [*ESTIMATORS, *NETS])
 
 
 @pytest.mark.parametrize("name", room("plots"))

@@ -12,12 +12,14 @@ def tensor(values):
     return torch.as_tensor(values, dtype=torch.float64)
 
 
-def monitor(losses, weight=None, tol=0.0, cautious=True):
+def monitor(losses, weight=None, tol=0.0, cautious=True, robust=True):
     """A monitor whose start is the vector (0,)."""
     losses = tensor(losses)
     weight = torch.ones_like(losses) if weight is None else tensor(weight)
     weight = weight / weight.mean()
-    return Monitor(tensor([0.0]), losses, weight, tol=tol, cautious=cautious)
+    return Monitor(
+        tensor([0.0]), losses, weight, tol=tol, cautious=cautious, robust=robust
+    )
 
 
 def see(m, number, losses):
@@ -43,6 +45,15 @@ def test_without_caution_any_gain_is_kept():
         see(m, 1, np.subtract(start, gain))
     assert chosen(cautious)[0] == 0
     assert chosen(bold)[0] == 1
+
+
+def test_rows_that_were_told_wrongly_count_in_full_unless_robust():
+    start = np.repeat([0.01, 4.0], 20)
+    for robust, kept in ((True, 0), (False, 1)):
+        m = monitor(start, robust=robust)
+        # The wrong ones a little less so, the right ones ten times as unsure.
+        see(m, 1, np.repeat([0.5, 3.0], 20))
+        assert chosen(m)[0] == kept
 
 
 def test_the_best_seen_is_kept_and_not_the_last():

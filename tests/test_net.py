@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import scale
 from skorch.callbacks import Callback, EarlyStopping, Freezer
 
-from sklearn_ae import AutoencoderTransformer, _net, _start, _torch_state
+from sklearn_ae import AutoencoderTransformer, _autoencoder_net, _start, _torch_state
 from sklearn_ae._monitor import Monitor
 from sklearn_ae.optim import one_cycle
 
@@ -507,7 +507,7 @@ def test_a_fit_by_hand_is_the_one_by_autograd(kind, monkeypatch):
     weight = np.linspace(0.5, 2, len(X))
     ae = transformer(**WITH_RULES[kind])
     by_hand = ae.fit(X, sample_weight=weight).reconstruct(X)
-    monkeypatch.setattr(_net, "has_rules", lambda module: False)
+    monkeypatch.setattr(_autoencoder_net, "has_rules", lambda module: False)
     by_autograd = clone(ae).fit(X, sample_weight=weight).reconstruct(X)
     np.testing.assert_allclose(by_hand, by_autograd, rtol=1e-5)
 
@@ -534,7 +534,7 @@ def refuse(module):
 
 @pytest.mark.parametrize("kind", WITH_RULES | WITHOUT)
 def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
-    monkeypatch.setattr(_net, "by_hand", refuse)
+    monkeypatch.setattr(_autoencoder_net, "by_hand", refuse)
     ae = transformer(**(WITH_RULES | WITHOUT)[kind])
     if kind in WITHOUT:
         ae.fit(X)
@@ -544,7 +544,7 @@ def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
 
 
 def test_steps_large_enough_for_threads_are_autograds(monkeypatch):
-    monkeypatch.setattr(_net, "by_hand", refuse)
+    monkeypatch.setattr(_autoencoder_net, "by_hand", refuse)
     monkeypatch.setattr(_torch_state, "MIN_FLOPS_FOR_THREADS", 0)
     before = torch.get_num_threads()
     try:

@@ -6,6 +6,7 @@ from sklearn_ae.nn._conv import ConvDecoder, ConvEncoder, ConvFilter, Convolutio
 from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
 from sklearn_ae.nn._cost import cost
 from sklearn_ae.nn._folded import folded
+from sklearn_ae.nn._head import Head, early_layers, freeze, thaw
 from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, Perceptrons, ResidualMLP
@@ -23,6 +24,7 @@ __all__ = [
     "CorrectedLinear",
     "Corruption",
     "GaussianEncoder",
+    "Head",
     "LevelFeatures",
     "Own",
     "Perceptrons",
@@ -30,6 +32,9 @@ __all__ = [
     "WienerEncoder",
     "by_hand",
     "cost",
+    "early_layers",
     "folded",
+    "freeze",
     "has_rules",
+    "thaw",
 ]

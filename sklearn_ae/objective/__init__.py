@@ -9,9 +9,17 @@ from sklearn_ae.objective._elbo import (
 from sklearn_ae.objective._objective import Objective
 from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
 from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
+from sklearn_ae.objective._semi_supervised import (
+    Classes,
+    Numbers,
+    temperature,
+    virtual_adversarial,
+)
 
 __all__ = [
     "RECONSTRUCTION_LOSSES",
+    "Classes",
+    "Numbers",
     "Objective",
     "contraction",
     "gaussian_kl",
@@ -20,4 +28,6 @@ __all__ = [
     "kl_sparsity",
     "l1_sparsity",
     "noise_variance",
+    "temperature",
+    "virtual_adversarial",
 ]
