@@ -216,8 +216,6 @@ class _Table:
         bins, far = self.low + index.astype(np.int64), distance >> 1
         high = self.low + self.escape - 1
         bins[beyond] = np.where(distance & 1, self.low - 1 - far, high + 1 + far)
-        if (np.abs(bins) > (LARGEST >> self.shift)).any():
-            raise ValueError("The payload has a value beyond 2**53.")
         return bins
 
     def bits(self, column):

@@ -52,17 +52,19 @@ class ResidualGrid:
         Raises
         ------
         ValueError
-            For a bound that is no finite number of 0 or more; as ``encode``.
+            For a bound that is not in [0, 1e300], or no rows; as ``encode``.
         """
         X, X_hat = np.asarray(X), np.asarray(X_hat, np.float64)
         d = X.shape[1]
         self._bound = _bounds(self.error_bound, d)
         self._integer = np.broadcast_to(np.asarray(is_integer, bool), (d,))
-        largest = np.max(np.abs(_values(X)), axis=0, initial=0)
+        if len(X) == 0:
+            raise ValueError("Steps and frequencies need at least one row.")
+        largest = np.max(np.abs(_values(X)), axis=0)
         self._step = _steps(self._bound, self._integer, _spacing(largest, X.dtype))
-        # Rounding errors of a prediction are those of sums of terms of this size.
-        finite = np.where(np.isfinite(X_hat), np.abs(X_hat), 0)
-        size = np.maximum(largest, np.max(finite, axis=0, initial=0))
+        # Rounding errors of a prediction are those of sums of terms of this size, or of
+        # its own, but not of the column's largest cell.
+        size = _root_mean_square(_values(X), largest)
         self._near = np.maximum(_NEAR, _EXACT * _quotient(size, self._step))
         self._near = np.minimum(self._near, _MOST_STEPS)
         # Predictions less exact than a thousandth of a step are rounded to more steps,
@@ -183,14 +185,17 @@ def _bounds(error_bound, d):
 def _steps(bound, integer, spacing):
     """Steps (d,) of the grids, odd for integers, whose cells are as far as the bound.
 
-    Those of reals leave room for the rounding of a cell, spaced so in its dtype. The
-    spacing itself needs no room: nothing is rounded on that grid.
+    Those of reals leave room for the rounding of a cell, spaced so in its dtype. A step
+    of the spacing itself needs none: nothing is rounded on that grid.
     """
-    real = np.where(
-        bound >= spacing / 2, np.maximum(2 * bound - spacing, spacing), 2 * bound
-    )
-    real = np.minimum(real, 2 * bound) * np.where(real == spacing, 1, 1 - 2.0**-40)
+    roomy = np.maximum(2 * bound - spacing, spacing)
+    real = np.where(bound >= spacing / 2, roomy, 2 * bound)
     return np.where(integer | (bound == 0), 2 * np.floor(bound) + 1, real)
+
+
+def _root_mean_square(values, largest):
+    unit = np.where(largest > 0, largest, 1)
+    return unit * np.sqrt(np.mean((values / unit) ** 2, axis=0))
 
 
 def _spacing(largest, dtype):
@@ -244,8 +249,6 @@ def _zigzag(m):
 def _unpack_lists(payload, n_cells):
     """Places and m of what is listed, places and values of what is given, the end."""
     (n_listed, n_given), start = unpack_varints(payload, 2)
-    if n_listed > n_cells or n_given > n_cells:
-        raise ValueError("The payload lists more cells than there are.")
     count = int(2 * n_listed + n_given)
     numbers, used = unpack_varints(payload[start:], count)
     start += used

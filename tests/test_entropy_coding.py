@@ -123,6 +123,14 @@ def test_few_rows_are_smoothed_by_the_shape_that_they_have():
     assert SymbolModels().fit(known).bits(new).mean() < entropy + 0.3
 
 
+def test_values_far_out_do_not_make_the_frequent_ones_dear():
+    models = SymbolModels().fit(columns(8_000)[:, 5:6])
+    new = columns(4_096, 1)[:, 5:6]
+    # 0.47 bits for which are zero, and 32 for one in ten.
+    assert models.bits(new).mean() < 5
+    assert models.bits(np.zeros((1, 1), np.int64))[0] < 0.2
+
+
 def test_a_constant_column_costs_nothing_however_many_rows():
     for n, most in ((8_000, 2e-4), (100, 0.01)):
         rows = np.full((n, 3), -(10**12))

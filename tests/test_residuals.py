@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 
+from sklearn_ae._entropy_coding import pack_varints
 from sklearn_ae._residuals import ResidualGrid
 
 RNG = np.random.default_rng(0)
@@ -135,6 +136,10 @@ def test_predictions_may_be_anything():
     rows = X[:60]
     odd = np.resize([np.nan, np.inf, -np.inf, 1e300, -1e300, 1.7e308, 1e15], rows.shape)
     grid = fitted()
+    m, listed = grid._predicted(odd)
+    assert listed[np.abs(odd) > 1e300].all()
+    assert listed[np.isnan(odd)].all()
+    assert not m[~np.isfinite(odd)].any()
     payload = grid.encode(rows, odd)
     for again in (odd, np.where(np.isfinite(odd), odd, 5.0)):
         decoded = grid.decode(payload, again)
@@ -153,6 +158,26 @@ def test_good_predictions_make_short_payloads():
     grid = fitted()
     expected = grid.bits(X, X_HAT).sum() / 8
     assert expected <= good <= 1.001 * expected + 10
+
+
+def test_good_predictions_help_at_a_bound_near_their_rounding_errors():
+    rng = np.random.default_rng(6)
+    rows = rng.normal(0, 100, (4_000, 1))
+    predicted = rows + rng.normal(0, 1e-3, rows.shape)
+    grid = fitted(1e-11, rows, predicted, False)
+    assert grid._coarse > 1
+    bits = 8 * len(grid.encode(rows, predicted)) / len(rows)
+    # A bell's entropy, and what is lost to the bits in a bin and to the lists.
+    assert bits < np.log2(1e-3 / 2e-11 * np.sqrt(2 * np.pi * np.e)) + 0.5
+
+
+def test_one_cell_far_out_does_not_make_predictions_coarse():
+    rows, predicted = X.copy(), X_HAT.copy()
+    rows[0, 0] = predicted[0, 0] = 1e9
+    grid = fitted(0.01, rows, predicted)
+    assert grid.bits(X, X_HAT).mean() < fitted().bits(X, X_HAT).mean() + 0.1
+    decoded = grid.decode(grid.encode(rows, predicted), predicted)
+    assert (np.abs(decoded - rows) <= 0.01).all()
 
 
 def test_a_constant_column_costs_nothing():
@@ -194,6 +219,11 @@ def test_what_has_no_place_on_the_grid_is_named(bound, rows, message):
             call(rows, zeros)
 
 
+def test_fitting_needs_rows():
+    with pytest.raises(ValueError, match="at least one row"):
+        fitted(0.01, X[:0], X_HAT[:0])
+
+
 @pytest.mark.parametrize("bound", [-1, np.nan, np.inf, 1e301, [0.1, 0.1, 0.1, -0.1]])
 def test_a_bound_is_a_finite_number_of_zero_or_more(bound):
     with pytest.raises(ValueError, match="error_bound must be in"):
@@ -218,6 +248,10 @@ def test_the_state_tells_grids_apart():
     grids = [fitted(), fitted(0.02), fitted(table=X + 9), fitted(is_integer=False)]
     assert len({grid.state() for grid in grids}) == 4
     assert fitted().state() == grids[0].state()
+    # The same integers, but of other steps.
+    doubled = fitted(0.02, 2 * X, 2 * X_HAT, is_integer=False)
+    assert doubled._models.state() == grids[3]._models.state()
+    assert doubled.state() != grids[3].state()
     halved = X[: len(X) // 2], X_HAT[: len(X) // 2]
     assert fitted(0.01, *halved).state() != grids[0].state()
     weight = np.arange(len(X)) < len(X) // 2
@@ -229,6 +263,22 @@ def test_without_constriction_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     with pytest.raises(ImportError, match=r"sklearn-ae\[compression\]"):
         fitted().encode(X, X_HAT)
+
+
+@pytest.mark.parametrize("gaps", [[0], [37], [5, 0], [20, 17], [2**56 - 1] * 255])
+def test_a_list_of_cells_that_are_not_there_is_refused(gaps):
+    grid = fitted()
+    rows, predicted = X[:9], X_HAT[:9]
+    payload = grid.encode(rows, predicted)
+    assert payload[:2] == b"\0\0"
+    n = len(gaps)
+    listed = pack_varints(np.array([n, 0, *gaps, *[0] * n])) + payload[2:]
+    given = pack_varints(np.array([0, n, *gaps])) + bytes(8 * n) + payload[2:]
+    for wrong in (listed, given):
+        with pytest.raises(ValueError, match="lists a cell that is not there"):
+            grid.decode(wrong, predicted)
+    # The last one is there.
+    grid.decode(pack_varints(np.array([0, 1, 36])) + bytes(8) + payload[2:], predicted)
 
 
 def mutated(data, rng):
