@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import torch
 from scipy.special import log_softmax, softmax
+from sklearn import config_context
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.exceptions import ConvergenceWarning
@@ -16,13 +17,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._base import all_or_nothing
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._labels import UNLABELLED, encoded_classes, judges, labelled_rows
-from sklearn_ae._pretraining import (
-    PREDICTOR_CONSTRAINTS,
-    _PretrainedPredictor,
+from sklearn_ae._labels import (
+    UNLABELLED,
+    encoded_classes,
+    judges,
+    labelled_rows,
     merged,
     some_rows,
 )
+from sklearn_ae._pretraining import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.objective import Classes, temperature
 
 # Of the logistic regression: its steps, the inverse penalties that are tried where
@@ -45,12 +48,13 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     Parameters
     ----------
     autoencoder : AutoencoderTransformer, FrozenEstimator or None, default=None
-        What phase 1 trains: its variant, its architecture. One that is fitted is taken
-        as it is, and stays so; ``clone``, and with it a grid search, makes it unfitted
+        What phase 1 trains: its variant, its architecture. Of one that is fitted a copy
+        is taken as it is; ``clone``, and with it a grid search, makes it unfitted
         unless it is in a ``sklearn.frozen.FrozenEstimator``. None is a denoising one:
         ``AutoencoderTransformer(n_components=0.99, corruption_level=0.5, alpha=1.0)``,
-        with ``scale=None`` where the columns are measured in one unit: all have the
-        same lowest value, half the same highest, nine in ten more than two values.
+        or with ``scale=None, corruption_level=1.0`` where the columns are measured in
+        one unit: all have the same lowest value, half the same highest, nine in ten
+        more than two values.
     architecture : {"mlp", "conv"} or callable, default="mlp"
         Of that default autoencoder.
     input_shape : tuple of int or None, default=None
@@ -73,7 +77,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Peak of the learning rate in phase 2: 0.003; in ``partial_fit``, where it is
         constant, a tenth of that.
     max_iter : int, default=40
-        Iterations of phase 2, of 25 mini-batches each.
+        Iterations of phase 2, of 25 mini-batches each, each time that it is run.
     tol : float, default=1e-4
         Smallest gain that counts, as a share of the loss.
     early_stopping : bool, default=True
@@ -108,9 +112,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Mean training loss of each iteration of phase 2.
     validation_curve_ : list of float
         Cross-entropy of the rows held out, each time at its best temperature, in nats:
-        at the start and after each iteration.
+        at the start and after each iteration of the first run.
     best_loss_ : float
-        Of the weights that were kept; NaN where no rows were held out.
+        The one by which that run's weights were kept; NaN where no rows were held out.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -284,14 +288,20 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         return labelled, others
 
     def _class_weights(self, rows):
-        present = np.unique(rows.target)
-        weights = np.ones(len(self.classes_))
-        weights[present] = compute_class_weight(
-            self.class_weight,
-            classes=self.classes_[present],
-            y=self.classes_[rows.target],
-            sample_weight=rows.weight,
-        )
+        classes, weights = self.classes_, np.ones(len(self.classes_))
+        if isinstance(self.class_weight, dict):
+            # Of all classes, those without a row as yet among them.
+            weights = compute_class_weight(
+                self.class_weight, classes=classes, y=classes
+            )
+        else:
+            present = np.unique(rows.target)
+            weights[present] = compute_class_weight(
+                self.class_weight,
+                classes=classes[present],
+                y=classes[rows.target],
+                sample_weight=rows.weight,
+            )
         if weights.min() < 0:
             raise ValueError(f"class_weight={self.class_weight!r} has one below 0.")
         # Of a class of no weight the logarithm is to be finite.
@@ -331,7 +341,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         present = np.unique(target)
         if len(present) < 2:
             return coef, intercept
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), config_context(enable_metadata_routing=False):
             # It is a start, or penalised enough where it is not.
             warnings.simplefilter("ignore", ConvergenceWarning)
             linear = _logistic(target).fit(
@@ -343,12 +353,12 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         intercept[present] = np.ravel(sides * linear.intercept_)
         return coef, intercept
 
-    def _criterion(self, target, weight):
+    def _criterion(self, target, weight, device):
         n_classes = len(self.classes_)
         mass = np.bincount(target, weights=weight, minlength=n_classes) + 1
         prior = self._class_weight * mass
         parts = prior / prior.sum(), np.log(self._class_weight)
-        return Classes(*(torch.from_numpy(part) for part in parts))
+        return Classes(*(torch.from_numpy(p).float().to(device) for p in parts))
 
     def _in_batches(self, target):
         return target
@@ -356,8 +366,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     def _judges(self, target, n):
         return judges(target, n)
 
-    def _take(self, codec, head):
-        super()._take(codec, head)
+    def _take(self, head):
+        super()._take(head)
         self.temperature_ = 1.0
 
     def _fitted(self, net, judged):

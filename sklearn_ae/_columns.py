@@ -7,6 +7,9 @@ from sklearn_ae._data import cell_blocks, systematic_sample
 from sklearn_ae._normal_scores import NormalScores
 
 _MAX_ROWS_FOR_QUANTILES = 100_000
+# Of columns that have one unit, the shares whose highest value is the highest of all,
+# and that have more than two values.
+_AT_THE_TOP, _NOT_BINARY = 0.5, 0.9
 
 
 class Columns:
@@ -106,3 +109,21 @@ class Columns:
         for rows in cell_blocks(X):
             matrix[rows] = self.transform(X[rows])
         return matrix
+
+
+def have_one_unit(X):
+    """Whether the columns are measured in one unit, as the pixels of a picture are.
+
+    Told by their ranges: all that vary have the same lowest value, half or more the
+    same highest, and nine in ten have more than two values.
+    """
+    low, high = X.min(axis=0), X.max(axis=0)
+    varies = low < high
+    if varies.sum() < 2:
+        return False
+    at_the_top = high[varies] == high[varies].max()
+    inner = ((low < X) & (high > X)).any(axis=0)[varies]
+    same_low = (low[varies] == low[varies][0]).all()
+    return bool(
+        same_low and at_the_top.mean() >= _AT_THE_TOP and inner.mean() >= _NOT_BINARY
+    )

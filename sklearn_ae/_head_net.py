@@ -57,8 +57,11 @@ class HeadNet(Net):
         Each step sees two mini-batches: of ``rows``, which have a target, and of
         ``everything``, whose target is whether a row has none.
         """
-        self._all = None if everything is None else _endless(everything, run)
+        self._all = None if everything is None else _beside(everything, run)
         start = flat_vector(self.module_)
+        if len(start) != len(self.optimizer_.param_groups[0]["params"][0]):
+            # Other layers are frozen than were before.
+            self.initialize_optimizer()
         super().train(rows, monitored, run, task)
         self.has_moved = not torch.equal(start, flat_vector(self.module_))
         del self._all
@@ -108,21 +111,19 @@ class HeadNet(Net):
             self.radius,
             self._run.generator,
         )
-        without = weight * unlabelled
-        if unlabelled.any():
-            terms = terms + unlabelled * criterion.indecision(outputs, without)
-        return (terms * weight).mean()
+        clear = criterion.indecision(outputs, weight * unlabelled)
+        return ((terms + unlabelled * clear) * weight).mean()
 
 
-def _endless(rows: Rows, run: Run) -> Iterator[Batch]:
-    """Mini-batches without an end."""
+def _beside(rows: Rows, run: Run) -> Iterator[Batch]:
+    """As many mini-batches as there are steps."""
     batches = RowBatches(
         len(rows),
         run.batch_size,
-        max_batches=run.max_batches,
+        max_batches=run.n_iterations * run.max_batches,
         shuffle=run.shuffle,
         generator=run.generator,
         device=rows.x.device,
+        repeat=True,
     )
-    while True:
-        yield from RowLoader(rows, batches)
+    return iter(RowLoader(rows, batches))

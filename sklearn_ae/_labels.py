@@ -2,11 +2,14 @@
 
 from numbers import Real
 from textwrap import shorten
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import column_or_1d
+from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
+
+from sklearn_ae._data import merge_equal_rows
 
 UNLABELLED = -1
 
@@ -139,3 +142,38 @@ def _are_two_classes(others, marked, classes):
 def _homogeneous(labels):
     """Labels in the dtype that they would have had without missing ones."""
     return np.array(labels.tolist()) if labels.dtype == object else labels
+
+
+class MergedRows(NamedTuple):
+    """Distinct rows (n, d), their weights (n,) and, of labelled ones, targets (n,)."""
+
+    X: np.ndarray
+    weight: np.ndarray
+    target: np.ndarray | None = None
+
+    def part(self, rows):
+        """Some of the labelled rows."""
+        return MergedRows(*(part[rows] for part in self))
+
+
+def merged(X, target, labelled, weight, seed):
+    """Labelled and unlabelled rows, equal ones merged, in an order that is theirs."""
+    rows = np.flatnonzero(labelled & (weight > 0))
+    if not len(rows):
+        raise ValueError(
+            "No row of X has a label and a sample_weight above zero: there is nothing "
+            "to learn to predict."
+        )
+    both = np.column_stack([X[rows], target[rows]])
+    some, mass = merge_equal_rows(both, weight[rows], seed)
+    with_label = MergedRows(X[rows[some]], mass, target[rows[some]])
+    others = np.flatnonzero(~labelled & (weight > 0))
+    if not len(others):
+        return with_label, MergedRows(X[:0], np.ones(0))
+    some, mass = merge_equal_rows(X[others], weight[others], seed)
+    return with_label, MergedRows(X[others[some]], mass)
+
+
+def some_rows(rows, *tables):
+    """Some rows of each table, of whatever kind; of None, None."""
+    return [None if t is None else _safe_indexing(t, rows) for t in tables]

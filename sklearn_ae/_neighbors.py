@@ -5,13 +5,16 @@ from functools import cached_property
 import numpy as np
 import torch
 from sklearn.metrics import euclidean_distances
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import gen_batches
 
-from sklearn_ae._data import float32_hash, systematic_sample
+from sklearn_ae._data import float32_hash, merge_equal_rows, systematic_sample
 
 # Of so many rows drawn at random the nearest ones tell as much (Sugiyama and Borgwardt,
 # 2013. Rapid distance-based outlier detection via sampling. NeurIPS).
 MAX_REFERENCES = 4_000
+# Rows whose nearest neighbour tells the usual distance to it.
+MAX_QUERIES = 1_000
 # Rows that are best judged at once, by a thread.
 BLOCK = 4_096
 # The wide neighbourhood of a row, as a share of the rows, and of how many at the most.
@@ -256,3 +259,16 @@ def _parts(differences):
     squares = np.square(differences)
     distances = np.sqrt(squares.sum(axis=2, keepdims=True))
     return (squares / np.where(distances > 0, distances, 1)).mean(axis=1)
+
+
+def half_way_to_the_next(matrix):
+    """Half of the usual distance (Euclidean) from a row to its nearest neighbour.
+
+    Balls of that radius around rows seldom overlap: within one, what is known of the
+    row is not at odds with what is known of others.
+    """
+    matrix = matrix[merge_equal_rows(matrix, None, seed=0)[0]]
+    queries = matrix[:MAX_QUERIES]
+    n = min(2, len(matrix))
+    distance = NearestNeighbors(n_neighbors=n).fit(matrix).kneighbors(queries)[0]
+    return float(np.median(distance[:, -1])) / 2

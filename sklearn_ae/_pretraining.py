@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import NamedTuple
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -14,8 +14,6 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
@@ -24,8 +22,11 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_ae._codec import Codec
-from sklearn_ae._data import LabelledRows, merge_equal_rows
+from sklearn_ae._columns import have_one_unit
+from sklearn_ae._data import LabelledRows
 from sklearn_ae._head_net import HeadNet
+from sklearn_ae._labels import MergedRows
+from sklearn_ae._neighbors import half_way_to_the_next
 from sklearn_ae._net import Run
 from sklearn_ae._parameters import CONSTRAINTS
 from sklearn_ae._start import n_held_out
@@ -41,19 +42,14 @@ from sklearn_ae._transformer import AutoencoderTransformer
 from sklearn_ae.nn import Head, cost, early_layers, freeze, thaw
 
 # Of the autoencoder, where none is given: a linear head loses nothing that matters by
-# the variance that is left out; twice the noise teaches more where columns hang
-# together, and costs where they don't; small weights make a network that goes on
-# learning.
-PRETRAINING = {"n_components": 0.99, "corruption_level": 0.5, "alpha": 1.0}
+# the variance that is left out; small weights make a network that goes on learning.
+PRETRAINING = {"n_components": 0.99, "alpha": 1.0}
+# Noise teaches the more, the more columns tell of each other: those of one unit do.
+NOISE, NOISE_OF_ONE_UNIT = 0.5, 1.0
 # Of fine-tuning: mini-batches of an iteration, rows of each kind in one.
 N_BATCHES, BATCH_SIZE, LEARNING_RATE = 25, 64, 0.003
 # Labelled rows held out: by fewer nothing can be told, and the encoder stays as it is.
 MIN_JUDGES = 10
-# Rows whose nearest neighbour is looked for.
-MAX_QUERIES = 1_000
-# Of columns that have one unit, the shares whose highest value is the highest of all,
-# and that have more than two values.
-AT_THE_TOP, NOT_BINARY = 0.5, 0.9
 
 PREDICTOR_CONSTRAINTS: dict = {
     "autoencoder": [AutoencoderTransformer, FrozenEstimator, None],
@@ -123,7 +119,8 @@ class _PretrainedPredictor(
         given = self._given()
         if hasattr(given, "module_"):
             self._refuse_other_columns(given)
-            return given
+            # What becomes of the given one later is not to matter.
+            return copy.deepcopy(given)
         new = self._default(X) if given is None else clone(given)
         new.set_params(random_state=self._draw_seed())
         if context is None:
@@ -157,10 +154,12 @@ class _PretrainedPredictor(
         return given
 
     def _default(self, X):
+        one_unit = have_one_unit(X)
         return AutoencoderTransformer(
             architecture=self.architecture,
             input_shape=self.input_shape,
-            scale=None if have_one_unit(X) else "auto",
+            scale=None if one_unit else "auto",
+            corruption_level=NOISE_OF_ONE_UNIT if one_unit else NOISE,
             device=self.device,
             verbose=self.verbose,
             **PRETRAINING,
@@ -185,13 +184,14 @@ class _PretrainedPredictor(
 
     def _learn(self, labelled, unlabelled, tasks):
         """A head on the autoencoder's encoder, both fine-tuned if that is better."""
-        codec = self.autoencoder_._codec
-        self._take(codec, self._head_on(codec, labelled))
+        self._take(self._head_on(labelled))
         self.loss_curve_, self.validation_curve_, self.best_loss_ = [], [], np.nan
         held_out = self._held_out(labelled)
-        if held_out is None or self.autoencoder_._net.was_interrupted:
+        if held_out is None or self._was_interrupted():
             return
-        net, judged = self._tuned(labelled, unlabelled, held_out, tasks)
+        # Of all rows the same in both passes.
+        everything = self._everything(labelled, unlabelled)
+        net, judged = self._tuned(labelled, held_out, everything, tasks)
         if judged is not None:
             self.validation_curve_ = net.validation_curve_
             self.best_loss_ = net.best_loss_
@@ -201,19 +201,21 @@ class _PretrainedPredictor(
         # Of few labels those held out are many: what is better is learnt from all.
         share = math.ceil(self.validation_fraction * len(labelled.X))
         if len(held_out) > share and not net.was_interrupted:
-            net, _ = self._tuned(labelled, unlabelled, held_out[:0], tasks)
-            if not net.was_interrupted:
+            net, _ = self._tuned(labelled, held_out[:0], everything, tasks)
+            if not net.was_interrupted and math.isfinite(net.loss_curve_[-1]):
                 vars(self).update(self._fitted(net, None), _net=net)
 
-    def _tuned(self, labelled, unlabelled, held_out, tasks):
+    def _was_interrupted(self):
+        """Whether Ctrl-C has ended the phase 1 of this fit."""
+        is_new = not hasattr(self._given(), "module_")
+        return is_new and self.autoencoder_._net.was_interrupted
+
+    def _tuned(self, labelled, held_out, everything, tasks):
         """A net trained on the labelled rows but those held out, and these, if any."""
         seen = labelled.part(np.setdiff1d(np.arange(len(labelled.X)), held_out))
-        codec = self.autoencoder_._codec
-        net = self._net_of(codec, self._head_on(codec, seen), labelled, unlabelled)
+        net = self._net_of(self._head_on(seen), labelled, everything)
         judged = self._rows(net, labelled.part(held_out)) if len(held_out) else None
-        everything = self._everything(net, labelled, unlabelled)
         self._train(net, self._rows(net, seen), judged, everything, tasks)
-        thaw(net.module_)
         self.loss_curve_ = [*self.loss_curve_, *net.loss_curve_]
         return net, judged
 
@@ -227,53 +229,73 @@ class _PretrainedPredictor(
         rows = self._judges(labelled.target, n)
         return rows if len(rows) >= MIN_JUDGES else None
 
-    def _head_on(self, codec, rows):
+    def _head_on(self, rows):
         """Weights (n_outputs, n_components) and intercepts of a linear head."""
-        return self._linear_head(codec.encode(rows.X), rows.target, rows.weight)
+        codes = self.autoencoder_._codec.encode(rows.X)
+        return self._linear_head(codes, rows.target, rows.weight)
 
-    def _net_of(self, codec, head, labelled, unlabelled):
+    def _net_of(self, head, labelled, everything):
         """A net at its start: the autoencoder's encoder and a linear head."""
-        matrix = codec.columns.matrix(np.concatenate([labelled.X, unlabelled.X]))
-        module = Head(
-            copy.deepcopy(codec.module.encoder), *(torch.from_numpy(p) for p in head)
-        )
-        criterion = self._criterion(labelled.target, labelled.weight)
+        autoencoder = self.autoencoder_.module_
+        device = resolve_device(self.device)
+        criterion = self._criterion(labelled.target, labelled.weight, device)
         net = HeadNet(
-            module,
+            Head(
+                copy.deepcopy(autoencoder.encoder), *(torch.from_numpy(p) for p in head)
+            ),
             lambda: criterion,
-            radius=half_way_to_the_next(matrix),
+            radius=half_way_to_the_next(everything.X) if len(everything.X) else 0.0,
             consistency_weight=float(self.consistency_weight),
-            width=cost(codec.module, matrix.shape[1]).width,
-            device=resolve_device(self.device),
+            width=cost(autoencoder, self.n_features_in_).width,
+            device=device,
             optimizer__weight_decay=self.alpha,
         )
-        freeze(early_layers(module.encoder, self.fine_tune))
-        net.initialize()
+        with self._frozen(net.module):
+            net.initialize()
         # What is pickled once is module_, and no lambda.
         net.module, net.criterion = Head, type(criterion)
         return net
 
+    @contextmanager
+    def _frozen(self, module):
+        """All but the layers that are to be fine-tuned are none to train."""
+        # A bool of numpy's is no number of layers.
+        n_last = self.fine_tune
+        n_last = bool(n_last) if isinstance(n_last, bool | np.bool_) else n_last
+        freeze(early_layers(module.encoder, n_last))
+        try:
+            yield
+        finally:
+            thaw(module)
+
     def _rows(self, net, rows):
         """Labelled rows as tensors."""
-        return self._tensors(net, rows._replace(target=self._in_batches(rows.target)))
+        matrix = self.autoencoder_._columns.matrix(rows.X)
+        target = self._in_batches(rows.target)
+        return _tensors(net, MergedRows(matrix, rows.weight, target))
 
-    def _everything(self, net, labelled, unlabelled):
-        """All rows as tensors, and whether each lacks a label."""
-        both = zip(labelled, unlabelled, strict=True)
-        X, weight = (np.concatenate(parts) for parts in list(both)[:2])
+    def _everything(self, labelled, unlabelled):
+        """All rows, scaled, and whether each lacks a label; none if none is asked."""
+        if self.consistency_weight == 0:
+            return MergedRows(np.zeros((0, self.n_features_in_)), np.ones(0))
+        X = np.concatenate([labelled.X, unlabelled.X])
+        weight = np.concatenate([labelled.weight, unlabelled.weight])
         lacks = np.arange(len(X)) >= len(labelled.X)
-        return self._tensors(net, MergedRows(X, weight, lacks.astype(np.float32)))
-
-    def _tensors(self, net, rows):
-        scaled = rows._replace(X=self.autoencoder_._columns.matrix(rows.X))
-        return LabelledRows(*(torch.from_numpy(t).to(net.device) for t in scaled))
+        matrix = self.autoencoder_._columns.matrix(X)
+        return MergedRows(matrix, weight, lacks.astype(np.float32))
 
     def _train(self, net, rows, judged, everything, tasks):
         """Train by the budget or, without tasks, on each labelled row once."""
         run = self._run(len(rows), once=tasks is None)
         flops = 6 * run.batch_size * self._n_multiplications()
-        with few_threads(flops), gradients(), own_randomness(self._random, net.device):
-            net.train(rows, judged, run, tasks, everything)
+        asked = _tensors(net, everything) if len(everything.X) else None
+        with (
+            self._frozen(net.module_),
+            few_threads(flops),
+            gradients(),
+            own_randomness(self._random, net.device),
+        ):
+            net.train(rows, judged, run, tasks, asked)
 
     def _n_multiplications(self):
         module = self.autoencoder_.module_
@@ -302,38 +324,34 @@ class _PretrainedPredictor(
 
     def _fitted(self, net, judged):
         """Attributes of an estimator that stops training where ``net`` is now."""
-        module = copy.deepcopy(self.autoencoder_.module_)
-        encoder = copy.deepcopy(net.module_.encoder)
-        module.encoder = encoder.to(module.noise_variance.device)
-        thaw(module)
-        old = self.autoencoder_._codec
-        linear = net.module_.linear
-        head = (p.detach().double().cpu().numpy() for p in linear.parameters())
+        old, tuned = self.autoencoder_._codec, net.module_
+        # The decoder is the old one's: of the module that holds both, a copy is made.
+        module = copy.copy(old.module)
+        module._modules = dict(old.module._modules)
+        module.encoder = copy.deepcopy(tuned.encoder).to(old.module.noise_variance)
+        thaw(module.encoder)
+        head = (p.detach().double().cpu().numpy() for p in tuned.linear.parameters())
         return {
             "_codec": Codec(old.columns, module, old.objective, old.prior),
             "_head": tuple(part.copy() for part in head),
         }
 
-    def _take(self, codec, head):
-        self._codec, self._head = codec, head
+    def _take(self, head):
+        self._codec, self._head = self.autoencoder_._codec, head
 
     def _learn_once(self, labelled, unlabelled):
         """One pass over the labelled rows of a batch, at a constant rate."""
         if not hasattr(self, "_codec"):
-            codec = self.autoencoder_._codec
-            self._take(codec, self._head_on(codec, labelled))
+            self._take(self._head_on(labelled))
             self.loss_curve_, self.validation_curve_ = [], []
+        everything = self._everything(labelled, unlabelled)
         if hasattr(self, "_net"):
             net = copy.deepcopy(self._net)
-            freeze(early_layers(net.module_.encoder, self.fine_tune))
-            net.initialize_optimizer()
         else:
-            net = self._net_of(self._codec, self._head, labelled, unlabelled)
-        everything = self._everything(net, labelled, unlabelled)
+            net = self._net_of(self._head, labelled, everything)
         self._train(net, self._rows(net, labelled), None, everything, None)
         vars(self).update(self._fitted(net, None), _net=net, best_loss_=np.nan)
         self.loss_curve_ = [*self.loss_curve_, *net.loss_curve_]
-        thaw(net.module_)
 
     def _draw_seed(self):
         return int(self._random.randint(np.iinfo(np.int32).max))
@@ -381,66 +399,6 @@ class _PretrainedPredictor(
         return tags
 
 
-class MergedRows(NamedTuple):
-    """Distinct rows (n, d), their weights (n,) and, of labelled ones, targets (n,)."""
-
-    X: np.ndarray
-    weight: np.ndarray
-    target: np.ndarray | None = None
-
-    def part(self, rows):
-        """Some of the labelled rows."""
-        return MergedRows(*(part[rows] for part in self))
-
-
-def merged(X, target, labelled, weight, seed):
-    """Labelled and unlabelled rows, equal ones merged, in an order that is theirs."""
-    rows = np.flatnonzero(labelled & (weight > 0))
-    if not len(rows):
-        raise ValueError(
-            "No row of X has a label and a sample_weight above zero: there is nothing "
-            "to learn to predict."
-        )
-    both = np.column_stack([X[rows], target[rows]])
-    some, mass = merge_equal_rows(both, weight[rows], seed)
-    with_label = MergedRows(X[rows[some]], mass, target[rows[some]])
-    others = np.flatnonzero(~labelled & (weight > 0))
-    if not len(others):
-        return with_label, MergedRows(X[:0], np.ones(0))
-    some, mass = merge_equal_rows(X[others], weight[others], seed)
-    return with_label, MergedRows(X[others[some]], mass)
-
-
-def some_rows(rows, *tables):
-    """Some rows of each table, of whatever kind; of None, None."""
-    return [None if t is None else _safe_indexing(t, rows) for t in tables]
-
-
-def have_one_unit(X):
-    """Whether the columns are measured in one unit, as the pixels of a picture are.
-
-    Told by their ranges: all that vary have the same lowest value, half or more the
-    same highest, and nine in ten have more than two values.
-    """
-    low, high = X.min(axis=0), X.max(axis=0)
-    varies = low < high
-    if varies.sum() < 2:
-        return False
-    at_the_top = high[varies] == high[varies].max()
-    inner = ((low < X) & (high > X)).any(axis=0)[varies]
-    same_low = (low[varies] == low[varies][0]).all()
-    return bool(
-        same_low and at_the_top.mean() >= AT_THE_TOP and inner.mean() >= NOT_BINARY
-    )
-
-
-def half_way_to_the_next(matrix):
-    """Half of the usual distance (Euclidean) from a row to its nearest neighbour.
-
-    Balls of that radius around rows seldom overlap: within one, what is known of the
-    row is not at odds with what is known of others.
-    """
-    queries = matrix[:: max(1, len(matrix) // MAX_QUERIES)]
-    n = min(2, len(matrix))
-    distance = NearestNeighbors(n_neighbors=n).fit(matrix).kneighbors(queries)[0]
-    return float(np.median(distance[:, -1])) / 2
+def _tensors(net, rows):
+    """Rows, weights and targets on the net's device."""
+    return LabelledRows(*(torch.from_numpy(part).to(net.device) for part in rows))

@@ -1,19 +1,15 @@
 """Regression with few labels: an autoencoder of all rows first."""
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.linear_model import Ridge, RidgeCV
 
 from sklearn_ae._base import all_or_nothing
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._labels import encoded_numbers
-from sklearn_ae._pretraining import (
-    PREDICTOR_CONSTRAINTS,
-    _PretrainedPredictor,
-    merged,
-    some_rows,
-)
+from sklearn_ae._labels import encoded_numbers, merged, some_rows
+from sklearn_ae._pretraining import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.objective import Numbers
 
 # Penalties of the ridge regression, the best of which is that of leaving rows out one
@@ -55,7 +51,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Peak of the learning rate in phase 2: 0.003; in ``partial_fit``, where it is
         constant, a tenth of that.
     max_iter : int, default=40
-        Iterations of phase 2, of 25 mini-batches each.
+        Iterations of phase 2, of 25 mini-batches each, each time that it is run.
     tol : float, default=1e-4
         Smallest gain that counts, as a share of the loss.
     early_stopping : bool, default=True
@@ -86,9 +82,9 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Mean training loss of each iteration of phase 2.
     validation_curve_ : list of float
         Mean squared error of the rows held out, over the variance of y: at the start
-        and after each iteration.
+        and after each iteration of the first run.
     best_loss_ : float
-        Of the weights that were kept; NaN where no rows were held out.
+        The one by which that run's weights were kept; NaN where no rows were held out.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -248,10 +244,11 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
 
     def _linear_head(self, Z, target, weight):
         linear = RidgeCV(PENALTIES) if len(Z) >= MIN_ROWS else Ridge()
-        linear.fit(Z.astype(np.float64), target, sample_weight=weight)
+        with config_context(enable_metadata_routing=False):
+            linear.fit(Z.astype(np.float64), target, sample_weight=weight)
         return linear.coef_[None], np.array([linear.intercept_])
 
-    def _criterion(self, target, weight):
+    def _criterion(self, target, weight, device):
         return Numbers()
 
     def _in_batches(self, target):

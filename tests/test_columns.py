@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sklearn_ae import _columns, _data
-from sklearn_ae._columns import Columns
+from sklearn_ae._columns import Columns, have_one_unit
 from sklearn_ae._normal_scores import NormalScores
 
 SCALES = ["standard", "minmax", "quantile", None]
@@ -171,3 +171,14 @@ def test_quantiles_of_many_rows_are_those_of_a_sample(monkeypatch):
     assert len(columns._quantiles._columns[0][0]) <= 400
     middle = np.abs(exact) < 1.5
     np.testing.assert_allclose(columns.transform(X)[middle], exact[middle], atol=0.3)
+
+
+def test_columns_with_one_unit():
+    digits = load_digits().data
+    rng = np.random.default_rng(0)
+    assert have_one_unit(digits)
+    assert not have_one_unit(load_iris().data)
+    assert not have_one_unit(rng.integers(2, size=(50, 9)).astype(float))
+    assert not have_one_unit(np.ones((9, 3)))
+    # Constant columns have none.
+    assert have_one_unit(np.c_[np.zeros(len(digits)), digits])

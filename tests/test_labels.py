@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sklearn_ae._labels import encoded_classes, encoded_numbers, judges
+from sklearn_ae._labels import encoded_classes, encoded_numbers, judges, merged
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,12 @@ def test_judges_are_each_class_by_its_share():
 def test_the_last_row_of_a_class_is_not_held_out():
     target = np.array([0, 0, 1, 1, 2])
     assert judges(target, 5).tolist() == [0, 2]
+
+
+def test_merged_rows_by_hand():
+    X = np.array([[1.0], [1], [1], [2], [2], [3]])
+    target = np.array([0, 0, 1, 0, -1, -1])
+    known, others = merged(X, target, target >= 0, np.array([1, 2, 1, 1, 4, 0.0]), 0)
+    found = sorted(zip(known.X[:, 0], known.target, known.weight, strict=True))
+    assert found == [(1, 0, 3), (1, 1, 1), (2, 0, 1)]
+    assert (others.X.tolist(), others.weight.tolist()) == ([[2]], [4])

@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_ae import _neighbors
 from sklearn_ae._columns import Columns
-from sklearn_ae._neighbors import Neighbors, Rows
+from sklearn_ae._neighbors import Neighbors, Rows, half_way_to_the_next
 
 WINE = load_wine().data
 TRAIN, NEW = WINE[::2], WINE[1::2]
@@ -366,3 +366,13 @@ def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):
     assert len(kept) == 100
     n_copies = (np.abs(kept - X[7]).max(axis=1) < 1e-9).sum()
     assert n_copies == pytest.approx(50, abs=1)
+
+
+def test_half_way_to_the_next():
+    matrix = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    nearest = NearestNeighbors(n_neighbors=2).fit(matrix).kneighbors(matrix)[0][:, 1]
+    assert half_way_to_the_next(matrix) == pytest.approx(np.median(nearest) / 2)
+    assert half_way_to_the_next(matrix[:1]) == 0
+    # Of copies, which are the nearest, it does not count.
+    twice = np.repeat(matrix, 2, axis=0)
+    assert half_way_to_the_next(twice) == pytest.approx(half_way_to_the_next(matrix))

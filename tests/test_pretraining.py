@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
-from sklearn.datasets import load_digits, load_iris, load_wine, make_moons
+from sklearn.datasets import load_digits, load_wine, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -25,7 +25,6 @@ from sklearn_ae import (
     AutoencoderRegressor,
     AutoencoderTransformer,
 )
-from sklearn_ae._pretraining import half_way_to_the_next, have_one_unit, merged
 
 X, Y = load_digits(return_X_y=True)
 FEW = np.where(np.random.default_rng(1).random(len(X)) < 0.06, Y, -1)
@@ -160,9 +159,10 @@ def test_all_rows_held_out_have_their_share_of_each_class(autoencoder):
     seen = {}
 
     class Spy(AutoencoderClassifier):
-        def _tuned(self, labelled, unlabelled, held_out, tasks):
-            seen.setdefault("target", labelled.target[held_out])
-            return super()._tuned(labelled, unlabelled, held_out, tasks)
+        def _judges(self, target, n):
+            rows = super()._judges(target, n)
+            seen["target"] = target[rows]
+            return rows
 
     Spy(autoencoder, max_iter=1, random_state=0).fit(X, Y)
     counts = np.bincount(seen["target"])
@@ -277,6 +277,23 @@ def test_log_probabilities(autoencoder):
     )
 
 
+def test_weights_of_classes_that_come_later(autoencoder):
+    weights = {i: 1.0 for i in range(9)} | {9: 50.0}
+    ours = AutoencoderClassifier(autoencoder, class_weight=weights, random_state=0)
+    early = Y < 9
+    ours.partial_fit(X[early][:200], Y[early][:200], classes=range(10))
+    np.testing.assert_allclose(ours._class_weight, [*[1] * 9, 50])
+
+
+def test_metadata_routing_changes_nothing(autoencoder):
+    plain = AutoencoderClassifier(autoencoder, fine_tune=False, random_state=0)
+    plain.fit(X, FEW)
+    with config_context(enable_metadata_routing=True):
+        routed = clone(plain).set_params(autoencoder=autoencoder).fit(X, FEW)
+        AutoencoderRegressor(autoencoder, fine_tune=False).fit(X, Y)
+    np.testing.assert_array_equal(routed.predict_proba(X), plain.predict_proba(X))
+
+
 def test_a_weight_of_a_class_below_zero_is_refused():
     with pytest.raises(ValueError, match="has one below 0"):
         AutoencoderClassifier(class_weight={0: -1}).fit(X_WINE, Y_WINE)
@@ -286,13 +303,34 @@ def test_a_weight_of_a_class_below_zero_is_refused():
 
 
 def test_a_fitted_autoencoder_is_taken_and_stays_as_it_is(autoencoder):
-    before, n_iter = state(autoencoder), autoencoder.n_iter_
-    ours = AutoencoderClassifier(autoencoder, max_iter=5, random_state=0).fit(X, Y)
-    assert ours.autoencoder_ is autoencoder
-    ours.partial_fit(X[:200], Y[:200])
-    assert same(before, state(autoencoder))
-    assert autoencoder.n_iter_ == n_iter
+    given = copy.deepcopy(autoencoder)
+    ours = AutoencoderClassifier(given, max_iter=5, random_state=0).fit(X, Y)
+    assert same(state(ours.autoencoder_), state(autoencoder))
     assert not np.allclose(ours.transform(X), autoencoder.transform(X))
+    ours.partial_fit(X[:200], Y[:200])
+    assert same(state(given), state(autoencoder))
+    assert given.n_iter_ == autoencoder.n_iter_
+
+
+def test_what_becomes_of_the_given_one_does_not_matter(autoencoder):
+    given = copy.deepcopy(autoencoder)
+    ours, other = (
+        AutoencoderClassifier(a, max_iter=2, early_stopping=False, random_state=0)
+        for a in (given, autoencoder)
+    )
+    for one in (ours, other):
+        one.fit(X[:300], Y[:300])
+    given.set_params(max_iter=1, n_components=3).fit(X[:100] * 7)
+    for one in (ours, other):
+        one.partial_fit(X[300:400], Y[300:400])
+    np.testing.assert_array_equal(ours.predict_proba(X), other.predict_proba(X))
+
+
+def test_an_old_interruption_of_the_given_one_does_not_matter(autoencoder):
+    given = copy.deepcopy(autoencoder)
+    given._net.was_interrupted = True
+    ours = AutoencoderClassifier(given, max_iter=2, random_state=0).fit(X, Y)
+    assert len(ours.loss_curve_) == 2
 
 
 def test_an_unfitted_one_gives_its_settings():
@@ -312,7 +350,7 @@ def test_a_frozen_one_survives_a_grid_search(autoencoder):
         cv=2,
     )
     grid.set_params(estimator__max_iter=2).fit(X[:400], Y[:400])
-    assert grid.best_estimator_.autoencoder_ is autoencoder
+    assert same(before, state(grid.best_estimator_.autoencoder_))
     assert same(before, state(autoencoder))
     assert grid.best_score_ > 0.7
 
@@ -334,6 +372,17 @@ def test_convolutions():
     assert ours.score(X[:100], Y[:100]) > 0.8
 
 
+def test_other_layers_may_be_frozen_later(autoencoder):
+    settings = {"early_stopping": False, "max_iter": 1, "random_state": 0}
+    ours = AutoencoderClassifier(autoencoder, fine_tune=1, **settings).fit(X, Y)
+    before = ours._codec.module.state_dict()
+    ours.set_params(fine_tune=np.True_).partial_fit(X[:64], Y[:64])
+    after = ours._codec.module.state_dict()
+    first = "encoder.correction.layers.0.weight"
+    assert torch.equal(before[first], autoencoder.module_.state_dict()[first])
+    assert not torch.equal(after[first], before[first])
+
+
 @pytest.mark.parametrize("latent", ["deterministic", "gaussian"])
 @pytest.mark.parametrize("n_layers", [1, 2])
 def test_only_the_last_layers_are_fine_tuned(n_layers, latent):
@@ -350,32 +399,10 @@ def test_only_the_last_layers_are_fine_tuned(n_layers, latent):
     assert moved == {f"{p}.{end}" for p in parts for end in ("weight", "bias")}
 
 
-def test_columns_with_one_unit():
-    rng = np.random.default_rng(0)
-    assert have_one_unit(X)
-    assert not have_one_unit(load_iris().data)
-    assert not have_one_unit(rng.integers(2, size=(50, 9)).astype(float))
-    assert not have_one_unit(np.ones((9, 3)))
-    # Constant columns have none.
-    assert have_one_unit(np.c_[np.zeros(len(X)), X])
-    assert AutoencoderClassifier()._default(X).scale is None
-    assert AutoencoderClassifier()._default(X_WINE).scale == "auto"
-
-
-def test_half_way_to_the_next():
-    matrix = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
-    nearest = NearestNeighbors(n_neighbors=2).fit(matrix).kneighbors(matrix)[0][:, 1]
-    assert half_way_to_the_next(matrix) == pytest.approx(np.median(nearest) / 2)
-    assert half_way_to_the_next(matrix[:1]) == 0
-
-
-def test_merged_rows_by_hand():
-    X = np.array([[1.0], [1], [1], [2], [2], [3]])
-    target = np.array([0, 0, 1, 0, -1, -1])
-    known, others = merged(X, target, target >= 0, np.array([1, 2, 1, 1, 4, 0.0]), 0)
-    found = sorted(zip(known.X[:, 0], known.target, known.weight, strict=True))
-    assert found == [(1, 0, 3), (1, 1, 1), (2, 0, 1)]
-    assert (others.X.tolist(), others.weight.tolist()) == ([[2]], [4])
+def test_the_default_goes_by_the_units_of_columns():
+    default = AutoencoderClassifier()._default
+    assert (default(X).scale, default(X).corruption_level) == (None, 1.0)
+    assert (default(X_WINE).scale, default(X_WINE).corruption_level) == ("auto", 0.5)
 
 
 # -- going on, stopping, keeping ------------------------------------------------

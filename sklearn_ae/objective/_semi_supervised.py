@@ -63,9 +63,8 @@ class Classes:
         maximization. NeurIPS).
         """
         log_p = outputs.log_softmax(1)
-        mean = weight @ log_p.exp() / weight.sum()
-        prior = self.prior.to(outputs)
-        floor = torch.finfo(outputs.dtype).tiny
+        prior, floor = self.prior.to(outputs), torch.finfo(outputs.dtype).tiny
+        mean = weight @ log_p.exp() / weight.sum().clamp(min=floor)
         apart = (prior * (prior / mean.clamp(min=floor)).log()).sum()
         return apart - (log_p.exp() * log_p).sum(dim=1)
 
