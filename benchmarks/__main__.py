@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmarks import (
     _report,
+    compression,
     explanations,
     generation,
     growth,
@@ -42,6 +43,7 @@ QUESTIONS = {
     "explanations": explanations,
     "images": images,
     "pretraining": pretraining,
+    "compression": compression,
     "speed": speed,
     "quality": quality,
     "growth": growth,

@@ -1,6 +1,7 @@
 """Autoencoders as scikit-learn estimators."""
 
 from sklearn_ae._classifier import AutoencoderClassifier
+from sklearn_ae._compressor import AutoencoderCompressor
 from sklearn_ae._outlier_detector import AEOutlierDetector
 from sklearn_ae._regressor import AutoencoderRegressor
 from sklearn_ae._transformer import AutoencoderTransformer
@@ -10,6 +11,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AEOutlierDetector",
     "AutoencoderClassifier",
+    "AutoencoderCompressor",
     "AutoencoderRegressor",
     "AutoencoderTransformer",
     "__version__",

@@ -217,17 +217,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _started(self, matrix, weight, n_held_out, corruption):
         """A net at its start: number of components and weights from the matrix."""
-        ours = {
-            "device": resolve_device(self.device),
-            "optimizer__weight_decay": self.alpha,
-            "corruption": corruption,
-        }
         # A module of its own: one that is handed on would be trained on.
         module = starting_module(
             matrix,
             weight,
             n_held_out,
-            n_components=self.n_components,
+            n_components=self._size_of_code(matrix, weight),
             architecture=lambda generator: architecture(
                 self, matrix.shape[1], generator
             ),
@@ -237,6 +232,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             common=have_common_unit(self),
             random=self._random,
         )
+        kind, ours = self._net_for(module, matrix, corruption)
+        ours = ours | {
+            "device": resolve_device(self.device),
+            "optimizer__weight_decay": self.alpha,
+        }
         criterion = functools.partial(
             Objective,
             self.loss,
@@ -248,7 +248,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         )
         theirs = free_net_params(self.net_params)
         try:
-            net = AutoencoderNet(module, criterion, **(ours | theirs)).initialize()
+            net = kind(module, criterion, **(ours | theirs)).initialize()
         except (TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"net_params={self.net_params!r} is not accepted by skorch's NeuralNet "
@@ -258,6 +258,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         net.module = type(module)
         self._lasting = lasting_settings(self)
         return net
+
+    def _size_of_code(self, matrix, weight):
+        return self.n_components
+
+    def _net_for(self, module, matrix, corruption):
+        """The kind of net that is to train a module, and its own parameters."""
+        return AutoencoderNet, {"corruption": corruption}
 
     def _continued(self):
         """A copy of the fitted net, where the parameters still describe it."""

@@ -66,6 +66,10 @@ class Codec:
             lambda parts, z: parts.decode(z), Z, out_of=self.columns.inverse_transform
         )
 
+    def decode_scaled(self, Z):
+        """Code (n, k) to scaled columns (n, d)."""
+        return self._in_blocks(lambda parts, z: parts.decode(z), Z)
+
     def reconstruct(self, X, level=None):
         """Table (n, d) to its reconstruction (n, d), told the noise's level if any."""
         return self._in_blocks(
@@ -124,7 +128,7 @@ class Codec:
     def sample(self, n, random, *, noise):
         """Table (n, d) drawn from the model: prior, decoder and, if asked, noise."""
         Z = self.prior.sample(n, random)
-        scaled = self._in_blocks(lambda parts, z: parts.decode(z), Z)
+        scaled = self.decode_scaled(Z)
         if noise:
             deviation = self.module.noise_variance.sqrt().item()
             scaled = scaled + deviation * random.normal(size=scaled.shape)

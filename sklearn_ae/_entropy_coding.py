@@ -1,4 +1,4 @@
-"""Integers to bytes and back: a table of frequencies for each column, range coded."""
+"""Integers to bytes and back: a table of frequencies for each context, range coded."""
 
 import numpy as np
 
@@ -10,14 +10,15 @@ _VARINT = 8
 
 
 class SymbolModels:
-    """One model of integers for each column; coded by constriction's range coder.
+    """Models of integers, one for each context; coded by constriction's range coder.
 
-    A column's integers fall into at most 4,096 bins of 2**shift integers each, and what
-    is beyond them into one more, the escape. A bin's frequency is that of its training
-    cells, drawn towards a bell, a double exponential, a heavy-tailed or a flat shape;
-    which, how much, and how wide the bins are is what codes the training cells best,
-    each by the others. The place in a bin is coded by shift bits, and an escaped bin by
-    its distance from the table.
+    A cell's context is its column, or what else is known of it before it is decoded.
+    The integers of a context fall into at most 4,096 bins of 2**shift integers each,
+    and what is beyond them into one more, the escape. A bin's frequency is that of its
+    training cells, drawn towards a bell, a double exponential, a heavy-tailed or a flat
+    shape; which, how much, and how wide the bins are is what codes the training cells
+    best, each by the others. The place in a bin is coded by shift bits, and an escaped
+    bin by its distance from the table.
 
     References
     ----------
@@ -28,7 +29,7 @@ class SymbolModels:
     (ANS): a statistician's perspective. arXiv:2201.01741.
     """
 
-    def fit(self, symbols, weight=None):
+    def fit(self, symbols, weight=None, context=None):
         """Learn the tables.
 
         Parameters
@@ -37,6 +38,8 @@ class SymbolModels:
             In [-2**53, 2**53].
         weight : ndarray of shape (n,), float64, default=None
             How much a row counts; only ratios matter.
+        context : ndarray of shape (n, k), int64, default=None
+            That of each cell, counted from 0, none without cells; None is its column.
 
         Returns
         -------
@@ -49,22 +52,26 @@ class SymbolModels:
         """
         symbols = _checked(symbols)
         weight = np.ones(len(symbols)) if weight is None else np.asarray(weight, float)
-        symbols, weight = symbols[weight > 0], weight[weight > 0]
-        if len(symbols) == 0:
+        known = weight > 0
+        if not known.any():
             raise ValueError("Frequencies of symbols need a row of positive weight.")
-        weight = weight / weight.mean()
-        self._tables = [_Table.best(column, weight) for column in symbols.T]
+        weight = weight[known] / weight[known].mean()
+        self._width = symbols.shape[1]
+        groups = _Groups(None if context is None else context[known], self._width)
+        weight = np.broadcast_to(weight[:, None], (len(weight), self._width))
+        each = zip(groups.of(symbols[known]), groups.of(weight), strict=True)
+        self._tables = [_Table.best(*pair) for pair in each]
         return self
 
-    def bits(self, symbols):
+    def bits(self, symbols, context=None):
         """Ideal code lengths (n,), float64, of rows (n, k), with their escapes."""
         symbols = self._checked(symbols)
-        total = np.zeros(len(symbols))
-        for table, column in zip(self._tables, symbols.T, strict=True):
-            total += table.bits(column)
-        return total
+        groups = self._groups(context)
+        each = zip(self._tables, groups.of(symbols), strict=True)
+        bits = [np.zeros(0), *(table.bits(group) for table, group in each)]
+        return groups.back(np.concatenate(bits), len(symbols)).sum(axis=1)
 
-    def encode(self, symbols):
+    def encode(self, symbols, context=None):
         """One payload, bytes, for a block of rows (n, k).
 
         Raises
@@ -74,9 +81,10 @@ class SymbolModels:
         ImportError
             Without constriction.
         """
-        return self._encode(self._checked(symbols), self._models())
+        groups = self._groups(context).of(self._checked(symbols))
+        return self._encode(groups, self._models())
 
-    def decode(self, payload, n):
+    def decode(self, payload, n, context=None):
         """Rows (n, k), int64, that ``encode`` made the payload of.
 
         Raises
@@ -87,11 +95,13 @@ class SymbolModels:
             Without constriction.
         """
         models, payload = self._models(), bytes(payload)
-        symbols = self._decode(payload, n, models)
+        groups = self._groups(context)
+        decoded = self._decode(payload, groups.sizes(n), models)
         # The coder cannot tell a few bits too many or too few: encoding again can.
-        if self._encode(_checked(symbols), models) != payload:
+        checked = [_checked(group[:, None])[:, 0] for group in decoded]
+        if self._encode(checked, models) != payload:
             raise ValueError(f"The payload is not that of {n} rows of this model.")
-        return symbols
+        return groups.back(_joined(decoded, np.int64), n)
 
     def state(self):
         """Bytes of all that decoding depends on, alike wherever it is computed."""
@@ -107,12 +117,14 @@ class SymbolModels:
 
     def _checked(self, symbols):
         symbols = _checked(symbols)
-        if symbols.shape[1] != len(self._tables):
+        if symbols.shape[1] != self._width:
             raise ValueError(
-                f"Symbols have {symbols.shape[1]} columns, {len(self._tables)} were "
-                "fitted."
+                f"Symbols have {symbols.shape[1]} columns, {self._width} were fitted."
             )
         return symbols
+
+    def _groups(self, context):
+        return _Groups(context, self._width, len(self._tables))
 
     def _models(self):
         stream = _constriction()
@@ -123,36 +135,37 @@ class SymbolModels:
             for t in self._tables
         ]
 
-    def _encode(self, symbols, models):
+    def _encode(self, groups, models):
         encoder = _constriction().queue.RangeEncoder()
         beyond, places = [], []
-        for table, model, column in zip(self._tables, models, symbols.T, strict=True):
-            index, escaped = table.index(column >> table.shift)
+        for table, model, group in zip(self._tables, models, groups, strict=True):
+            index, escaped = table.index(group >> table.shift)
             encoder.encode(index.astype(np.int32), model)
             beyond.append(escaped)
-            places.append(_to_bits(column, table.shift))
+            places.append(_to_bits(group, table.shift))
         escapes = pack_varints(_joined(beyond, np.int64))
         words = encoder.get_compressed().astype("<u4").tobytes()
         places = np.packbits(_joined(places, np.uint8)).tobytes()
         return pack_varints(np.array([len(escapes)])) + escapes + places + words
 
-    def _decode(self, payload, n, models):
-        escapes, places, words = self._sections(payload, n)
-        index = _decode_words(words, n, models)
-        symbols = np.empty((n, len(self._tables)), np.int64)
-        for j, table in enumerate(self._tables):
-            beyond = index[j] == table.escape
+    def _decode(self, payload, sizes, models):
+        escapes, places, words = self._sections(payload, sizes)
+        indices = _decode_words(words, sizes, models)
+        groups = []
+        for table, index, n in zip(self._tables, indices, sizes, strict=True):
+            beyond = index == table.escape
             many = int(beyond.sum())
-            bins, escapes = table.bins(index[j], beyond, escapes[:many]), escapes[many:]
+            bins, escapes = table.bins(index, beyond, escapes[:many]), escapes[many:]
             place, places = places[: n * table.shift], places[n * table.shift :]
-            symbols[:, j] = (bins << table.shift) + _from_bits(place, n, table.shift)
-        return symbols
+            groups.append((bins << table.shift) + _from_bits(place, n, table.shift))
+        return groups
 
-    def _sections(self, payload, n):
+    def _sections(self, payload, sizes):
         """Distances of escapes, bits of places in bins, and the coder's words."""
         size, start = unpack_varints(payload, 1)
         end = start + int(size[0])
-        n_bits = n * sum(t.shift for t in self._tables)
+        shifts = (t.shift for t in self._tables)
+        n_bits = sum(n * shift for n, shift in zip(sizes, shifts, strict=True))
         last = end + -(-n_bits // 8)
         if last > len(payload) or (len(payload) - last) % 4:
             raise ValueError("The payload is cut off.")
@@ -161,6 +174,35 @@ class SymbolModels:
         escapes, _ = unpack_varints(section, n_escapes)
         places = np.unpackbits(np.frombuffer(payload[end:last], np.uint8), count=n_bits)
         return escapes, places, np.frombuffer(payload[last:], "<u4").astype(np.uint32)
+
+
+class _Groups:
+    """Cells of a table (n, width) by context, each group in the order of the rows."""
+
+    def __init__(self, context, width, n_groups=None):
+        self.context, self.width = context, width
+        if context is not None:
+            flat = context.ravel()
+            self.order = np.argsort(flat, kind="stable")
+            self.counts = np.bincount(flat, minlength=n_groups or 0).tolist()
+
+    def of(self, table):
+        """The groups, a list of arrays (m,)."""
+        if self.context is None:
+            return list(table.T)
+        return np.split(table.ravel()[self.order], np.cumsum(self.counts)[:-1])
+
+    def sizes(self, n):
+        """How many cells of n rows each group has."""
+        return [n] * self.width if self.context is None else self.counts
+
+    def back(self, joined, n):
+        """The table (n, width) of all groups one after the other."""
+        if self.context is None:
+            return joined.reshape(self.width, n).T
+        table = np.empty_like(joined)
+        table[self.order] = joined
+        return table.reshape(n, self.width)
 
 
 class _Table:
@@ -305,11 +347,11 @@ def _constriction():
     return stream
 
 
-def _decode_words(words, n, models):
-    """Places in their tables, a list of (n,) int32, of each column's cells."""
+def _decode_words(words, sizes, models):
+    """Places in their tables, a list of (m,) int32, of each context's cells."""
     try:
         decoder = _constriction().queue.RangeDecoder(words)
-        return [decoder.decode(model, n) for model in models]
+        return [decoder.decode(m, n) for m, n in zip(models, sizes, strict=True)]
     except BaseException as error:
         # A panic of Rust's is no Exception, and its class has no public name.
         panic = type(error).__name__ == "PanicException"

@@ -6,6 +6,7 @@ from sklearn_ae._entropy_coding import SymbolModels, pack_varints, unpack_varint
 
 _MOST_STEPS = 2**52
 _NEAR = 1e-6  # Of a step: a prediction so near a boundary may round another way.
+_MAX_RANGES, _CELLS_A_RANGE = 64, 256  # Of predictions; each has a table.
 _EXACT = 2e-12  # What another machine may have computed, of the column's size.
 
 
@@ -17,19 +18,29 @@ class ResidualGrid:
     prediction. What m is, where a prediction computed on another machine could round
     to another one, is listed with the code, so that decoding gives the same k.
 
+    How far x is from its prediction depends on where that is: near an end of the range,
+    or a value that many cells have, it is seldom far. So cells are coded by tables of
+    their own for up to 64 ranges of m [1]_, of each column, or of all that have one
+    unit.
+
     Parameters
     ----------
     error_bound : float or array-like of shape (d,)
         Greatest absolute error of a cell, 0 or more; 0 for whole numbers only.
+    one_unit : bool, default=False
+        Whether the columns share their tables: they need the same steps.
 
     References
     ----------
     Liang, X., et al. (2018). Error-controlled lossy compression optimized for high
     compression ratios of scientific datasets. IEEE Big Data.
+
+    .. [1] Wu, X. and Memon, N. (1997). Context-based, adaptive, lossless image coding.
+       IEEE Transactions on Communications 45(4).
     """
 
-    def __init__(self, error_bound):
-        self.error_bound = error_bound
+    def __init__(self, error_bound, *, one_unit=False):
+        self.error_bound, self.one_unit = error_bound, one_unit
 
     def fit(self, X, X_hat, is_integer, weight=None):
         """Learn steps and frequencies.
@@ -70,8 +81,13 @@ class ResidualGrid:
         # Predictions less exact than a thousandth of a step are rounded to more steps,
         # or nearly all of them would be listed.
         self._coarse = 2.0 ** np.ceil(np.log2(np.clip(1e3 * self._near, 1, 2.0**52)))
+        k = self._grid(X)
+        # Nothing beyond the cells that there are is predicted.
+        self._low = np.floor(k.min(axis=0) / self._coarse) * self._coarse
+        self._high = np.ceil(k.max(axis=0) / self._coarse) * self._coarse
         m, _ = self._predicted(X_hat)
-        self._models = SymbolModels().fit(self._grid(X) - m, weight)
+        self._edges = self._ranges(m, weight)
+        self._models = SymbolModels().fit(k - m, weight, self._contexts(m))
         return self
 
     def encode(self, X, X_hat):
@@ -102,7 +118,7 @@ class ResidualGrid:
                 pack_varints(_zigzag(m[listed])),
                 pack_varints(_gaps(missed)),
                 _values(X)[missed].astype("<f8").tobytes(),
-                self._models.encode(k - m),
+                self._models.encode(k - m, self._contexts(m)),
             ]
         )
 
@@ -126,7 +142,7 @@ class ResidualGrid:
         m, _ = self._predicted(X_hat)
         place, known, missed, values, start = _unpack_lists(payload, m.size)
         np.put(m, place, known)
-        k = m + self._models.decode(payload[start:], len(m))
+        k = m + self._models.decode(payload[start:], len(m), self._contexts(m))
         if (np.abs(k) > _MOST_STEPS).any():
             raise ValueError("The payload does not belong to these predictions.")
         X = _on_grid(k, self._step)
@@ -136,12 +152,18 @@ class ResidualGrid:
     def bits(self, X, X_hat):
         """Ideal code lengths (n,), float64, of rows, without their lists."""
         m, _ = self._predicted(np.asarray(X_hat, np.float64))
-        return self._models.bits(self._grid(np.asarray(X)) - m)
+        k = self._grid(np.asarray(X))
+        return self._models.bits(k - m, self._contexts(m))
 
     def state(self):
         """Bytes of all that decoding depends on, for a fingerprint."""
-        steps = np.stack([self._step, self._coarse]).astype("<f8")
-        return steps.tobytes() + self._models.state()
+        numbers = self._step, self._coarse, self._low, self._high
+        edges = [np.append(len(e), e).astype("<i8").tobytes() for e in self._edges]
+        return (
+            np.stack(numbers).astype("<f8").tobytes()
+            + b"".join(edges)
+            + self._models.state()
+        )
 
     def _grid(self, X):
         """Integers (n, d), int64, of cells."""
@@ -154,11 +176,31 @@ class ResidualGrid:
         _refuse(np.abs(steps) > _MOST_STEPS, way)
         return np.rint(steps).astype(np.int64)
 
+    def _ranges(self, m, weight):
+        """Where ranges of predictions end, the end included; for each column, or once.
+
+        As many predictions in each, where they have that many values.
+        """
+        weight = np.ones(len(m)) if weight is None else np.asarray(weight, float)
+        if self.one_unit:
+            return [_ends(m.ravel(), np.repeat(weight, m.shape[1]))]
+        return [_ends(column, weight) for column in m.T]
+
+    def _contexts(self, m):
+        """Which table codes a cell, (n, d), by its prediction."""
+        if self.one_unit:
+            return np.searchsorted(self._edges[0], m)
+        contexts, first = np.empty_like(m), 0
+        for j, edges in enumerate(self._edges):
+            contexts[:, j] = first + np.searchsorted(edges, m[:, j])
+            first += len(edges) + 1
+        return contexts
+
     def _predicted(self, X_hat):
         """Integers (n, d), int64, of predictions, and which of them to list."""
         steps = _quotient(X_hat, self._step)
         unknown = np.isnan(steps) | ~np.isfinite(X_hat)
-        steps = np.clip(np.where(unknown, 0, steps), -_MOST_STEPS, _MOST_STEPS)
+        steps = np.clip(np.where(unknown, 0, steps), self._low, self._high)
         near = np.maximum(self._near, _EXACT * np.abs(steps)) / self._coarse
         steps = steps / self._coarse
         boundary = np.abs(steps - np.floor(steps) - 0.5)
@@ -173,6 +215,18 @@ class ResidualGrid:
             rounded = _rounded(on_grid, X.dtype)
             missed |= ~(np.abs(rounded - values) <= self._bound)
         return missed
+
+
+def _ends(values, weight):
+    known = weight > 0
+    values, weight = values[known], weight[known]
+    n_ranges = min(_MAX_RANGES, max(1, len(values) // _CELLS_A_RANGE))
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weight[order]) / weight.sum()
+    at = np.searchsorted(share, np.arange(1, n_ranges) / n_ranges)
+    ends = np.unique(values[order][at])
+    # The last range ends nowhere.
+    return ends[ends < values.max()]
 
 
 def _bounds(error_bound, d):

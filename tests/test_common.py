@@ -7,6 +7,7 @@ from torch import nn
 from sklearn_ae import (
     AEOutlierDetector,
     AutoencoderClassifier,
+    AutoencoderCompressor,
     AutoencoderRegressor,
     AutoencoderTransformer,
 )
@@ -123,7 +124,23 @@ PREDICTORS = [
 ]
 
 
-@parametrize_with_checks([*SETTINGS, *DETECTORS, *PREDICTORS])
+def compressor(**params):
+    return AutoencoderCompressor(**({"max_iter": 4} | params))
+
+
+COMPRESSORS = [
+    compressor(),
+    compressor(target_psnr=10, scale="minmax"),
+    compressor(bits_per_component=2, scale=None),
+    compressor(n_components=2),
+    compressor(error_bound=0.01),
+    compressor(error_bound=0.5, target_psnr=20),
+    compressor(architecture="conv", hidden_layer_sizes=(4,)),
+    compressor(architecture=Own()),
+]
+
+
+@parametrize_with_checks([*SETTINGS, *DETECTORS, *PREDICTORS, *COMPRESSORS])
 def test_estimator_checks(estimator, check):
     check(estimator)
 

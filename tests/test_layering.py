@@ -35,9 +35,15 @@ BELOW_THE_NET = [
     "_entropy_coding",
     "_stream",
     "_residuals",
+    "_quantiser",
+    "_compression",
+    "_rate",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
-NETS = ["sklearn_ae._net", "sklearn_ae._autoencoder_net", "sklearn_ae._head_net"]
+NETS = [
+    f"sklearn_ae.{name}"
+    for name in ("_net", "_autoencoder_net", "_head_net", "_rate_net")
+]
 ESTIMATORS = [
     "sklearn_ae._base",
     "sklearn_ae._transformer",
@@ -46,6 +52,9 @@ ESTIMATORS = [
     "sklearn_ae._regressor",
     "sklearn_ae._detection",
     "sklearn_ae._outlier_detector",
+    "sklearn_ae._rate_autoencoder",
+    "sklearn_ae._step",
+    "sklearn_ae._compressor",
 ]
 
 
@@ -91,7 +100,9 @@ def test_rooms_below_the_net_do_not_know_what_is_above(name):
     assert not offences(name, above)
 
 
-@pytest.mark.parametrize("name", ["_net.py", "_autoencoder_net.py", "_head_net.py"])
+@pytest.mark.parametrize(
+    "name", room("_net", "_autoencoder_net", "_head_net", "_rate_net")
+)
 def test_the_nets_know_no_estimators(name):
     from_sklearn = offences(name, ["sklearn"])
     assert from_sklearn == offences(name, ["sklearn.exceptions"])

@@ -2,8 +2,9 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from sklearn_ae._entropy_coding import pack_varints
+from sklearn_ae._entropy_coding import SymbolModels, pack_varints
 from sklearn_ae._residuals import ResidualGrid
 
 RNG = np.random.default_rng(0)
@@ -137,9 +138,12 @@ def test_predictions_may_be_anything():
     odd = np.resize([np.nan, np.inf, -np.inf, 1e300, -1e300, 1.7e308, 1e15], rows.shape)
     grid = fitted()
     m, listed = grid._predicted(odd)
-    assert listed[np.abs(odd) > 1e300].all()
-    assert listed[np.isnan(odd)].all()
+    assert listed[~np.isfinite(odd)].all()
     assert not m[~np.isfinite(odd)].any()
+    # Nothing is predicted that is beyond all cells: there, nothing has to be listed.
+    assert not listed[np.abs(odd) == 1e300].any()
+    ends = np.rint(np.where(odd > 0, X.max(axis=0), X.min(axis=0)) / grid._step)
+    np.testing.assert_array_equal(m[odd == 1e300], ends[odd == 1e300])
     payload = grid.encode(rows, odd)
     for again in (odd, np.where(np.isfinite(odd), odd, 5.0)):
         decoded = grid.decode(payload, again)
@@ -236,12 +240,52 @@ def test_predictions_of_another_shape_or_model_are_refused():
     for wrong in (X_HAT[:9, :3], X_HAT[0], X_HAT[:8], X_HAT[:10]):
         with pytest.raises(ValueError, match=r"Predictions|payload"):
             grid.decode(payload, wrong)
-    # The last cell's k - m is on the far side of the clipped prediction.
-    largest = np.full((9, 4), 2.0**52)
-    rows = np.full((9, 4), -(2.0**40))
-    payload = grid.encode(rows, np.zeros((9, 4)))
+    # No cell is so far from all predictions.
+    far, contexts = (
+        np.full((9, 4), 2**53),
+        grid._contexts(grid._predicted(X_HAT[:9])[0]),
+    )
+    payload = pack_varints(np.zeros(2, int)) + grid._models.encode(far, contexts)
     with pytest.raises(ValueError, match="does not belong to these predictions"):
-        grid.decode(payload, -largest)
+        grid.decode(payload, X_HAT[:9])
+
+
+def saturated(n=6_000, seed=4):
+    """Whole numbers of 0 to 16, many at the ends, and predictions: pixels, say."""
+    rng = np.random.default_rng(seed)
+    inner = rng.normal(8, 12, (n, 3))
+    rows = np.clip(np.rint(inner + rng.normal(0, 1, inner.shape)), 0, 16)
+    return rows, inner
+
+
+def test_a_cell_costs_what_it_costs_where_its_prediction_is():
+    rows, predicted = saturated()
+    new, new_predicted = saturated(seed=5)
+    grid = ResidualGrid(0.0).fit(rows, predicted, True)
+    own = grid.bits(new, new_predicted).mean()
+    # The entropy, given the prediction: by the normal noise between the ends.
+    edges = np.r_[-np.inf, np.arange(16) + 0.5, np.inf]
+    shares = np.diff(norm.cdf(edges - new_predicted[:, :, None]), axis=2)
+    entropy = -np.sum(shares * np.log2(np.maximum(shares, 1e-300)), axis=2)
+    assert 0.98 * entropy.sum(axis=1).mean() < own < 1.35 * entropy.sum(axis=1).mean()
+    # Without ranges of predictions the ends would be as dear as the middle.
+    flat = SymbolModels().fit(*_steps_off(grid, rows, predicted))
+    assert own < 0.8 * flat.bits(*_steps_off(grid, new, new_predicted)).mean()
+    # Columns of one unit have their tables together: fewer of them, as good.
+    common = ResidualGrid(0.0, one_unit=True).fit(rows, predicted, True)
+    assert len(common._models._tables) < len(grid._models._tables) / 2
+    assert common.bits(new, new_predicted).mean() < 1.01 * own
+    for one in (grid, common):
+        payload = one.encode(new[:500], new_predicted[:500])
+        decoded = one.decode(payload, new_predicted[:500])
+        np.testing.assert_array_equal(decoded, new[:500])
+        # The ideal lengths are what is paid, but for the lists.
+        bits = one.bits(new[:500], new_predicted[:500]).sum()
+        assert bits / 8 <= len(payload) < 1.01 * bits / 8 + 20
+
+
+def _steps_off(grid, rows, predicted):
+    return ((grid._grid(rows) - grid._predicted(predicted)[0]),)
 
 
 def test_the_state_tells_grids_apart():
@@ -304,7 +348,7 @@ def test_mutated_payloads_are_refused_or_decoded():
     rng = np.random.default_rng(0)
     grid = fitted(1e-6, X, X_HAT, False)
     rows, predicted = X[:20].copy(), X_HAT[:20].copy()
-    predicted[3, 1], predicted[5] = np.nan, 1e300
+    predicted[3, 1], predicted[5] = np.nan, np.inf
     # Of floats so far apart some are given as they are.
     rows[7:9] = 1e9 + np.arange(8).reshape(2, 4) / 7
     payload = grid.encode(rows, predicted)

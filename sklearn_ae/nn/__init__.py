@@ -11,6 +11,7 @@ from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, Perceptrons, ResidualMLP
 from sklearn_ae.nn._own import Own
+from sklearn_ae.nn._prior import LogisticPrior
 
 __all__ = [
     "ACTIVATIONS",
@@ -26,6 +27,7 @@ __all__ = [
     "GaussianEncoder",
     "Head",
     "LevelFeatures",
+    "LogisticPrior",
     "Own",
     "Perceptrons",
     "ResidualMLP",

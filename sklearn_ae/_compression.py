@@ -1,0 +1,100 @@
+"""What a compressor has learnt: rows to payloads, and payloads to rows."""
+
+import numpy as np
+
+from sklearn_ae._entropy_coding import pack_varints, unpack_varints
+from sklearn_ae._quantiser import Quantiser
+from sklearn_ae._residuals import ResidualGrid
+
+
+class Compression:
+    """Rows as rounded codes and, where an error is bounded, what these miss.
+
+    Parameters
+    ----------
+    codec : Codec
+        Of a fitted autoencoder.
+    step : float
+        Distance of neighbouring values of a component.
+    error_bound : ndarray of shape () or (d,), or None
+        Greatest error of a cell.
+    is_integer : ndarray of shape (d,), bool
+        Columns of whole numbers, where an error is bounded.
+    """
+
+    def __init__(self, codec, step, error_bound=None, is_integer=None):
+        self.codec, self.quantiser = codec, Quantiser(step)
+        self.error_bound, self.is_integer = error_bound, is_integer
+        self.residuals = None
+
+    def fit(self, X, weight):
+        """Learn how often each symbol occurs among rows X (n, d) of any dtype."""
+        Z = self.codec.encode(_float64(X))
+        self.quantiser.fit(Z, weight)
+        if self.error_bound is not None:
+            predicted = self._predicted(self.quantiser.symbols(Z))
+            # Of one unit are columns whose cells count as much, by one bound.
+            one_unit = self.codec.columns.scale is None and self.error_bound.ndim == 0
+            grid = ResidualGrid(self.error_bound, one_unit=one_unit)
+            self.residuals = grid.fit(X, predicted, self.is_integer, weight)
+        return self
+
+    def bits(self, X):
+        """Code lengths (n,) of rows X (n, d)."""
+        symbols = self.symbols(X)
+        bits = self.quantiser.models.bits(symbols)
+        if self.residuals is not None:
+            bits = bits + self.residuals.bits(X, self._predicted(symbols))
+        return bits
+
+    def symbols(self, X):
+        """Whole numbers (n, k), int64: what is stored of rows X (n, d)."""
+        # In float64, so that a row's do not depend on those that it is sent with.
+        return self.quantiser.symbols(self.codec.encode(_float64(X)))
+
+    def encode(self, X):
+        """Payload of a block of rows X (n, d)."""
+        symbols = self.symbols(X)
+        code = self.quantiser.models.encode(symbols)
+        payload = pack_varints(np.array([len(code)])) + code
+        if self.residuals is not None:
+            payload += self.residuals.encode(X, self._predicted(symbols))
+        return payload
+
+    def decode(self, payload, n):
+        """Rows (n, d), float64, of a payload; ValueError if it is not that of any."""
+        (length,), start = unpack_varints(payload, 1)
+        end = start + int(length)
+        if end > len(payload) or (self.residuals is None and end < len(payload)):
+            raise ValueError("A block of the stream has another length than it states.")
+        symbols = self.quantiser.models.decode(payload[start:end], n)
+        if self.residuals is None:
+            return self.decoded(symbols)
+        return self.residuals.decode(payload[end:], self._predicted(symbols))
+
+    def decoded(self, symbols):
+        """Rows (n, d), float64, of symbols: by the network in float32."""
+        codes = self.quantiser.values(symbols).astype(np.float32)
+        scaled = self.codec.decode_scaled(codes)
+        return self.codec.columns.inverse_transform(scaled.astype(np.float64))
+
+    def _predicted(self, symbols):
+        # Told apart on another machine by less than float32's rounding.
+        return self.codec.decode(self.quantiser.values(symbols))
+
+    def state(self):
+        """Pieces of bytes on which decoding depends."""
+        for name, value in self.codec.module.decoder.state_dict().items():
+            yield name.encode()
+            yield value.cpu().numpy().tobytes()
+        columns = self.codec.columns
+        yield columns.shift_.astype("<f8").tobytes()
+        yield columns.scale_.astype("<f8").tobytes()
+        yield np.float64(self.quantiser.step).tobytes()
+        yield self.quantiser.models.state()
+        if self.residuals is not None:
+            yield self.residuals.state()
+
+
+def _float64(X):
+    return np.asarray(X, dtype=np.float64)

@@ -1,0 +1,554 @@
+"""Rows to few bytes, and back."""
+
+import math
+import warnings
+from hashlib import blake2b
+from numbers import Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklearn_ae._base import all_or_nothing
+from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._columns import have_one_unit
+from sklearn_ae._compression import Compression
+from sklearn_ae._parameters import CONSTRAINTS, is_conv, max_iterations
+from sklearn_ae._rate import Rate
+from sklearn_ae._rate_autoencoder import RateAutoencoder
+from sklearn_ae._residuals import ResidualGrid
+from sklearn_ae._step import Trial
+from sklearn_ae._stream import DTYPES, MAX_BLOCK_ROWS, Header, pack, unpack
+from sklearn_ae._torch_state import random_generator
+
+# Where no rate is asked for; and where bits a component are, and not how many.
+TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
+# Share of the iterations that tell by how much training beats what PCA says of a rate.
+PILOT = 0.25
+# Rows that tables are of: about so many, at the most.
+MAX_ROWS = 100_000
+# Cells of a block, at the most, unless a row has more.
+MAX_CELLS = 2**22
+# What the autoencoder is given as it is.
+_PASSED_ON = (
+    "architecture",
+    "input_shape",
+    "hidden_layer_sizes",
+    "activation",
+    "alpha",
+    "batch_size",
+    "learning_rate_init",
+    "max_iter",
+    "tol",
+    "validation_fraction",
+    "n_iter_no_change",
+    "device",
+    "random_state",
+    "verbose",
+    "net_params",
+)
+
+
+class AutoencoderCompressor(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+):
+    """Lossy compression of rows by an autoencoder, or lossless beside one.
+
+    The code of an autoencoder is rounded to steps and stored by a range coder. The
+    network is trained for just that: in place of rounding there is uniform noise, and
+    the loss is the code's bits beside the squared error [1]_. It starts at PCA, whose
+    rounded code costs the fewest bits of all linear ones, and where the trained network
+    is not better on rows held out, PCA is what is kept. ``error_bound`` also stores
+    what the decoded rows miss, so that no cell is further off.
+
+    Parameters
+    ----------
+    target_psnr : float or None, default=None
+        Peak signal-to-noise ratio in dB that decoded rows should have, as measured on
+        rows held out: ``-10 log10`` of the mean squared error of a cell, in units of
+        its column's range, or of all columns' where they have one unit (see ``scale``).
+        None is 30, unless another rate is asked for.
+    bits_per_component : float or None, default=None
+        Bits to spend on a component of the code, on average at the most. Not together
+        with ``target_psnr``.
+    n_components : int, float in (0, 1) or None, default=None
+        Size of the code. A float is the share of the variance that as many components
+        of PCA explain. Without another rate the step is that at which the last of PCA's
+        components is just worth storing. None is as many as are worth their bits; with
+        ``bits_per_component`` it is 0.95.
+    error_bound : float, array-like of shape (n_features,) or None, default=None
+        Greatest absolute error of a cell, in input units, for each column or all. 0 is
+        lossless, for columns of whole numbers only. What remains of each cell is then
+        stored, too, and unless a rate is asked for the code takes as many bits as save
+        more than they cost. None is no bound.
+    architecture : {"mlp", "conv"} or callable, default="mlp"
+        As in ``AutoencoderTransformer``.
+    input_shape : tuple of int or None, default=None
+        What a row was flattened from, for ``architecture="conv"``.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        As in ``AutoencoderTransformer``.
+    activation : {"silu", "relu", "gelu", "tanh", "logistic", "identity"}, \
+            default="silu"
+        Activation of the hidden layers.
+    scale : {"auto", "minmax"} or None, default="auto"
+        What counts as an error: a share of each column's range, or, with None, of the
+        range of all. "auto" is None with ``architecture="conv"`` and for columns that
+        are told to have one unit: half of them or more have the same range, nine in ten
+        have more than two values. Else it is "minmax".
+    alpha : float, default=0.01
+        Weight decay (decoupled, AdamW).
+    batch_size : int or "auto", default="auto"
+        As in ``AutoencoderTransformer``.
+    learning_rate_init : float or "auto", default="auto"
+        As in ``AutoencoderTransformer``.
+    max_iter : int or "auto", default="auto"
+        As in ``AutoencoderTransformer``.
+    tol : float, default=1e-4
+        Smallest gain on the rows held out that counts, as a share of their loss.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out: 5,000 at the most, and at the least 50 or a
+        quarter of a small table.
+    n_iter_no_change : int, default=40
+        Iterations without a gain after which training stops.
+    device : str, default="auto"
+        A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
+    random_state : int, RandomState instance or None, default=None
+        An int gives the same network, and the same bytes, at each fit.
+    verbose : int, default=0
+        Above 0, a line for each iteration.
+    net_params : dict or None, default=None
+        As in ``AutoencoderTransformer``.
+
+    Attributes
+    ----------
+    bits_per_row_ : float
+        Mean code length of the rows held out, in bits; a stream has 56 bytes more, and
+        some 20 for each block of 4,096 rows.
+    psnr_ : float
+        In dB, of the rows held out as decoded from the code alone.
+    step_ : float
+        Distance of neighbouring values of a component.
+    n_components_ : int
+        Size of the code.
+    module_ : torch.nn.Module
+        The fitted network in float32, from scaled rows to scaled rows, with its
+        ``encoder`` and ``decoder``.
+    n_iter_ : int
+        Iterations run.
+    loss_curve_ : list of float
+        Mean training loss of each iteration: nats a cell and, beside them, the squared
+        error in units of twice the level from which PCA stores a direction.
+    validation_curve_ : list of float
+        The same of the rows held out, at the start and after each iteration.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X had names that are all strings.
+
+    See Also
+    --------
+    AutoencoderTransformer : The same without rounding.
+
+    Notes
+    -----
+    The model is no part of the stream: whoever decodes needs the same fitted estimator,
+    and a fingerprint tells whether it is. Steps and networks decode alike on every
+    machine but for the last bits of float32; with ``error_bound`` what is decoded is
+    the same, bit for bit.
+
+    Every component has the same step, as reverse water-filling asks for: where an error
+    costs the same in every direction, so does the coarseness of each [2]_. Components
+    are coded by tables of frequencies, one for each, by ``constriction`` [3]_.
+
+    References
+    ----------
+    .. [1] J. Balle, V. Laparra and E. P. Simoncelli. End-to-end optimized image
+       compression. ICLR 2017.
+    .. [2] T. M. Cover and J. A. Thomas. Elements of information theory, 10.3.3. Wiley
+       2006.
+    .. [3] R. Bamler. Understanding entropy coding with asymmetric numeral systems
+       (ANS): a statistician's perspective. arXiv:2201.01741, 2022.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_ae import AutoencoderCompressor
+    >>> X = load_digits().data.astype("uint8")
+    >>> compressor = AutoencoderCompressor(target_psnr=20, max_iter=5, random_state=0)
+    >>> stream = compressor.fit(X).compress(X)
+    >>> compressor.decompress(stream).shape
+    (1797, 64)
+    >>> X.nbytes > 5 * len(stream)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "target_psnr": [None, Interval(Real, 0, None, closed="neither")],
+        "bits_per_component": [None, Interval(Real, 0, None, closed="neither")],
+        "n_components": CONSTRAINTS["n_components"],
+        "error_bound": [None, Interval(Real, 0, None, closed="left"), "array-like"],
+        "scale": [StrOptions({"auto", "minmax"}), None],
+        **{name: CONSTRAINTS[name] for name in _PASSED_ON},
+    }
+
+    def __init__(
+        self,
+        target_psnr=None,
+        *,
+        bits_per_component=None,
+        n_components=None,
+        error_bound=None,
+        architecture="mlp",
+        input_shape=None,
+        hidden_layer_sizes="auto",
+        activation="silu",
+        scale="auto",
+        alpha=0.01,
+        batch_size="auto",
+        learning_rate_init="auto",
+        max_iter="auto",
+        tol=1e-4,
+        validation_fraction=0.1,
+        n_iter_no_change=40,
+        device="auto",
+        random_state=None,
+        verbose=0,
+        net_params=None,
+    ):
+        self.target_psnr = target_psnr
+        self.bits_per_component = bits_per_component
+        self.n_components = n_components
+        self.error_bound = error_bound
+        self.architecture = architecture
+        self.input_shape = input_shape
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.scale = scale
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.net_params = net_params
+
+    # -- fit ---------------------------------------------------------------------
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit network, steps and tables to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least two rows of finite numbers.
+        y : Ignored
+            Present for API consistency; handed to callbacks that score with it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; a row of weight w counts as w copies of it.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. If fit fails, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            For missing or infinite values, fewer than two rows, a parameter out of its
+            range, rates that exclude each other, or a bound of 0 for a column of other
+            numbers than whole ones.
+        TypeError
+            For sparse input.
+        ImportError
+            Without ``constriction``.
+        """
+        context = self._init_callback_context(max_subtasks=None)
+        with all_or_nothing(self):
+            X, weight = self._validate(X, sample_weight)
+            with FitTasks(self, context, X, y, sample_weight):
+                self._learn(X, weight, context)
+        return self
+
+    def _validate(self, X, sample_weight):
+        if self.target_psnr is not None and self.bits_per_component is not None:
+            raise ValueError(
+                f"target_psnr={self.target_psnr!r} and bits_per_component="
+                f"{self.bits_per_component!r} are two rates: set one of them to None."
+            )
+        X = self._check(X, reset=True)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        return X, sample_weight
+
+    def _learn(self, X, weight, context):
+        known = X if weight is None else X[weight > 0]
+        residuals, rate = self._residuals(known), self._rate()
+        # The same rows are held out each time.
+        seed = random_generator(self.random_state).randint(2**31 - 1)
+        outcomes, n_iter, aim = [], 0, rate
+        for share in (1,) if rate.is_of_components_alone else (PILOT, 1):
+            autoencoder = self._autoencoder(known, seed, share, **residuals)
+            autoencoder.rate = aim
+            task = context.subcontext(task_name="autoencoder")
+            with task.propagate_callback_context(autoencoder):
+                autoencoder.fit(X, sample_weight=weight)
+            n_iter += autoencoder.n_iter_
+            trained, start = (
+                Trial(codec, autoencoder, X, rate, residuals)
+                for codec in autoencoder.codecs
+            )
+            outcomes += [trained.best(), start.best()]
+            if autoencoder._net.was_interrupted or share == 1:
+                break
+            aim = trained.aim(outcomes[0])
+        best = min(outcomes, key=lambda outcome: outcome[:2])
+        psnr = autoencoder.psnr_of(best.error)
+        if best.falls_short and not residuals:
+            warnings.warn(
+                f"target_psnr={rate.target_psnr:g} is not reached: decoded rows have "
+                f"{psnr:.1f} dB. Give more components, or more rows.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        compression = Compression(best.codec, best.step, **residuals)
+        some = slice(None, None, 1 + len(autoencoder.rows) // MAX_ROWS)
+        compression.fit(X[autoencoder.rows[some]], autoencoder.weight[some])
+        self._compression = compression
+        self._fingerprint = _digest(compression.state())
+        self.bits_per_row_, self.psnr_, self.step_ = best.bits, psnr, best.step
+        self.n_iter_ = n_iter
+        self.loss_curve_ = autoencoder.loss_curve_
+        self.validation_curve_ = autoencoder.validation_curve_
+
+    def _residuals(self, X):
+        """What is needed to bound the error, if it is to be."""
+        if self.error_bound is None:
+            return {}
+        bound = np.asarray(self.error_bound, dtype=np.float64)
+        if bound.shape not in ((), (X.shape[1],)):
+            raise ValueError(
+                f"error_bound must be one number or {X.shape[1]}, one for each column "
+                f"of X, got an array of shape {bound.shape}."
+            )
+        is_integer = np.full(X.shape[1], X.dtype.kind in "iu")
+        if X.dtype.kind == "f":
+            is_integer = (np.rint(X) == X).all(axis=0)
+        # Refuses cells that can't be held to their bound before anything is trained.
+        ResidualGrid(bound).fit(X, X, is_integer)
+        return {"error_bound": bound, "is_integer": is_integer}
+
+    def _autoencoder(self, X, seed, share, error_bound=None, is_integer=None):
+        scale = self.scale
+        if scale == "auto":
+            scale = None if is_conv(self) or have_one_unit(X) else "minmax"
+        autoencoder = RateAutoencoder(
+            scale=scale, **{name: getattr(self, name) for name in _PASSED_ON}
+        )
+        max_iter = math.ceil(share * max_iterations(self))
+        autoencoder.set_params(max_iter=max_iter, random_state=seed)
+        autoencoder.error_bound, autoencoder.is_integer = error_bound, is_integer
+        return autoencoder
+
+    def _rate(self):
+        rate = Rate(self.n_components, self.target_psnr, self.bits_per_component)
+        if rate.bits_per_component is not None and rate.n_components is None:
+            return rate._replace(n_components=N_COMPONENTS)
+        if not any(rate) and self.error_bound is None:
+            return rate._replace(target_psnr=TARGET_PSNR)
+        return rate
+
+    # -- bytes -------------------------------------------------------------------
+
+    def compress(self, X):
+        """Encode the rows of X as bytes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units, in any dtype of real numbers; it is kept.
+
+        Returns
+        -------
+        stream : bytes
+
+        Raises
+        ------
+        ValueError
+            For missing or infinite values, or cells that can't be held to
+            ``error_bound``.
+        """
+        check_is_fitted(self, "_compression")
+        X = self._check(X, reset=False)
+        n, d = X.shape
+        n_rows = min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // d))
+        header = Header(X.dtype.newbyteorder("<").str, n, d, n_rows, self._fingerprint)
+        starts = range(0, n, n_rows)
+        return pack(
+            header, [self._compression.encode(X[i : i + n_rows]) for i in starts]
+        )
+
+    def decompress(self, stream):
+        """Decode what ``compress`` made.
+
+        Parameters
+        ----------
+        stream : bytes-like
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in input units, in the dtype that they had (of booleans uint8).
+
+        Raises
+        ------
+        ValueError
+            For a stream that is not whole, not as it was written, or was written by
+            another model.
+        """
+        check_is_fitted(self, "_compression")
+        header, blocks = unpack(stream)
+        if header.n_features != self.n_features_in_:
+            raise ValueError(
+                f"The stream has {header.n_features} columns, this "
+                f"{type(self).__name__} was fitted to {self.n_features_in_}."
+            )
+        if header.flags:
+            raise ValueError(
+                f"The stream has flags, {header.flags}, of a later sklearn-ae."
+            )
+        if header.fingerprint != self._fingerprint:
+            raise ValueError(
+                "The stream was written by another model: its fingerprint is "
+                f"{header.fingerprint.hex()}, that of this {type(self).__name__} "
+                f"{self._fingerprint.hex()}."
+            )
+        X = _empty(header)
+        for i, block in enumerate(blocks):
+            rows = X[i * header.block_rows :][: header.block_rows]
+            rows[:] = _cast(self._compression.decode(block, len(rows)), X.dtype)
+        return X
+
+    # -- codes -------------------------------------------------------------------
+
+    def transform(self, X):
+        """Encode the rows of X, rounded as they are stored.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components_), or as ``set_output`` says
+            Whole multiples of ``step_``: float32 for float32, else float64.
+        """
+        check_is_fitted(self, "_compression")
+        X = self._check(X, reset=False)
+        values = self._compression.quantiser.values(self._compression.symbols(X))
+        return values.astype(np.float32) if X.dtype == np.float32 else values
+
+    def inverse_transform(self, X):
+        """Decode codes, without what ``error_bound`` stores beside them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Codes.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features_in_)
+            Rows in input units: float32 for float32, else float64.
+        """
+        check_is_fitted(self, "_compression")
+        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if Z.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but the code of this "
+                f"{type(self).__name__} has n_components_={self.n_components_}."
+            )
+        return self._compression.codec.decode(Z)
+
+    @property
+    def module_(self):
+        """The fitted network, to be read: what is changed in it may not be noticed."""
+        return self._compression.codec.module
+
+    @property
+    def n_components_(self):
+        """Size of the code."""
+        return self.module_.n_components
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def _check(self, X, *, reset):
+        """X in a dtype that a stream may have."""
+        X = validate_data(
+            self, X, dtype="numeric", reset=reset, ensure_min_samples=2 if reset else 1
+        )
+        if X.dtype == bool:
+            return X.astype(np.uint8)
+        if X.dtype.newbyteorder("<").str not in DTYPES:
+            return X.astype(np.float64)
+        return X.astype(X.dtype.newbyteorder("="), copy=False)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _digest(pieces):
+    digest = blake2b(digest_size=16)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
+
+
+def _empty(header):
+    dtype = np.dtype(header.dtype).newbyteorder("=")
+    try:
+        # Of pages that nothing is written to, none is taken.
+        return np.empty((header.n_rows, header.n_features), dtype)
+    except (MemoryError, ValueError) as error:
+        raise ValueError(
+            f"The stream states {header.n_rows} rows, for which there is no memory."
+        ) from error
+
+
+def _cast(X, dtype):
+    """Rows of float64 in another dtype, the nearest that it has."""
+    if dtype.kind == "f":
+        limit = float(np.finfo(dtype).max)
+        return np.clip(X, -limit, limit).astype(dtype)
+    info = np.iinfo(dtype)
+    # The greatest number below the first that is too large.
+    highest = math.nextafter(float(info.max) + 1, 0)
+    return np.clip(np.rint(X), float(info.min), highest).astype(dtype)

@@ -1,0 +1,74 @@
+"""An autoencoder trained for a rate: what it is told of, and where it starts."""
+
+import copy
+import math
+
+import numpy as np
+import torch
+
+from sklearn_ae._codec import Codec
+from sklearn_ae._pca import principal_axes
+from sklearn_ae._rate_net import RateNet
+from sklearn_ae._start import n_held_out, typical_first
+from sklearn_ae._transformer import AutoencoderTransformer
+from sklearn_ae.nn import LogisticPrior
+
+
+class RateAutoencoder(AutoencoderTransformer):
+    """An autoencoder whose code is to be rounded; it remembers how it started.
+
+    ``rate``, a ``Rate``, and ``error_bound``, that of ``AutoencoderCompressor``, are
+    set before ``fit``. After it ``start`` is the untrained module, ``step`` the step
+    and ``level`` the squared error that it was trained for, ``peak`` the range of the
+    cells, both in scaled units, ``rows`` the distinct rows in the order of training,
+    the first ``n_held_out`` of them held out, and ``weight`` theirs.
+    """
+
+    def _prepare(self, X, weight, *, cold):
+        matrix, weight, self.rows = super()._prepare(X, weight, cold=cold)
+        self.peak = 1.0
+        if self.scale is None:
+            low, high = X.min(axis=1)[self.rows], X.max(axis=1)[self.rows]
+            self.peak = (high.max() - low.min()) / self._columns.scale_[0]
+        return matrix, weight, self.rows
+
+    def _split(self, matrix, weight):
+        order = typical_first(matrix, weight)
+        self.rows, self.weight = self.rows[order], weight[order]
+        self.n_held_out = n_held_out(len(order), self.validation_fraction)
+        return matrix, self.weight, self.n_held_out
+
+    def _size_of_code(self, matrix, weight):
+        n, d = matrix.shape
+        pca = principal_axes(matrix, weight, min(n, d), self._random)
+        variances = np.pad(pca.scales**2, (0, d - len(pca.scales)))
+        self.level, k = self.rate.level(variances, self.error_of, self._allowed())
+        self._scales = np.pad(pca.scales, (0, max(0, k - len(pca.scales))))[:k]
+        return k
+
+    @property
+    def codecs(self):
+        """The trained network's, and that of its start."""
+        trained = self._codec
+        return trained, Codec(trained.columns, self.start, trained.objective, None)
+
+    def error_of(self, psnr):
+        """Mean squared error of a scaled cell at a PSNR in dB."""
+        return self.peak**2 * 10 ** (-psnr / 10)
+
+    def psnr_of(self, error):
+        """PSNR in dB of a mean squared error of a scaled cell."""
+        with np.errstate(divide="ignore"):
+            return float(10 * np.log10(self.peak**2 / np.float64(error)))
+
+    def _allowed(self):
+        """Mean squared distance of neighbours among the values a cell may have."""
+        if self.error_bound is None:
+            return None
+        distance = 2 * np.asarray(self.error_bound, float) + self.is_integer
+        return float(np.mean((distance / self._columns.scale_) ** 2))
+
+    def _net_for(self, module, matrix, corruption):
+        self.start, self.step = copy.deepcopy(module), math.sqrt(12 * self.level)
+        module.prior = LogisticPrior(torch.from_numpy(self._scales), self.step)
+        return RateNet, {"level": self.level}

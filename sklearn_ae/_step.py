@@ -1,0 +1,141 @@
+"""Which network and which step are the best for a rate: by rows held out.
+
+Judged is what is stored: codes rounded, and code lengths by tables of other rows.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+import numpy as np
+
+from sklearn_ae._codec import Codec
+from sklearn_ae._compression import Compression
+from sklearn_ae._quantiser import Quantiser
+
+# Steps that are tried, in units of the one that was trained for: 32 an octave.
+STEPS = 2.0 ** np.arange(-6, 3 + 1 / 64, 1 / 32)
+# The same where residuals say what a code is worth, for which more is to be computed.
+STEPS_BESIDE_RESIDUALS = 2.0 ** np.arange(-2, 7)
+# Where no step is fine enough, the error that is borne beside that of the finest.
+TOLERATED = 1.05
+# Rows that the tables are of, at the most.
+MAX_ROWS = 5_000
+
+
+class Outcome(NamedTuple):
+    """What a network and a step come to, on rows held out.
+
+    Attributes
+    ----------
+    falls_short : bool
+        Of the PSNR that was asked for.
+    cost : float
+        What is to be small.
+    bits : float
+        Of a row.
+    error : float
+        Mean squared error of a scaled cell, before residuals make good for it.
+    step : float
+    codec : Codec
+    """
+
+    falls_short: bool
+    cost: float
+    bits: float
+    error: float
+    step: float
+    codec: Codec
+
+
+class Trial:
+    """A network on rows held out, with tables of some of the others.
+
+    Parameters
+    ----------
+    codec : Codec
+    autoencoder : RateAutoencoder
+        Fitted; of the network, or what it has become of.
+    X : ndarray of shape (n, d)
+        What was fitted to, in the dtype that is to be restored.
+    rate : Rate
+        That is asked for.
+    residuals : dict
+        As ``Compression``'s, where an error is bounded.
+    """
+
+    def __init__(self, codec, autoencoder, X, rate, residuals):
+        self.codec, self.rate, self.residuals = codec, rate, residuals
+        self.level, self.step = autoencoder.level, autoencoder.step
+        n, rows, weight = autoencoder.n_held_out, autoencoder.rows, autoencoder.weight
+        seen = slice(n, n + MAX_ROWS)
+        # Of fewer than four rows none is held out.
+        held = slice(n) if n else seen
+        self.seen, self.seen_weight = X[rows[seen]], weight[seen]
+        self.held, self.weight = X[rows[held]], weight[held]
+        self.scaled = codec.columns.transform(self.held.astype(np.float64))
+        self.codes = codec.encode(self.held.astype(np.float64))
+        self.most = np.inf
+        if rate.target_psnr is not None:
+            self.most = autoencoder.error_of(rate.target_psnr)
+
+    def best(self):
+        """The outcome of the step that gives the rate."""
+        if self.residuals and not any(self.rate):
+            outcomes = [self.outcome(self.step * s) for s in STEPS_BESIDE_RESIDUALS]
+            return min(outcomes, key=lambda outcome: outcome.cost)
+        return self.outcome(self._asked_for())
+
+    def outcome(self, step):
+        """What another step comes to."""
+        bits, error = self.bits(step), self.error(step)
+        cost = bits
+        if self.rate.bits_per_component is not None:
+            cost = error
+        elif not self.residuals and self.rate.target_psnr is None:
+            nats = bits * math.log(2) / self.scaled.shape[1]
+            cost = nats + error / (2 * self.level)
+        return Outcome(error > self.most, cost, bits, error, step, self.codec)
+
+    def aim(self, best):
+        """The rate to train for that comes to the one that is asked for.
+
+        Training was for what PCA says of that; it is missed by as much again. Beside
+        residuals it is what the step says that was found to be the best.
+        """
+        if not any(self.rate):
+            return self.rate._replace(water=best.step**2 / 12)
+        if (psnr := self.rate.target_psnr) is not None:
+            gain = 10 * math.log10(_ratio(self.most, self.error(self.step)))
+            return self.rate._replace(target_psnr=psnr - gain)
+        bits = self.rate.bits_per_component
+        had = self.bits(self.step) / self.codes.shape[1]
+        return self.rate._replace(bits_per_component=bits * _ratio(bits, had))
+
+    def _asked_for(self):
+        steps = self.step * STEPS
+        if self.rate.target_psnr is not None:
+            most = max(self.most, TOLERATED * self.error(steps[0]))
+            return steps[max(bisect_right(steps, most, key=self.error) - 1, 0)]
+        if self.rate.bits_per_component is not None:
+            bits = self.rate.bits_per_component * self.codes.shape[1]
+            first = bisect_left(steps, -bits, key=lambda step: -self.bits(step))
+            return steps[min(first, len(steps) - 1)]
+        return self.step
+
+    def bits(self, step):
+        """Mean bits of a row at a step."""
+        tried = Compression(self.codec, step, **self.residuals)
+        tried.fit(self.seen, self.seen_weight)
+        return float(np.average(tried.bits(self.held), weights=self.weight))
+
+    def error(self, step):
+        """Mean squared error of a scaled cell at a step."""
+        codes = Quantiser(step).rounded(self.codes).astype(np.float32)
+        cells = np.square(self.scaled - self.codec.decode_scaled(codes))
+        return float(np.average(cells.mean(axis=1), weights=self.weight))
+
+
+def _ratio(wanted, got):
+    """Of constant rows, which have neither errors nor bits, it is 1."""
+    return wanted / got if wanted > 0 and got > 0 else 1.0
