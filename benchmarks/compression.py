@@ -215,9 +215,9 @@ def summary(frame, cases):
     return pd.DataFrame(rows), [
         *_sentences(frame),
         "BD-rate: bits of ours over theirs at the same PSNR, less one, the mean over "
-        "the PSNRs that both have; over_pca: bits over PCA's at that very PSNR, by "
-        "the step that the rows held out ask for. Bits are of a cell; all bytes of a stream count, "
-        "those of the model do not.",
+        "the PSNRs that both have; over_pca: bits over PCA's at that PSNR, by the "
+        "step that the rows held out ask for. Bits are of a cell; all bytes of a stream "
+        "count, those of the model do not.",
     ]
 
 
