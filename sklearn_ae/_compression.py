@@ -1,10 +1,18 @@
-"""What a compressor has learnt: rows to payloads, and payloads to rows."""
+"""What a compressor has learnt: rows to streams, and streams to rows."""
+
+import math
+from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 
 from sklearn_ae._entropy_coding import pack_varints, unpack_varints
 from sklearn_ae._quantiser import Quantiser
 from sklearn_ae._residuals import ResidualGrid
+from sklearn_ae._stream import MAX_BLOCK_ROWS, Header, pack, unpack
+
+# Cells of a block, at the most, unless a row has more.
+MAX_CELLS = 2**22
 
 
 class Compression:
@@ -52,6 +60,46 @@ class Compression:
         # In float64, so that a row's do not depend on those that it is sent with.
         return self.quantiser.symbols(self.codec.encode(_float64(X)))
 
+    # -- streams -----------------------------------------------------------------
+
+    def compress(self, X):
+        """The stream of rows X (n, d) of a dtype that it may have."""
+        n, d = X.shape
+        n_rows = min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // d))
+        header = Header(X.dtype.newbyteorder("<").str, n, d, n_rows, self.fingerprint)
+        starts = range(0, n, n_rows)
+        return pack(header, [self.encode(X[i : i + n_rows]) for i in starts])
+
+    def decompress(self, stream):
+        """The rows of a stream, in the dtype that they had; ValueError if it is not."""
+        header, blocks = unpack(stream)
+        self._refuse_others(header)
+        X = _empty(header)
+        for i, block in enumerate(blocks):
+            rows = X[i * header.block_rows :][: header.block_rows]
+            rows[:] = _cast(self.decode(block, len(rows)), X.dtype)
+        return X
+
+    def _refuse_others(self, header):
+        d = len(self.codec.columns.shift_)
+        if header.n_features != d:
+            raise ValueError(
+                f"The stream has {header.n_features} columns, the model {d}: it was "
+                "written by another one."
+            )
+        if header.flags:
+            raise ValueError(
+                f"The stream has flags, {header.flags}, of a later sklearn-ae."
+            )
+        if header.fingerprint != self.fingerprint:
+            raise ValueError(
+                "The stream was written by another model: its fingerprint is "
+                f"{header.fingerprint.hex()}, that of this one "
+                f"{self.fingerprint.hex()}."
+            )
+
+    # -- blocks ------------------------------------------------------------------
+
     def encode(self, X):
         """Payload of a block of rows X (n, d)."""
         symbols = self.symbols(X)
@@ -82,7 +130,17 @@ class Compression:
         # Told apart on another machine by less than float32's rounding.
         return self.codec.decode(self.quantiser.values(symbols))
 
-    def state(self):
+    # -- what it is ---------------------------------------------------------------
+
+    @cached_property
+    def fingerprint(self):
+        """16 bytes that tell it from other models."""
+        digest = blake2b(digest_size=16)
+        for piece in self._state():
+            digest.update(piece)
+        return digest.digest()
+
+    def _state(self):
         """Pieces of bytes on which decoding depends."""
         for name, value in self.codec.module.decoder.state_dict().items():
             yield name.encode()
@@ -98,3 +156,25 @@ class Compression:
 
 def _float64(X):
     return np.asarray(X, dtype=np.float64)
+
+
+def _empty(header):
+    dtype = np.dtype(header.dtype).newbyteorder("=")
+    try:
+        # Of pages that nothing is written to, none is taken.
+        return np.empty((header.n_rows, header.n_features), dtype)
+    except (MemoryError, ValueError) as error:
+        raise ValueError(
+            f"The stream states {header.n_rows} rows, for which there is no memory."
+        ) from error
+
+
+def _cast(X, dtype):
+    """Rows of float64 in another dtype, the nearest that it has."""
+    if dtype.kind == "f":
+        limit = float(np.finfo(dtype).max)
+        return np.clip(X, -limit, limit).astype(dtype)
+    info = np.iinfo(dtype)
+    # The greatest number below the first that is too large.
+    highest = math.nextafter(float(info.max) + 1, 0)
+    return np.clip(np.rint(X), float(info.min), highest).astype(dtype)

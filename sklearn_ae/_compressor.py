@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from hashlib import blake2b
 from numbers import Real
 
 import numpy as np
@@ -31,7 +30,7 @@ from sklearn_ae._rate import Rate
 from sklearn_ae._rate_autoencoder import RateAutoencoder
 from sklearn_ae._residuals import ResidualGrid
 from sklearn_ae._step import Trial
-from sklearn_ae._stream import DTYPES, MAX_BLOCK_ROWS, Header, pack, unpack
+from sklearn_ae._stream import DTYPES
 from sklearn_ae._torch_state import random_generator
 
 # Where no rate is asked for; and where bits a component are, and not how many.
@@ -40,8 +39,6 @@ TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
 PILOT = 0.25
 # Rows that tables are of: about so many, at the most.
 MAX_ROWS = 100_000
-# Cells of a block, at the most, unless a row has more.
-MAX_CELLS = 2**22
 # What the autoencoder is given as it is.
 _PASSED_ON = (
     "architecture",
@@ -338,7 +335,6 @@ class AutoencoderCompressor(
         some = slice(None, None, 1 + len(autoencoder.rows) // MAX_ROWS)
         compression.fit(X[autoencoder.rows[some]], autoencoder.weight[some])
         self._compression = compression
-        self._fingerprint = _digest(compression.state())
         self.bits_per_row_, self.psnr_, self.step_ = best.bits, psnr, best.step
         self.n_iter_ = n_iter
         self.loss_curve_ = autoencoder.loss_curve_
@@ -402,14 +398,7 @@ class AutoencoderCompressor(
             ``error_bound``.
         """
         check_is_fitted(self, "_compression")
-        X = self._check(X, reset=False)
-        n, d = X.shape
-        n_rows = min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // d))
-        header = Header(X.dtype.newbyteorder("<").str, n, d, n_rows, self._fingerprint)
-        starts = range(0, n, n_rows)
-        return pack(
-            header, [self._compression.encode(X[i : i + n_rows]) for i in starts]
-        )
+        return self._compression.compress(self._check(X, reset=False))
 
     def decompress(self, stream):
         """Decode what ``compress`` made.
@@ -430,27 +419,7 @@ class AutoencoderCompressor(
             another model.
         """
         check_is_fitted(self, "_compression")
-        header, blocks = unpack(stream)
-        if header.n_features != self.n_features_in_:
-            raise ValueError(
-                f"The stream has {header.n_features} columns, this "
-                f"{type(self).__name__} was fitted to {self.n_features_in_}."
-            )
-        if header.flags:
-            raise ValueError(
-                f"The stream has flags, {header.flags}, of a later sklearn-ae."
-            )
-        if header.fingerprint != self._fingerprint:
-            raise ValueError(
-                "The stream was written by another model: its fingerprint is "
-                f"{header.fingerprint.hex()}, that of this {type(self).__name__} "
-                f"{self._fingerprint.hex()}."
-            )
-        X = _empty(header)
-        for i, block in enumerate(blocks):
-            rows = X[i * header.block_rows :][: header.block_rows]
-            rows[:] = _cast(self._compression.decode(block, len(rows)), X.dtype)
-        return X
+        return self._compression.decompress(stream)
 
     # -- codes -------------------------------------------------------------------
 
@@ -523,32 +492,3 @@ class AutoencoderCompressor(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _digest(pieces):
-    digest = blake2b(digest_size=16)
-    for piece in pieces:
-        digest.update(piece)
-    return digest.digest()
-
-
-def _empty(header):
-    dtype = np.dtype(header.dtype).newbyteorder("=")
-    try:
-        # Of pages that nothing is written to, none is taken.
-        return np.empty((header.n_rows, header.n_features), dtype)
-    except (MemoryError, ValueError) as error:
-        raise ValueError(
-            f"The stream states {header.n_rows} rows, for which there is no memory."
-        ) from error
-
-
-def _cast(X, dtype):
-    """Rows of float64 in another dtype, the nearest that it has."""
-    if dtype.kind == "f":
-        limit = float(np.finfo(dtype).max)
-        return np.clip(X, -limit, limit).astype(dtype)
-    info = np.iinfo(dtype)
-    # The greatest number below the first that is too large.
-    highest = math.nextafter(float(info.max) + 1, 0)
-    return np.clip(np.rint(X), float(info.min), highest).astype(dtype)

@@ -21,7 +21,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from sklearn_ae import AutoencoderCompressor
-from sklearn_ae._compressor import _digest
 from sklearn_ae._quantiser import Quantiser
 from sklearn_ae._rate_net import RateNet
 from sklearn_ae._stream import Header, _checksum, pack, unpack
@@ -202,7 +201,7 @@ def test_many_rows_are_several_blocks(small):
 
 
 def test_blocks_of_wide_rows_are_short(monkeypatch, small):
-    monkeypatch.setattr("sklearn_ae._compressor.MAX_CELLS", 40)
+    monkeypatch.setattr("sklearn_ae._compression.MAX_CELLS", 40)
     stream = small.compress(IRIS)
     assert unpack(stream)[0].block_rows == 10
     assert np.abs(small.decompress(stream) - IRIS).max() <= 0.05
@@ -308,7 +307,7 @@ def test_a_stream_of_another_model_is_refused(small):
     with pytest.raises(ValueError, match="written by another model: its fingerprint"):
         other.decompress(small.compress(IRIS))
     fewer = clone(small).fit(IRIS[:, :3])
-    with pytest.raises(ValueError, match=r"has 4 columns, this .* fitted to 3"):
+    with pytest.raises(ValueError, match="has 4 columns, the model 3"):
         fewer.decompress(small.compress(IRIS))
 
 
@@ -316,6 +315,7 @@ def test_a_stream_of_another_model_is_refused(small):
 def test_the_fingerprint_is_of_all_that_decoding_depends_on(small, part):
     other = pickle.loads(pickle.dumps(small))
     compression = other._compression
+    del compression.fingerprint
     if part == "decoder":
         next(compression.codec.module.decoder.parameters()).data.view(-1)[0] += 1e-3
     elif part == "step":
@@ -326,7 +326,7 @@ def test_the_fingerprint_is_of_all_that_decoding_depends_on(small, part):
         compression.codec.columns.shift_[0] += 1e-12
     else:
         compression.residuals._models._tables[3].frequencies[:2] += (1, -1)
-    assert _digest(compression.state()) != _digest(small._compression.state())
+    assert compression.fingerprint != small._compression.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -425,10 +425,10 @@ def test_ten_thousand_damaged_streams(kind):
 @pytest.mark.parametrize("n_rows", [2**40, 2**62])
 def test_rows_that_are_only_stated_take_no_memory(n_rows):
     model = golden_model(lossless=False)
-    header = Header("<f8", n_rows, 4, 4_096, model._fingerprint)
+    header = Header("<f8", n_rows, 4, 4_096, model._compression.fingerprint)
     with pytest.raises(ValueError, match=r"blocks|memory"):
         model.decompress(_forged(header, n_blocks=3))
-    some = Header("<f8", 3 * 4_096, 4, 4_096, model._fingerprint)
+    some = Header("<f8", 3 * 4_096, 4, 4_096, model._compression.fingerprint)
     with pytest.raises(ValueError, match=r"[Ss]tream|payload|block"):
         model.decompress(_forged(some, n_blocks=3))
 
