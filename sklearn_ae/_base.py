@@ -217,12 +217,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _started(self, matrix, weight, n_held_out, corruption):
         """A net at its start: number of components and weights from the matrix."""
+        components = self._components(matrix, weight)
         # A module of its own: one that is handed on would be trained on.
         module = starting_module(
             matrix,
             weight,
             n_held_out,
-            n_components=self._size_of_code(matrix, weight),
+            n_components=components,
             architecture=lambda generator: architecture(
                 self, matrix.shape[1], generator
             ),
@@ -232,7 +233,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             common=have_common_unit(self),
             random=self._random,
         )
-        kind, ours = self._net_for(module, matrix, corruption)
+        kind, ours = self._net_for(module, components, corruption)
         ours = ours | {
             "device": resolve_device(self.device),
             "optimizer__weight_decay": self.alpha,
@@ -259,10 +260,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         self._lasting = lasting_settings(self)
         return net
 
-    def _size_of_code(self, matrix, weight):
+    def _components(self, matrix, weight):
+        """How many components, as ``starting_module`` takes it."""
         return self.n_components
 
-    def _net_for(self, module, matrix, corruption):
+    def _net_for(self, module, components, corruption):
         """The kind of net that is to train a module, and its own parameters."""
         return AutoencoderNet, {"corruption": corruption}
 

@@ -35,9 +35,17 @@ class Compression:
         self.error_bound, self.is_integer = error_bound, is_integer
         self.residuals = None
 
-    def fit(self, X, weight):
-        """Learn how often each symbol occurs among rows X (n, d) of any dtype."""
-        Z = self.codec.encode(_float64(X))
+    def fit(self, X, weight, Z):
+        """Learn how often each symbol occurs.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+            Rows of any dtype.
+        weight : ndarray of shape (n,)
+        Z : ndarray of shape (n, k)
+            Their codes.
+        """
         self.quantiser.fit(Z, weight)
         if self.error_bound is not None:
             predicted = self._predicted(self.quantiser.symbols(Z))
@@ -47,9 +55,9 @@ class Compression:
             self.residuals = grid.fit(X, predicted, self.is_integer, weight)
         return self
 
-    def bits(self, X):
-        """Code lengths (n,) of rows X (n, d)."""
-        symbols = self.symbols(X)
+    def bits(self, X, Z):
+        """Code lengths (n,) of rows X (n, d) with codes Z (n, k)."""
+        symbols = self.quantiser.symbols(Z)
         bits = self.quantiser.models.bits(symbols)
         if self.residuals is not None:
             bits = bits + self.residuals.bits(X, self._predicted(symbols))
@@ -57,15 +65,24 @@ class Compression:
 
     def symbols(self, X):
         """Whole numbers (n, k), int64: what is stored of rows X (n, d)."""
+        return self.quantiser.symbols(self.codes(X))
+
+    def codes(self, X):
+        """Codes (n, k) of rows X (n, d), before they are rounded."""
         # In float64, so that a row's do not depend on those that it is sent with.
-        return self.quantiser.symbols(self.codec.encode(_float64(X)))
+        with np.errstate(all="ignore"):
+            return self.codec.encode(np.asarray(X, dtype=np.float64))
 
     # -- streams -----------------------------------------------------------------
 
+    @property
+    def block_rows(self):
+        """Rows of a block: fewer of wide ones, which bounds what one takes."""
+        return min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // len(self.codec.columns.shift_)))
+
     def compress(self, X):
         """The stream of rows X (n, d) of a dtype that it may have."""
-        n, d = X.shape
-        n_rows = min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // d))
+        (n, d), n_rows = X.shape, self.block_rows
         header = Header(X.dtype.newbyteorder("<").str, n, d, n_rows, self.fingerprint)
         starts = range(0, n, n_rows)
         return pack(header, [self.encode(X[i : i + n_rows]) for i in starts])
@@ -87,9 +104,11 @@ class Compression:
                 f"The stream has {header.n_features} columns, the model {d}: it was "
                 "written by another one."
             )
-        if header.flags:
+        if header.flags or header.block_rows != self.block_rows:
             raise ValueError(
-                f"The stream has flags, {header.flags}, of a later sklearn-ae."
+                f"The stream has flags={header.flags} and blocks of "
+                f"{header.block_rows} rows; this sklearn-ae writes 0 and "
+                f"{self.block_rows}. A later one may read it."
             )
         if header.fingerprint != self.fingerprint:
             raise ValueError(
@@ -124,11 +143,13 @@ class Compression:
         """Rows (n, d), float64, of symbols: by the network in float32."""
         codes = self.quantiser.values(symbols).astype(np.float32)
         scaled = self.codec.decode_scaled(codes)
-        return self.codec.columns.inverse_transform(scaled.astype(np.float64))
+        with np.errstate(all="ignore"):
+            return self.codec.columns.inverse_transform(scaled.astype(np.float64))
 
     def _predicted(self, symbols):
         # Told apart on another machine by less than float32's rounding.
-        return self.codec.decode(self.quantiser.values(symbols))
+        with np.errstate(all="ignore"):
+            return self.codec.decode(self.quantiser.values(symbols))
 
     # -- what it is ---------------------------------------------------------------
 
@@ -154,10 +175,6 @@ class Compression:
             yield self.residuals.state()
 
 
-def _float64(X):
-    return np.asarray(X, dtype=np.float64)
-
-
 def _empty(header):
     dtype = np.dtype(header.dtype).newbyteorder("=")
     try:
@@ -177,4 +194,5 @@ def _cast(X, dtype):
     info = np.iinfo(dtype)
     # The greatest number below the first that is too large.
     highest = math.nextafter(float(info.max) + 1, 0)
-    return np.clip(np.rint(X), float(info.min), highest).astype(dtype)
+    X = np.where(np.isnan(X), 0, np.rint(X))
+    return np.clip(X, float(info.min), highest).astype(dtype)

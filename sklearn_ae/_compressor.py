@@ -37,8 +37,8 @@ from sklearn_ae._torch_state import random_generator
 TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
 # Share of the iterations that tell by how much training beats what PCA says of a rate.
 PILOT = 0.25
-# Rows that tables are of: about so many, at the most.
-MAX_ROWS = 100_000
+# Rows and cells that tables are of, at the most.
+MAX_ROWS, MAX_CELLS = 100_000, 2**22
 # What the autoencoder is given as it is.
 _PASSED_ON = (
     "architecture",
@@ -135,8 +135,8 @@ class AutoencoderCompressor(
     Attributes
     ----------
     bits_per_row_ : float
-        Mean code length of the rows held out, in bits; a stream has 56 bytes more, and
-        some 20 for each block of 4,096 rows.
+        Mean code length of the rows held out, in bits; a stream has 52 bytes more, and
+        some 20 for each block of up to 4,096 rows.
     psnr_ : float
         In dB, of the rows held out as decoded from the code alone.
     step_ : float
@@ -318,13 +318,14 @@ class AutoencoderCompressor(
                 Trial(codec, autoencoder, X, rate, residuals)
                 for codec in autoencoder.codecs
             )
-            outcomes += [trained.best(), start.best()]
+            outcomes.append(trained.best())
             if autoencoder._net.was_interrupted or share == 1:
+                outcomes.append(start.best())
                 break
             aim = trained.aim(outcomes[0])
         best = min(outcomes, key=lambda outcome: outcome[:2])
         psnr = autoencoder.psnr_of(best.error)
-        if best.falls_short and not residuals:
+        if best.falls_short:
             warnings.warn(
                 f"target_psnr={rate.target_psnr:g} is not reached: decoded rows have "
                 f"{psnr:.1f} dB. Give more components, or more rows.",
@@ -332,8 +333,12 @@ class AutoencoderCompressor(
                 stacklevel=2,
             )
         compression = Compression(best.codec, best.step, **residuals)
-        some = slice(None, None, 1 + len(autoencoder.rows) // MAX_ROWS)
-        compression.fit(X[autoencoder.rows[some]], autoencoder.weight[some])
+        rows, weight = autoencoder.rows, autoencoder.weight
+        some = slice(
+            None, None, -(-len(rows) // min(MAX_ROWS, MAX_CELLS // X.shape[1]))
+        )
+        known = X[rows[some]]
+        compression.fit(known, weight[some], compression.codes(known))
         self._compression = compression
         self.bits_per_row_, self.psnr_, self.step_ = best.bits, psnr, best.step
         self.n_iter_ = n_iter
@@ -354,7 +359,7 @@ class AutoencoderCompressor(
         if X.dtype.kind == "f":
             is_integer = (np.rint(X) == X).all(axis=0)
         # Refuses cells that can't be held to their bound before anything is trained.
-        ResidualGrid(bound).fit(X, X, is_integer)
+        ResidualGrid(bound).place(X, is_integer)
         return {"error_bound": bound, "is_integer": is_integer}
 
     def _autoencoder(self, X, seed, share, error_bound=None, is_integer=None):

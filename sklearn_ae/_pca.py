@@ -30,6 +30,15 @@ class PrincipalAxes(NamedTuple):
     axes: np.ndarray
     scales: np.ndarray
 
+    def leading(self, k):
+        """The first k axes; past those that there are, zeros."""
+        missing = max(0, k - len(self.axes))
+        return PrincipalAxes(
+            self.mean,
+            np.pad(self.axes[:k], ((0, missing), (0, 0))),
+            np.pad(self.scales[:k], (0, missing)),
+        )
+
 
 def principal_axes(X, weight, n_components, random):
     """Leading principal axes of the rows of X under their weights.
@@ -60,14 +69,9 @@ def principal_axes(X, weight, n_components, random):
     # Rounding, of the largest variance and of the mean that was taken off.
     noise = np.finfo(float).eps * (variances[:1] + np.finfo(float).eps * mean @ mean)
     real = variances > noise * max(X.shape)
-    axes = np.where(real[:, None], axes, 0.0)[:n_kept]
-    variances = np.where(real, variances, 0.0)[:n_kept]
-    missing = n_kept - len(axes)
-    return PrincipalAxes(
-        mean,
-        np.pad(axes, ((0, missing), (0, 0))),
-        np.pad(np.sqrt(variances), (0, missing)),
-    )
+    axes = np.where(real[:, None], axes, 0.0)
+    scales = np.sqrt(np.where(real, variances, 0.0))
+    return PrincipalAxes(mean, axes, scales).leading(n_kept)
 
 
 def _weighted_mean(X, share):

@@ -10,8 +10,8 @@ class Quantiser:
 
     Parameters
     ----------
-    step : float or ndarray of shape (k,)
-        Distance of neighbouring values of each component.
+    step : float
+        Distance of neighbouring values of a component.
     """
 
     def __init__(self, step):
@@ -36,7 +36,3 @@ class Quantiser:
     def rounded(self, Z):
         """Codes as they come back."""
         return self.values(self.symbols(Z))
-
-    def bits(self, Z):
-        """Bits (n,) that each row of Z takes."""
-        return self.models.bits(self.symbols(Z))

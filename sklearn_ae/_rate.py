@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 # Directions with more than this share of the level as their variance have a component.
 MIN_SHARE = 0.25
-# Smallest level of a number of components, as a share of the largest variance.
+# Smallest level where no quality is asked for, as a share of the largest variance.
 MIN_LEVEL = 1e-6
 
 
@@ -68,7 +68,7 @@ class Rate(NamedTuple):
         elif k is not None:
             level = max(kept.min(), MIN_LEVEL * variances[0])
         else:
-            level = allowed
+            level = np.clip(allowed, MIN_LEVEL * variances[0], variances[0])
         level = max(level, np.finfo(np.float32).tiny)
         return level, k or max(1, int((variances > MIN_SHARE * level).sum()))
 

@@ -38,13 +38,12 @@ class RateAutoencoder(AutoencoderTransformer):
         self.n_held_out = n_held_out(len(order), self.validation_fraction)
         return matrix, self.weight, self.n_held_out
 
-    def _size_of_code(self, matrix, weight):
+    def _components(self, matrix, weight):
         n, d = matrix.shape
         pca = principal_axes(matrix, weight, min(n, d), self._random)
-        variances = np.pad(pca.scales**2, (0, d - len(pca.scales)))
+        variances = np.pad(np.square(pca.scales), (0, d - min(n, d)))
         self.level, k = self.rate.level(variances, self.error_of, self._allowed())
-        self._scales = np.pad(pca.scales, (0, max(0, k - len(pca.scales))))[:k]
-        return k
+        return pca.leading(k)
 
     @property
     def codecs(self):
@@ -58,17 +57,19 @@ class RateAutoencoder(AutoencoderTransformer):
 
     def psnr_of(self, error):
         """PSNR in dB of a mean squared error of a scaled cell."""
-        with np.errstate(divide="ignore"):
-            return float(10 * np.log10(self.peak**2 / np.float64(error)))
+        if error == 0:
+            return math.inf
+        return float(10 * np.log10(self.peak**2 / error))
 
     def _allowed(self):
         """Mean squared distance of neighbours among the values a cell may have."""
         if self.error_bound is None:
             return None
         distance = 2 * np.asarray(self.error_bound, float) + self.is_integer
-        return float(np.mean((distance / self._columns.scale_) ** 2))
+        with np.errstate(over="ignore"):
+            return float(np.mean((distance / self._columns.scale_) ** 2))
 
-    def _net_for(self, module, matrix, corruption):
+    def _net_for(self, module, pca, corruption):
         self.start, self.step = copy.deepcopy(module), math.sqrt(12 * self.level)
-        module.prior = LogisticPrior(torch.from_numpy(self._scales), self.step)
+        module.prior = LogisticPrior(torch.from_numpy(pca.scales), self.step)
         return RateNet, {"level": self.level}

@@ -65,14 +65,22 @@ class ResidualGrid:
         ValueError
             For a bound that is not in [0, 1e300], or no rows; as ``encode``.
         """
-        X, X_hat = np.asarray(X), np.asarray(X_hat, np.float64)
+        k = self.place(X, is_integer)
+        m, _ = self._predicted(np.asarray(X_hat, np.float64))
+        self._edges = self._ranges(m, weight)
+        self._models = SymbolModels().fit(k - m, weight, self._contexts(m))
+        return self
+
+    def place(self, X, is_integer):
+        """Lay the grid, and return the integers (n, d) of cells; raises as ``fit``."""
+        X = np.asarray(X)
         d = X.shape[1]
         self._bound = _bounds(self.error_bound, d)
-        self._integer = np.broadcast_to(np.asarray(is_integer, bool), (d,))
+        is_integer = np.broadcast_to(np.asarray(is_integer, bool), (d,))
         if len(X) == 0:
             raise ValueError("Steps and frequencies need at least one row.")
         largest = np.max(np.abs(_values(X)), axis=0)
-        self._step = _steps(self._bound, self._integer, _spacing(largest, X.dtype))
+        self._step = _steps(self._bound, is_integer, _spacing(largest, X.dtype))
         # Rounding errors of a prediction are those of sums of terms of this size, or of
         # its own, but not of the column's largest cell.
         size = _root_mean_square(_values(X), largest)
@@ -85,10 +93,7 @@ class ResidualGrid:
         # Nothing beyond the cells that there are is predicted.
         self._low = np.floor(k.min(axis=0) / self._coarse) * self._coarse
         self._high = np.ceil(k.max(axis=0) / self._coarse) * self._coarse
-        m, _ = self._predicted(X_hat)
-        self._edges = self._ranges(m, weight)
-        self._models = SymbolModels().fit(k - m, weight, self._contexts(m))
-        return self
+        return k
 
     def encode(self, X, X_hat):
         """Payload, bytes, of a block of rows.
@@ -131,7 +136,7 @@ class ResidualGrid:
         Raises
         ------
         ValueError
-            For a payload that ``encode`` does not make, or other predictions' shape.
+            For a payload that is damaged, or predictions of another shape.
         ImportError
             Without constriction.
         """

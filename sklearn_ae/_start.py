@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sklearn_ae._data import cell_blocks
-from sklearn_ae._pca import principal_axes
+from sklearn_ae._pca import PrincipalAxes, principal_axes
 from sklearn_ae._torch_state import torch_generator
 from sklearn_ae.nn import Autoencoder, Corruption
 
@@ -83,8 +83,8 @@ def starting_module(
         Scaled rows, those to hold out first.
     weight : ndarray of shape (n_rows,)
     n_held_out : int
-    n_components : int, float in (0, 1) or None
-        As PCA's; None is 0.95.
+    n_components : int, float in (0, 1), None or PrincipalAxes
+        As PCA's; None is 0.95; or the axes, where they are known.
     architecture : callable
         Of a torch generator, the ``nn.Architecture``.
     init : {"pca", "random"}
@@ -99,10 +99,11 @@ def starting_module(
     -------
     Autoencoder
     """
-    pca = None
+    pca = n_components if isinstance(n_components, PrincipalAxes) else None
     n_components = 0.95 if n_components is None else n_components
-    if init == "pca" or not isinstance(n_components, Integral):
+    if pca is None and (init == "pca" or not isinstance(n_components, Integral)):
         pca = principal_axes(matrix, weight, n_components, random)
+    if pca is not None:
         n_components = len(pca.axes)
     networks = architecture(torch_generator(random))
     if init == "random":

@@ -16,7 +16,7 @@ from sklearn_ae._quantiser import Quantiser
 # Steps that are tried, in units of the one that was trained for: 32 an octave.
 STEPS = 2.0 ** np.arange(-6, 3 + 1 / 64, 1 / 32)
 # The same where residuals say what a code is worth, for which more is to be computed.
-STEPS_BESIDE_RESIDUALS = 2.0 ** np.arange(-2, 7)
+COARSER, FINER = 2.0 ** np.arange(1, 7), 2.0 ** -np.arange(1, 3)
 # Where no step is fine enough, the error that is borne beside that of the finest.
 TOLERATED = 1.05
 # Rows that the tables are of, at the most.
@@ -29,9 +29,10 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     falls_short : bool
-        Of the PSNR that was asked for.
+        Of the PSNR that was asked for, without residuals to make good for it.
     cost : float
-        What is to be small.
+        What is to be small: the bits at a PSNR, the error at a number of bits or where
+        the PSNR is not reached, else both as in training.
     bits : float
         Of a row.
     error : float
@@ -75,6 +76,7 @@ class Trial:
         self.held, self.weight = X[rows[held]], weight[held]
         self.scaled = codec.columns.transform(self.held.astype(np.float64))
         self.codes = codec.encode(self.held.astype(np.float64))
+        self.seen_codes = codec.encode(self.seen.astype(np.float64))
         self.most = np.inf
         if rate.target_psnr is not None:
             self.most = autoencoder.error_of(rate.target_psnr)
@@ -82,20 +84,31 @@ class Trial:
     def best(self):
         """The outcome of the step that gives the rate."""
         if self.residuals and not any(self.rate):
-            outcomes = [self.outcome(self.step * s) for s in STEPS_BESIDE_RESIDUALS]
-            return min(outcomes, key=lambda outcome: outcome.cost)
+            return self._cheapest()
         return self.outcome(self._asked_for())
+
+    def _cheapest(self):
+        """The outcome that no neighbouring step has a lower cost than, from 1 on."""
+        best = self.outcome(self.step)
+        for factors in (COARSER, FINER):
+            for factor in factors:
+                tried = self.outcome(self.step * factor)
+                if tried.cost >= best.cost:
+                    break
+                best = tried
+        return best
 
     def outcome(self, step):
         """What another step comes to."""
         bits, error = self.bits(step), self.error(step)
+        falls_short = error > self.most and not self.residuals
         cost = bits
-        if self.rate.bits_per_component is not None:
+        if falls_short or self.rate.bits_per_component is not None:
             cost = error
         elif not self.residuals and self.rate.target_psnr is None:
             nats = bits * math.log(2) / self.scaled.shape[1]
             cost = nats + error / (2 * self.level)
-        return Outcome(error > self.most, cost, bits, error, step, self.codec)
+        return Outcome(falls_short, cost, bits, error, step, self.codec)
 
     def aim(self, best):
         """The rate to train for that comes to the one that is asked for.
@@ -126,8 +139,9 @@ class Trial:
     def bits(self, step):
         """Mean bits of a row at a step."""
         tried = Compression(self.codec, step, **self.residuals)
-        tried.fit(self.seen, self.seen_weight)
-        return float(np.average(tried.bits(self.held), weights=self.weight))
+        tried.fit(self.seen, self.seen_weight, self.seen_codes)
+        bits = tried.bits(self.held, self.codes)
+        return float(np.average(bits, weights=self.weight))
 
     def error(self, step):
         """Mean squared error of a scaled cell at a step."""

@@ -61,8 +61,8 @@ def golden_model(*, lossless):
     )
     if lossless:
         compression.residuals = grid = ResidualGrid(0.0)
-        grid._bound, grid._integer = np.zeros(4), np.ones(4, dtype=bool)
-        grid._step, grid._near = np.ones(4), np.full(4, 1e-6)
+        grid._bound, grid._step = np.zeros(4), np.ones(4)
+        grid._near = np.full(4, 1e-6)
         grid._coarse = np.ones(4)
         grid._low, grid._high = np.full(4, -128.0), np.full(4, 127.0)
         grid._edges = [

@@ -125,7 +125,7 @@ PREDICTORS = [
 
 
 def compressor(**params):
-    return AutoencoderCompressor(**({"max_iter": 4} | params))
+    return AutoencoderCompressor(**({"max_iter": 2} | params))
 
 
 COMPRESSORS = [
@@ -134,7 +134,6 @@ COMPRESSORS = [
     compressor(bits_per_component=2, scale=None),
     compressor(n_components=2),
     compressor(error_bound=0.01),
-    compressor(error_bound=0.5, target_psnr=20),
     compressor(architecture="conv", hidden_layer_sizes=(4,)),
     compressor(architecture=Own()),
 ]

@@ -26,7 +26,7 @@ def test_whatever_a_code_is_it_has_a_symbol():
 
 def test_bits_are_near_the_entropy_of_a_normal_variable():
     quantiser = Quantiser(0.25).fit(Z, np.ones(len(Z)))
-    bits = quantiser.bits(Z).mean()
+    bits = quantiser.models.bits(quantiser.symbols(Z)).mean()
     # log2(sd sqrt(2 pi e) / step) for the first two; the third is always zero.
     normal = np.log2(np.array([5.0, 1.0]) * np.sqrt(2 * np.pi * np.e) / 0.25)
     assert abs(bits - normal.sum()) < 0.15
