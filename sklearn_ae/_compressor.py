@@ -5,6 +5,7 @@ import warnings
 from numbers import Real
 
 import numpy as np
+import pandas as pd
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -79,7 +80,9 @@ class AutoencoderCompressor(
     target_psnr : float or None, default=None
         Peak signal-to-noise ratio in dB that decoded rows should have, as measured on
         rows held out: ``-10 log10`` of the mean squared error of a cell, in units of
-        its column's range, or of all columns' where they have one unit (see ``scale``).
+        its column's range, or of all columns' where they have one unit (see ``scale``),
+        before whole numbers are rounded. Above about 140 dB float32 ends what a network
+        can tell.
         None is 30, unless another rate is asked for.
     bits_per_component : float or None, default=None
         Bits to spend on a component of the code, on average at the most. Not together
@@ -93,7 +96,8 @@ class AutoencoderCompressor(
         Greatest absolute error of a cell, in input units, for each column or all. 0 is
         lossless, for columns of whole numbers only. What remains of each cell is then
         stored, too, and unless a rate is asked for the code takes as many bits as save
-        more than they cost. None is no bound.
+        more than they cost. A Series goes by the names of the columns. None is no
+        bound.
     architecture : {"mlp", "conv"} or callable, default="mlp"
         As in ``AutoencoderTransformer``.
     input_shape : tuple of int or None, default=None
@@ -199,7 +203,7 @@ class AutoencoderCompressor(
         "target_psnr": [None, Interval(Real, 0, None, closed="neither")],
         "bits_per_component": [None, Interval(Real, 0, None, closed="neither")],
         "n_components": CONSTRAINTS["n_components"],
-        "error_bound": [None, Interval(Real, 0, None, closed="left"), "array-like"],
+        "error_bound": [None, Interval(Real, 0, 1e300, closed="both"), "array-like"],
         "scale": [StrOptions({"auto", "minmax"}), None],
         **{name: CONSTRAINTS[name] for name in _PASSED_ON},
     }
@@ -319,18 +323,21 @@ class AutoencoderCompressor(
                 for codec in autoencoder.codecs
             )
             outcomes.append(trained.best())
-            if autoencoder._net.was_interrupted or share == 1:
-                outcomes.append(start.best())
+            if autoencoder._net.was_interrupted or trained.was_interrupted:
                 break
-            aim = trained.aim(outcomes[0])
+            if share == 1:
+                outcomes.append(start.best())
+            else:
+                aim = trained.aim(outcomes[0])
         best = min(outcomes, key=lambda outcome: outcome[:2])
         psnr = autoencoder.psnr_of(best.error)
         if best.falls_short:
             warnings.warn(
                 f"target_psnr={rate.target_psnr:g} is not reached: decoded rows have "
-                f"{psnr:.1f} dB. Give more components, or more rows.",
+                f"{psnr:.1f} dB. Ask for less, give more components or more rows, or "
+                "set error_bound.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=5,
             )
         compression = Compression(best.codec, best.step, **residuals)
         rows, weight = autoencoder.rows, autoencoder.weight
@@ -349,18 +356,37 @@ class AutoencoderCompressor(
         """What is needed to bound the error, if it is to be."""
         if self.error_bound is None:
             return {}
-        bound = np.asarray(self.error_bound, dtype=np.float64)
-        if bound.shape not in ((), (X.shape[1],)):
-            raise ValueError(
-                f"error_bound must be one number or {X.shape[1]}, one for each column "
-                f"of X, got an array of shape {bound.shape}."
-            )
+        bound = self._bounds(X.shape[1])
         is_integer = np.full(X.shape[1], X.dtype.kind in "iu")
         if X.dtype.kind == "f":
             is_integer = (np.rint(X) == X).all(axis=0)
         # Refuses cells that can't be held to their bound before anything is trained.
         ResidualGrid(bound).place(X, is_integer)
         return {"error_bound": bound, "is_integer": is_integer}
+
+    def _bounds(self, n_features):
+        bound = self.error_bound
+        names = getattr(self, "feature_names_in_", None)
+        if isinstance(bound, pd.Series) and names is not None:
+            if set(bound.index) != set(names):
+                raise ValueError(
+                    f"error_bound is a Series of {list(bound.index)}, but the columns "
+                    f"of X are {list(names)}."
+                )
+            bound = bound[names]
+        try:
+            bound = np.asarray(bound, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"error_bound must be one number or one for each column of X, got "
+                f"{self.error_bound!r}."
+            ) from error
+        if bound.shape not in ((), (n_features,)):
+            raise ValueError(
+                f"error_bound must be one number or {n_features}, one for each column "
+                f"of X, got an array of shape {bound.shape}."
+            )
+        return bound
 
     def _autoencoder(self, X, seed, share, error_bound=None, is_integer=None):
         scale = self.scale
@@ -390,7 +416,8 @@ class AutoencoderCompressor(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in input units, in any dtype of real numbers; it is kept.
+            Rows in input units. Integers and floats of up to 64 bits come back in
+            their dtype, booleans as uint8, all other numbers as float64.
 
         Returns
         -------
@@ -415,7 +442,7 @@ class AutoencoderCompressor(
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows in input units, in the dtype that they had (of booleans uint8).
+            Rows in input units, in the dtype that is stored.
 
         Raises
         ------
@@ -484,16 +511,37 @@ class AutoencoderCompressor(
 
     def _check(self, X, *, reset):
         """X in a dtype that a stream may have."""
+        given = X
         X = validate_data(
             self, X, dtype="numeric", reset=reset, ensure_min_samples=2 if reset else 1
         )
+        if X.dtype.kind not in "biuf":
+            raise ValueError(
+                f"X has the dtype {X.dtype}, which can't be stored: convert it to "
+                "numbers."
+            )
         if X.dtype == bool:
             return X.astype(np.uint8)
         if X.dtype.newbyteorder("<").str not in DTYPES:
-            return X.astype(np.float64)
+            X = X.astype(np.float64)
+        if self.error_bound is not None and X.dtype == np.float64:
+            _refuse_rounded(X, given)
         return X.astype(X.dtype.newbyteorder("="), copy=False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _refuse_rounded(X, given):
+    """Refuse whole numbers that became float64, and others by that."""
+    kinds = getattr(given, "dtypes", getattr(given, "dtype", None))
+    if all(getattr(d, "kind", "O") == "f" for d in np.atleast_1d(kinds)):
+        return
+    rounded = (np.abs(X) > 2**53).any(axis=0)
+    if rounded.any():
+        raise ValueError(
+            f"Column {int(np.argmax(rounded))} of X has integers beyond 2**53, which "
+            "float64 rounds: give an error_bound of None, or X in int64."
+        )

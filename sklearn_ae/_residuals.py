@@ -174,11 +174,11 @@ class ResidualGrid:
         """Integers (n, d), int64, of cells."""
         values = _values(X)
         whole = (self._bound > 0) | (values == np.rint(values))
-        way = "has cells that are no whole numbers: give an error_bound above 0 for it"
-        _refuse(~whole, way)
+        way = "which is no whole number: give an error_bound above 0 for it"
+        _refuse(~whole, X, way)
         steps = _quotient(values, self._step)
-        way = "has cells too large for its error bound: give a larger error_bound"
-        _refuse(np.abs(steps) > _MOST_STEPS, way)
+        way = "too large for its error_bound: give one of {least:.2g} or more"
+        _refuse(np.abs(steps) > _MOST_STEPS, X, way)
         return np.rint(steps).astype(np.int64)
 
     def _ranges(self, m, weight):
@@ -236,8 +236,13 @@ def _ends(values, weight):
 
 def _bounds(error_bound, d):
     bound = np.broadcast_to(np.asarray(error_bound, np.float64), (d,))
-    if not ((bound >= 0) & (bound <= 1e300)).all():
-        raise ValueError(f"error_bound must be in [0, 1e300], got {error_bound}.")
+    wrong = ~((bound >= 0) & (bound <= 1e300))
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        raise ValueError(
+            f"error_bound must be in [0, 1e300], got {bound[column]} for column "
+            f"{column}."
+        )
     return bound
 
 
@@ -266,18 +271,20 @@ def _spacing(largest, dtype):
 def _values(X):
     """Cells as float64, refused if they are infinite, missing or have more digits."""
     if X.dtype.kind in "iu" and X.dtype.itemsize == 8:
-        way = "has integers beyond 2**53: divide it, or leave it out"
-        _refuse((X > 2**53) | (X < -(2**53)), way)
+        way = "an integer beyond 2**53: divide it, or leave it out"
+        _refuse((X > 2**53) | (X < -(2**53)), X, way)
     values = X.astype(np.float64)
-    _refuse(~np.isfinite(values), "has cells that are no finite numbers: fill them")
+    _refuse(~np.isfinite(values), X, "which is no finite number: fill it")
     return values
 
 
-def _refuse(wrong, way):
+def _refuse(wrong, X, way):
     """Refuse a table (n, d) where some cells of a column are wrong, with a way out."""
     if wrong.any():
         column = int(np.flatnonzero(wrong.any(axis=0))[0])
-        raise ValueError(f"Column {column} {way}.")
+        value = X[np.argmax(wrong[:, column]), column]
+        way = way.format(least=1.01 * abs(float(value)) / 2**53)
+        raise ValueError(f"Column {column} has a cell of {value}, {way}.")
 
 
 def _quotient(values, step):

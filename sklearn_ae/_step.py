@@ -4,10 +4,12 @@ Judged is what is stored: codes rounded, and code lengths by tables of other row
 """
 
 import math
+import warnings
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_ae._codec import Codec
 from sklearn_ae._compression import Compression
@@ -19,8 +21,8 @@ STEPS = 2.0 ** np.arange(-6, 3 + 1 / 64, 1 / 32)
 COARSER, FINER = 2.0 ** np.arange(1, 7), 2.0 ** -np.arange(1, 3)
 # Where no step is fine enough, the error that is borne beside that of the finest.
 TOLERATED = 1.05
-# Rows that the tables are of, at the most.
-MAX_ROWS = 5_000
+# Rows that the tables are of, at the most, and cells where they are of cells.
+MAX_ROWS, MAX_CELLS = 5_000, 2**20
 
 
 class Outcome(NamedTuple):
@@ -68,8 +70,10 @@ class Trial:
     def __init__(self, codec, autoencoder, X, rate, residuals):
         self.codec, self.rate, self.residuals = codec, rate, residuals
         self.level, self.step = autoencoder.level, autoencoder.step
+        self.was_interrupted = False
         n, rows, weight = autoencoder.n_held_out, autoencoder.rows, autoencoder.weight
-        seen = slice(n, n + MAX_ROWS)
+        most = max(1, MAX_CELLS // X.shape[1]) if residuals else MAX_ROWS
+        seen = slice(n, n + min(MAX_ROWS, most))
         # Of fewer than four rows none is held out.
         held = slice(n) if n else seen
         self.seen, self.seen_weight = X[rows[seen]], weight[seen]
@@ -82,10 +86,20 @@ class Trial:
             self.most = autoencoder.error_of(rate.target_psnr)
 
     def best(self):
-        """The outcome of the step that gives the rate."""
-        if self.residuals and not any(self.rate):
-            return self._cheapest()
-        return self.outcome(self._asked_for())
+        """The outcome of the step that gives the rate; interrupted, of its own step."""
+        try:
+            if self.residuals and not any(self.rate):
+                return self._cheapest()
+            return self.outcome(self._asked_for())
+        except KeyboardInterrupt:
+            self.was_interrupted = True
+            warnings.warn(
+                "Interrupted in the search for the best step: the one that was trained "
+                "for is kept.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+            return self.outcome(self.step)
 
     def _cheapest(self):
         """The outcome that no neighbouring step has a lower cost than, from 1 on."""
