@@ -30,14 +30,12 @@ from sklearn_ae._parameters import CONSTRAINTS, is_conv, max_iterations
 from sklearn_ae._rate import Rate
 from sklearn_ae._rate_autoencoder import RateAutoencoder
 from sklearn_ae._residuals import ResidualGrid
-from sklearn_ae._step import Trial
+from sklearn_ae._step import search
 from sklearn_ae._stream import DTYPES
 from sklearn_ae._torch_state import random_generator
 
 # Where no rate is asked for; and where bits a component are, and not how many.
 TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
-# Share of the iterations that tell by how much training beats what PCA says of a rate.
-PILOT = 0.25
 # Rows and cells that tables are of, at the most.
 MAX_ROWS, MAX_CELLS = 100_000, 2**22
 # What the autoencoder is given as it is.
@@ -310,45 +308,35 @@ class AutoencoderCompressor(
         residuals, rate = self._residuals(known), self._rate()
         # The same rows are held out each time.
         seed = random_generator(self.random_state).randint(2**31 - 1)
-        outcomes, n_iter, aim = [], 0, rate
-        for share in (1,) if rate.is_of_components_alone else (PILOT, 1):
-            autoencoder = self._autoencoder(known, seed, share, **residuals)
-            autoencoder.rate = aim
+
+        def fitted(aim, share):
+            autoencoder = self._autoencoder(known, aim, share, seed, **residuals)
             task = context.subcontext(task_name="autoencoder")
             with task.propagate_callback_context(autoencoder):
-                autoencoder.fit(X, sample_weight=weight)
-            n_iter += autoencoder.n_iter_
-            trained, start = (
-                Trial(codec, autoencoder, X, rate, residuals)
-                for codec in autoencoder.codecs
-            )
-            outcomes.append(trained.best())
-            if autoencoder._net.was_interrupted or trained.was_interrupted:
-                break
-            if share == 1:
-                outcomes.append(start.best())
-            else:
-                aim = trained.aim(outcomes[0])
-        best = min(outcomes, key=lambda outcome: outcome[:2])
-        psnr = autoencoder.psnr_of(best.error)
+                return autoencoder.fit(X, sample_weight=weight)
+
+        best, autoencoders = search(fitted, X, rate, residuals)
+        self._take(best, autoencoders[-1], X, residuals)
+        self.n_iter_ = sum(autoencoder.n_iter_ for autoencoder in autoencoders)
+
+    def _take(self, best, autoencoder, X, residuals):
+        """Fit tables to what is best, and take it on."""
+        self.bits_per_row_, self.step_ = best.bits, best.step
+        self.psnr_ = autoencoder.psnr_of(best.error)
         if best.falls_short:
             warnings.warn(
-                f"target_psnr={rate.target_psnr:g} is not reached: decoded rows have "
-                f"{psnr:.1f} dB. Ask for less, give more components or more rows, or "
-                "set error_bound.",
+                f"target_psnr={self.target_psnr or TARGET_PSNR:g} is not reached: "
+                f"decoded rows have {self.psnr_:.1f} dB. Ask for less, give more "
+                "components or more rows, or set error_bound.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
-        compression = Compression(best.codec, best.step, **residuals)
         rows, weight = autoencoder.rows, autoencoder.weight
-        some = slice(
-            None, None, -(-len(rows) // min(MAX_ROWS, MAX_CELLS // X.shape[1]))
-        )
-        known = X[rows[some]]
-        compression.fit(known, weight[some], compression.codes(known))
-        self._compression = compression
-        self.bits_per_row_, self.psnr_, self.step_ = best.bits, psnr, best.step
-        self.n_iter_ = n_iter
+        apart = -(-len(rows) // min(MAX_ROWS, MAX_CELLS // X.shape[1]))
+        known, weight = X[rows[::apart]], weight[::apart]
+        compression = Compression(best.codec, best.step, **residuals)
+        codes = compression.codes(known)
+        self._compression = compression.fit(known, weight, codes)
         self.loss_curve_ = autoencoder.loss_curve_
         self.validation_curve_ = autoencoder.validation_curve_
 
@@ -388,7 +376,7 @@ class AutoencoderCompressor(
             )
         return bound
 
-    def _autoencoder(self, X, seed, share, error_bound=None, is_integer=None):
+    def _autoencoder(self, X, aim, share, seed, error_bound=None, is_integer=None):
         scale = self.scale
         if scale == "auto":
             scale = None if is_conv(self) or have_one_unit(X) else "minmax"
@@ -397,6 +385,7 @@ class AutoencoderCompressor(
         )
         max_iter = math.ceil(share * max_iterations(self))
         autoencoder.set_params(max_iter=max_iter, random_state=seed)
+        autoencoder.rate = aim
         autoencoder.error_bound, autoencoder.is_integer = error_bound, is_integer
         return autoencoder
 

@@ -15,6 +15,8 @@ from sklearn_ae._codec import Codec
 from sklearn_ae._compression import Compression
 from sklearn_ae._quantiser import Quantiser
 
+# Share of the iterations that tell by how much training beats what PCA says of a rate.
+PILOT = 0.25
 # Steps that are tried, in units of the one that was trained for: 32 an octave.
 STEPS = 2.0 ** np.arange(-6, 3 + 1 / 64, 1 / 32)
 # The same where residuals say what a code is worth, for which more is to be computed.
@@ -51,6 +53,41 @@ class Outcome(NamedTuple):
     codec: Codec
 
 
+def search(fitted, X, rate, residuals):
+    """The best outcome for a rate, and the autoencoders fitted on the way to it.
+
+    A first, short fit tells what rate to train for, unless components are all that is
+    asked for. The start is tried with the last.
+
+    Parameters
+    ----------
+    fitted : callable
+        Of a rate to train for and a share of the iterations, a ``RateAutoencoder``.
+    X : ndarray of shape (n, d)
+        What is fitted to, in the dtype that is to be restored.
+    rate : Rate
+        That is asked for.
+    residuals : dict
+        As ``Compression``'s, where an error is bounded.
+    """
+    autoencoders, outcomes, aim = [], [], rate
+    for share in (1,) if rate.is_of_components_alone else (PILOT, 1):
+        autoencoder = fitted(aim, share)
+        autoencoders.append(autoencoder)
+        trained, start = (
+            Trial(codec, autoencoder, X, rate, residuals)
+            for codec in autoencoder.codecs
+        )
+        outcomes.append(trained.best())
+        if autoencoder._net.was_interrupted or trained.was_interrupted:
+            break
+        if share == 1:
+            outcomes.append(start.best())
+        else:
+            aim = trained.aim(outcomes[0])
+    return min(outcomes, key=lambda outcome: outcome[:2]), autoencoders
+
+
 class Trial:
     """A network on rows held out, with tables of some of the others.
 
@@ -59,12 +96,8 @@ class Trial:
     codec : Codec
     autoencoder : RateAutoencoder
         Fitted; of the network, or what it has become of.
-    X : ndarray of shape (n, d)
-        What was fitted to, in the dtype that is to be restored.
-    rate : Rate
-        That is asked for.
-    residuals : dict
-        As ``Compression``'s, where an error is bounded.
+    X, rate, residuals
+        As ``search``'s.
     """
 
     def __init__(self, codec, autoencoder, X, rate, residuals):
