@@ -36,7 +36,7 @@ from sklearn_ae._torch_state import random_generator
 
 # Where no rate is asked for; and where bits a component are, and not how many.
 TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
-# Rows and cells that tables are of, at the most.
+# Rows that tables are of, at the most, and cells where they are of cells.
 MAX_ROWS, MAX_CELLS = 100_000, 2**22
 # What the autoencoder is given as it is.
 _PASSED_ON = (
@@ -115,7 +115,8 @@ class AutoencoderCompressor(
     batch_size : int or "auto", default="auto"
         As in ``AutoencoderTransformer``.
     learning_rate_init : float or "auto", default="auto"
-        As in ``AutoencoderTransformer``.
+        As in ``AutoencoderTransformer``, but "auto" is 0.08 over the root of n_features
+        at the most.
     max_iter : int or "auto", default="auto"
         As in ``AutoencoderTransformer``.
     tol : float, default=1e-4
@@ -332,7 +333,8 @@ class AutoencoderCompressor(
                 stacklevel=6,
             )
         rows, weight = autoencoder.rows, autoencoder.weight
-        apart = -(-len(rows) // min(MAX_ROWS, MAX_CELLS // X.shape[1]))
+        most = min(MAX_ROWS, MAX_CELLS // X.shape[1]) if residuals else MAX_ROWS
+        apart = -(-len(rows) // most)
         known, weight = X[rows[::apart]], weight[::apart]
         compression = Compression(best.codec, best.step, **residuals)
         codes = compression.codes(known)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +13,10 @@ from sklearn_ae._rate_net import RateNet
 from sklearn_ae._start import n_held_out, typical_first
 from sklearn_ae._transformer import AutoencoderTransformer
 from sklearn_ae.nn import LogisticPrior
+
+# Of the learning rate: what a step does to a code grows with the columns that it is of,
+# and from PCA, which is rounded finely, it must not lead far.
+RATE_OF_ONE_COLUMN = 0.08
 
 
 class RateAutoencoder(AutoencoderTransformer):
@@ -44,6 +49,13 @@ class RateAutoencoder(AutoencoderTransformer):
         variances = np.pad(np.square(pca.scales), (0, d - min(n, d)))
         self.level, k = self.rate.level(variances, self.error_of, self._allowed())
         return pca.leading(k)
+
+    def _run(self, *args, **kwargs):
+        run = super()._run(*args, **kwargs)
+        if self.learning_rate_init != "auto":
+            return run
+        most = RATE_OF_ONE_COLUMN / math.sqrt(self.n_features_in_)
+        return replace(run, learning_rate=min(run.learning_rate, most))
 
     @property
     def codecs(self):

@@ -66,6 +66,16 @@ def test_psnr_is_in_units_of_the_range_of_all_columns_or_of_each():
     assert common.psnr_of(0.0) == np.inf
 
 
+def test_steps_are_shorter_where_there_are_many_columns():
+    autoencoder = fitted()
+    for n_features, expected in ((6, 0.01), (64, 0.01), (784, 0.08 / 28)):
+        autoencoder.n_features_in_ = n_features
+        run = autoencoder._run(10_000, 2, 50, schedule=True)
+        assert run.learning_rate == pytest.approx(expected)
+    autoencoder.learning_rate_init = 0.5
+    assert autoencoder._run(10_000, 2, 50, schedule=True).learning_rate == 0.5
+
+
 def test_training_spends_fewer_bits_or_errs_less():
     autoencoder = fitted(max_iter=60)
     curve = autoencoder.validation_curve_
