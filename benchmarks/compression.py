@@ -268,10 +268,12 @@ def plot(frame):
     panels = figure.subplots(n_rows, 2, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
         part = frame[frame["table"] == name]
-        for method in METHODS:
-            curve = _curve(part[part["seed"] == part["seed"].min()], method)
+        part = part[part["seed"] == part["seed"].min()]
+        for i, method in enumerate(METHODS):
+            curve = _curve(part, method)
+            curve, look = curve[np.argsort(curve[:, 0])], {"marker": "o", "ms": 4}
             if len(curve):
-                axes.plot(*curve[np.argsort(curve[:, 0])].T, marker="o", label=method)
+                axes.plot(*curve.T, **look, color=f"C{i}", label=method)
         axes.set(title=name, xlabel="PSNR, dB", ylabel="bits a cell", yscale="log")
         axes.grid(alpha=0.3)
     for axes in panels[len(names) :]:
