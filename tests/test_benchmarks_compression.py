@@ -2,6 +2,7 @@
 
 import gzip
 from argparse import Namespace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,14 @@ def test_psnr_is_in_units_of_each_columns_range():
     assert psnr(rows, rows, 1.0) == np.inf
 
 
+@pytest.fixture
+def _quick(monkeypatch):
+    """Few iterations of ours."""
+    quick = partial(compression.AutoencoderCompressor, max_iter=8)
+    monkeypatch.setattr(compression, "AutoencoderCompressor", quick)
+
+
+@pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_stores_pictures(monkeypatch, method):
     monkeypatch.setattr(_codecs, "QUALITIES", (0, 20, 50, 100))
@@ -116,6 +125,7 @@ def test_what_is_not_there(tmp_path):
         cases(options(data=tmp_path))
 
 
+@pytest.mark.usefixtures("_quick")
 def test_a_run_writes_what_it_found(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compression, "TABLE_POINTS", (20, 30))
     code, frame = ask("compression", tmp_path, "--tables", "diabetes", "--quick")

@@ -40,8 +40,8 @@ def compressor(*args, **params):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A compressor of digits at 20 dB, trained in full."""
-    return AutoencoderCompressor(20, random_state=0).fit(TRAIN)
+    """A compressor of digits at 20 dB."""
+    return AutoencoderCompressor(20, max_iter=80, random_state=0).fit(TRAIN)
 
 
 @pytest.fixture(scope="module")

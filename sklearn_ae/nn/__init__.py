@@ -9,9 +9,9 @@ from sklearn_ae.nn._folded import folded
 from sklearn_ae.nn._head import Head, early_layers, freeze, thaw
 from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
+from sklearn_ae.nn._logistic_prior import LogisticPrior
 from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, Perceptrons, ResidualMLP
 from sklearn_ae.nn._own import Own
-from sklearn_ae.nn._prior import LogisticPrior
 
 __all__ = [
     "ACTIVATIONS",
