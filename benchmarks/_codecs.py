@@ -1,11 +1,13 @@
 """What a compressor is beside: PCA with the same coder, JPEG, WebP and zstd."""
 
 import io
+from bisect import bisect_right
 from functools import lru_cache
 from math import ceil, sqrt
 
 import numpy as np
 from PIL import Image
+from scipy.interpolate import PchipInterpolator
 from sklearn.decomposition import PCA
 
 from sklearn_ae._quantiser import Quantiser
@@ -20,7 +22,7 @@ FORMATS = {  # of Pillow: how many bytes are left out is up to each
 
 
 def psnr(rows, decoded, data_range):
-    """In dB; ranges are one number or one a column."""
+    """In dB, of all cells together; ranges are one number or one a column."""
     error = np.mean(np.square((rows.astype(float) - decoded) / data_range))
     return 10 * np.log10(1 / error) if error > 0 else np.inf
 
@@ -42,17 +44,16 @@ class LinearCodec:
         By the test rows themselves: it need not guess.
         """
         codes = self.pca.transform(test / self.data_range)
-        low, high = 0, len(STEPS)
-        while high - low > 1:
-            middle = (low + high) // 2
-            enough = self._psnr(test, codes, STEPS[middle]) >= target
-            low, high = (middle, high) if enough else (low, middle)
-        quantiser = Quantiser(STEPS[low]).fit(self.codes, None)
+        found = bisect_right(
+            STEPS, -target, key=lambda step: -self._psnr(test, codes, step)
+        )
+        step = STEPS[max(found - 1, 0)]
+        quantiser = Quantiser(step).fit(self.codes, None)
         payload = quantiser.models.encode(quantiser.symbols(codes))
         header = Header("<f8", *test.shape, 4096, bytes(16))
         n_bytes = len(pack(header, [payload] * header.n_blocks))
         n_bytes -= (header.n_blocks - 1) * len(payload)
-        return n_bytes, self._psnr(test, codes, STEPS[low])
+        return n_bytes, self._psnr(test, codes, step)
 
     def _psnr(self, test, codes, step):
         decoded = self.pca.inverse_transform(Quantiser(step).rounded(codes))
@@ -121,8 +122,6 @@ def bd_rate(ours, theirs):
     Bjontegaard, G. (2001). Calculation of average PSNR differences between RD-curves.
     VCEG-M33. NOTE: there the interpolation is cubic.
     """
-    from scipy.interpolate import PchipInterpolator
-
     curves = [np.array(sorted(set(map(tuple, c)))) for c in (ours, theirs)]
     low = max(c[0, 0] for c in curves)
     high = min(c[-1, 0] for c in curves)

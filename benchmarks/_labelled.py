@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks._pictures import MNIST, mnist, read_idx
-from benchmarks._tables import MAX_ROWS, QUICK_ROWS, BadInput, Table, load_tables
+from benchmarks._tables import MAX_ROWS, QUICK_ROWS, BadInput, Table, chosen, one_table
 
 LABELS = "images/mnist-t10k-labels-idx1-ubyte.gz"
 CSV = {  # name -> (file, column of the class, how it is read)
@@ -25,7 +25,10 @@ MAX_VALUES = 50  # of a text column; one with more is left out
 
 def load(options):
     """The tables that ``--data`` and ``--tables`` ask for, those with classes."""
-    found = dict.fromkeys(("digits", "breast_cancer", "wine", "iris"))
+    found = {
+        name: partial(one_table, name)
+        for name in ("digits", "breast_cancer", "wine", "iris")
+    }
     if options.data:
         found |= {
             name: partial(_csv, options.data / "tabular" / file, column, how, name)
@@ -38,17 +41,7 @@ def load(options):
             raise BadInput(
                 f"--data {options.data}: no tabular/*.csv and no MNIST in it"
             )
-    names = options.tables.split(",") if options.tables else list(found)
-    if unknown := [name for name in names if name not in found]:
-        raise BadInput(f"no table {', '.join(unknown)}; there are: {', '.join(found)}")
-    return [_fewer(found[n]() if found[n] else _bundled(n), options) for n in names]
-
-
-def _bundled(name):
-    class Asked:
-        data, tables, quick, seed = None, name, False, 0
-
-    return load_tables(Asked)[0]
+    return [_fewer(found[name](), options) for name in chosen(found, options)]
 
 
 def _fewer(table, options):

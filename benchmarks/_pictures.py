@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import train_test_split
 
-from benchmarks._tables import QUICK_ROWS, BadInput, Table
+from benchmarks._tables import QUICK_ROWS, BadInput, Table, chosen
 
 HELD_OUT, MAX_TEST = 0.3, 500  # share of the pictures; what is denoised of them
 MAX_TUNE, TUNE_PIXELS = 200, 40_000  # training pictures to choose settings by
@@ -132,15 +132,12 @@ def sources(folder):
 def load(options):
     """The pictures and signals that ``--data`` and ``--tables`` ask for."""
     found = sources(options.data)
-    names = options.tables.split(",") if options.tables else list(found)
-    if unknown := [name for name in names if name not in found]:
-        raise BadInput(f"no table {', '.join(unknown)}; there are: {', '.join(found)}")
-    loaded = [found[name]() for name in names]
-    return [_fewer(one) if options.quick else one for one in loaded]
+    loaded = [found[name]() for name in chosen(found, options)]
+    return [fewer(one) if options.quick else one for one in loaded]
 
 
-def _fewer(data):
-    """For CI. Signals are few as it is."""
+def fewer(data):
+    """Some pictures, for CI. Signals are few as it is."""
     if isinstance(data, Table):
         return data
     X = np.random.default_rng(0).permutation(data.X)[:QUICK_ROWS]

@@ -89,6 +89,17 @@ def write(path, question, frame, summary, sentences):
     path.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
+def one_legend(figure, panels, n_used):
+    """Remove the panels that are not used, and name all lines of the others once."""
+    for axes in panels[n_used:]:
+        axes.remove()
+    lines = {}
+    for axes in panels[:n_used]:
+        handles, labels = axes.get_legend_handles_labels()
+        lines |= dict(zip(labels, handles, strict=True))
+    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4)
+
+
 def _texts(frame, formats):
     formats = {column: formats.get(column, number) for column in frame}
     rows = [cells(row, formats) for row in frame.to_dict("records")]

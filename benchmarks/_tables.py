@@ -1,5 +1,6 @@
 """Tables: those inside scikit-learn, every ``.npz`` of a folder, and drawn ones."""
 
+from argparse import Namespace
 from dataclasses import dataclass
 from functools import partial
 from zipfile import BadZipFile
@@ -39,13 +40,25 @@ def load_tables(options, *, bundled=True):
     sources = {name: partial(_bundled, name) for name in BUNDLED if bundled}
     if options.data:
         sources |= _files(options.data, taken=sources)
+    names = chosen(sources, options)
+    max_rows = QUICK_ROWS if options.quick else MAX_ROWS
+    return [_table(name, *sources[name](), max_rows, options.seed) for name in names]
+
+
+def chosen(sources, options):
+    """Names of the sources that ``--tables`` asks for; of all, if it does not."""
     names = options.tables.split(",") if options.tables else list(sources)
     if unknown := [name for name in names if name not in sources]:
         raise BadInput(
             f"no table {', '.join(unknown)}; there are: {', '.join(sources)}"
         )
-    max_rows = QUICK_ROWS if options.quick else MAX_ROWS
-    return [_table(name, *sources[name](), max_rows, options.seed) for name in names]
+    return names
+
+
+def one_table(name, folder=None, quick=False):
+    """A table of scikit-learn's, or of a folder's."""
+    asked = Namespace(data=folder, tables=name, quick=quick, seed=0)
+    return load_tables(asked, bundled=folder is None)[0]
 
 
 def each(tables, methods, options):

@@ -8,7 +8,6 @@ is ``error_bound=0`` beside zstd.
 """
 
 import pickle
-import time
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -18,9 +17,10 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import train_test_split
 
 from benchmarks._codecs import bd_rate, linear, picture_curve, psnr
-from benchmarks._pictures import HELD_OUT, MNIST, digits, mnist, photographs
-from benchmarks._report import number
-from benchmarks._tables import QUICK_ROWS, BadInput, Table, load_tables
+from benchmarks._judge import timed
+from benchmarks._pictures import HELD_OUT, MNIST, digits, fewer, mnist, photographs
+from benchmarks._report import number, one_legend
+from benchmarks._tables import BadInput, Table, chosen, one_table
 from sklearn_ae import AutoencoderCompressor
 
 POINTS = {  # dB
@@ -55,7 +55,6 @@ FORMATS = {
 class Problem:
     """Rows to learn from and rows to store, and the range of each cell."""
 
-    name: str
     train: np.ndarray
     test: np.ndarray
     data_range: float | np.ndarray
@@ -70,8 +69,8 @@ def problem(table, seed):
         X = np.rint(X / table.data_range * _levels(table)).astype(np.uint8)
     train, test = train_test_split(X, test_size=HELD_OUT, random_state=seed)
     if isinstance(table, Table):
-        return Problem(table.name, train, test, _ranges(train))
-    return Problem(table.name, train, test, float(_levels(table)), table.shape)
+        return Problem(train, test, _ranges(train))
+    return Problem(train, test, float(_levels(table)), table.shape)
 
 
 def _levels(pictures):
@@ -83,38 +82,28 @@ def _ranges(X):
     return np.where(span > 0, span, 1.0)
 
 
-def sources(folder):
+def sources(options):
     """Name -> function that returns Pictures or a Table."""
-    found = {"digits": digits, "photographs 8x8": partial(photographs, 8)}
-    found |= {name: partial(_table, name, None) for name in BUNDLED}
-    if not folder:
-        return found
-    if (folder / MNIST).is_file():
-        found["MNIST"] = partial(mnist, folder / MNIST)
-    for name in ADBENCH:
+    folder, quick = options.data, options.quick
+    pictures = {"digits": digits, "photographs 8x8": partial(photographs, 8)}
+    tables = {name: partial(one_table, name, None, quick) for name in BUNDLED}
+    if folder and (folder / MNIST).is_file():
+        pictures["MNIST"] = partial(mnist, folder / MNIST)
+    for name in ADBENCH if folder else ():
         for path in sorted((folder / "adbench").glob(f"*{name}.npz")):
-            found[name] = partial(_table, path.stem, path.parent)
-    if len(found) == 2 + len(BUNDLED):
+            tables[name] = partial(one_table, path.stem, path.parent, quick)
+    found = pictures | tables
+    if folder and len(found) == 2 + len(BUNDLED):
         raise BadInput(f"--data {folder}: no MNIST and no table of ADBench in it")
     return found
 
 
-def _table(name, folder):
-    class Asked:
-        data, tables, quick, seed = folder, name, False, 0
-
-    return load_tables(Asked, bundled=folder is None)[0]
-
-
 def cases(options):
     """Every table, seed, method and quality."""
-    found = sources(options.data)
-    names = options.tables.split(",") if options.tables else list(found)
-    if unknown := [name for name in names if name not in found]:
-        raise BadInput(f"no table {', '.join(unknown)}; there are: {', '.join(found)}")
-    tables = [found[name]() for name in names]
+    found = sources(options)
+    tables = [found[name]() for name in chosen(found, options)]
     if options.quick:
-        tables = [_fewer(table) for table in tables]
+        tables = [fewer(table) for table in tables]
     return [
         {"table": table, "point": point, "method": method, "seed": seed}
         for table in tables
@@ -122,13 +111,6 @@ def cases(options):
         for method in METHODS
         for point in _points(table, method)
     ]
-
-
-def _fewer(table):
-    rows = np.random.default_rng(0).permutation(len(table.X))[:QUICK_ROWS]
-    if isinstance(table, Table):
-        return Table(table.name, table.X[rows], None)
-    return type(table)(table.name, table.X[rows], table.shape, table.data_range)
 
 
 def _points(table, method):
@@ -171,19 +153,16 @@ def _ours(asked, point, seed, *, is_conv):
     else:
         settings["target_psnr"] = _decibels(point)
     model = AutoencoderCompressor(random_state=seed, **settings)
-    fit_seconds, _ = _timed(model.fit, asked.train)
-    compress_seconds, stream = _timed(model.compress, asked.test)
-    decompress_seconds, back = _timed(model.decompress, stream)
-    quality, megabytes = (
-        psnr(asked.test, back, asked.data_range),
-        asked.test.nbytes / 1e6,
-    )
+    fit_seconds, _ = timed(model.fit, asked.train)
+    compress_seconds, stream = timed(model.compress, asked.test)
+    decompress_seconds, back = timed(model.decompress, stream)
+    quality = psnr(asked.test, back, asked.data_range)
     if point == "lossless" and not np.array_equal(back, asked.test):
         raise AssertionError("not what was stored")
     over_pca = np.nan
     if np.isfinite(quality):
         over_pca = len(stream) / linear(asked).at(asked.test, quality)[0]
-    n_model = len(pickle.dumps(model))
+    megabytes, n_model = asked.test.nbytes / 1e6, len(pickle.dumps(model))
     return _result(asked, len(stream), quality) | {
         "over_pca": over_pca,
         "fit_seconds": fit_seconds,
@@ -192,12 +171,6 @@ def _ours(asked, point, seed, *, is_conv):
         "model_kb": n_model / 1e3,
         "bits_with_model": 8 * (len(stream) + n_model) / asked.test.size,
     }
-
-
-def _timed(function, *args):
-    start = time.perf_counter()
-    result = function(*args)
-    return time.perf_counter() - start, result
 
 
 def _zstd(rows):
@@ -276,11 +249,5 @@ def plot(frame):
                 axes.plot(*curve.T, **look, color=f"C{i}", label=method)
         axes.set(title=name, xlabel="PSNR, dB", ylabel="bits a cell", yscale="log")
         axes.grid(alpha=0.3)
-    for axes in panels[len(names) :]:
-        axes.remove()
-    lines = {}
-    for axes in panels[: len(names)]:
-        handles, labels = axes.get_legend_handles_labels()
-        lines |= dict(zip(labels, handles, strict=True))
-    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4)
+    one_legend(figure, panels, len(names))
     return figure

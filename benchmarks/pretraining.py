@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 
 from benchmarks._judge import timed
 from benchmarks._labelled import load
-from benchmarks._report import number
+from benchmarks._report import number, one_legend
 from sklearn_ae import AutoencoderClassifier
 
 HELD_OUT, N_EACH, N_PCA = 0.3, 2, 32  # share; labels of each class; components
@@ -260,11 +260,5 @@ def plot(frame):
                 axes.plot(at, heights, marker="o", label=method)
         axes.set(title=name, xticks=range(len(shares)), xticklabels=shares)
         axes.grid(alpha=0.3)
-    for axes in panels[len(names) :]:
-        axes.remove()
-    lines = {}
-    for axes in panels[: len(names)]:
-        handles, labels = axes.get_legend_handles_labels()
-        lines |= dict(zip(labels, handles, strict=True))
-    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4)
+    one_legend(figure, panels, len(names))
     return figure

@@ -2,25 +2,20 @@
 
 import copy
 import functools
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import r2_score
-from sklearn.utils import check_array
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._autoencoder_net import AutoencoderNet
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._codec import Codec
 from sklearn_ae._columns import Columns
 from sklearn_ae._data import Rows, RowsOf, merge_equal_rows
+from sklearn_ae._fitting import all_or_nothing, checked_weight
 from sklearn_ae._net import Run
 from sklearn_ae._parameters import (
     CONSTRAINTS,
@@ -174,11 +169,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )
         picture_shape(self, X.shape[1])
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-        return X, sample_weight
+        return X, checked_weight(sample_weight, X, least=2 if reset else 0)
 
     def _prepare(self, X, weight, *, cold):
         """Distinct rows, scaled, in float32, their weights, and which of X they are."""
@@ -188,11 +179,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             self._order = self._draw_seed()
         else:
             self._random = copy.deepcopy(self._random)
-        if cold and weight is not None and np.count_nonzero(weight) < 2:
-            raise ValueError(
-                "sample_weight is above zero for 1 row of X only, while a minimum of 2 "
-                "is required."
-            )
         rows, weight = merge_equal_rows(X, weight, self._order)
         X = RowsOf(X, rows)
         if cold:
@@ -368,16 +354,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             check_is_fitted(self, "module_")
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
-    def _check_code(self, Z):
-        check_is_fitted(self, "module_")
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="X")
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {Z.shape[1]} columns, but the code of this "
-                f"{type(self).__name__} has n_components_={self.n_components_}."
-            )
-        return Z
-
     def score(self, X, y=None, sample_weight=None):
         """Share of the variance of X that the reconstruction explains.
 
@@ -402,10 +378,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             At most 1.
         """
         X = self._check(X)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, ensure_non_negative=True
-            )
+        sample_weight = checked_weight(sample_weight, X)
         scaled, reconstruction = self._codec.scaled(X)
         return float(
             r2_score(
@@ -439,15 +412,3 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self._codec.is_random:
             return self._codec.log_densities(X).astype(np.float64)
         return -self._codec.row_losses(X).astype(np.float64)
-
-
-@contextmanager
-def all_or_nothing(estimator):
-    """Put back the estimator's attributes if the block fails."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise

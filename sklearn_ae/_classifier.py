@@ -1,22 +1,16 @@
 """Classification with few labels: an autoencoder of all rows first."""
 
-import warnings
-
 import numpy as np
 import torch
 from scipy.special import log_softmax, softmax
-from sklearn import config_context
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.callback import with_callbacks
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.model_selection import StratifiedKFold
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ae._base import all_or_nothing
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._fitting import all_or_nothing
 from sklearn_ae._labels import (
     UNLABELLED,
     encoded_classes,
@@ -25,12 +19,9 @@ from sklearn_ae._labels import (
     merged,
     some_rows,
 )
+from sklearn_ae._linear_heads import logistic_head
 from sklearn_ae._pretraining import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.objective import Classes, temperature
-
-# Of the logistic regression: its steps, the inverse penalties that are tried where
-# labels are few, and how many are few. With more the penalty hardly matters.
-MAX_ITER, PENALTIES, FEW, N_FOLDS = 1_000, np.logspace(-3, 1, 5), 1_000, 5
 
 
 class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
@@ -335,23 +326,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     # -- what is learnt ----------------------------------------------------------
 
     def _linear_head(self, Z, target, weight):
-        n_classes = len(self.classes_)
-        coef, intercept = np.zeros((n_classes, Z.shape[1])), np.zeros(n_classes)
         weight = weight * self._class_weight[target]
-        present = np.unique(target)
-        if len(present) < 2:
-            return coef, intercept
-        with warnings.catch_warnings(), config_context(enable_metadata_routing=False):
-            # It is a start, or penalised enough where it is not.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            linear = _logistic(target).fit(
-                Z.astype(np.float64), target, sample_weight=weight
-            )
-        # Of two classes it has the difference alone.
-        sides = np.array([[-0.5], [0.5]]) if len(present) == 2 else 1.0
-        coef[present] = sides * linear.coef_
-        intercept[present] = np.ravel(sides * linear.intercept_)
-        return coef, intercept
+        return logistic_head(Z, target, weight, len(self.classes_))
 
     def _criterion(self, target, weight, device):
         n_classes = len(self.classes_)
@@ -469,18 +445,3 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         """Logits (n, n_classes) at the temperature, and by the classes' weights."""
         outputs, shift = self._outputs(X), np.log(self._class_weight)
         return (outputs - shift) / self.temperature_ + shift
-
-
-def _logistic(target):
-    """Logistic regression whose penalty is the best for rows left out in turn."""
-    least = np.bincount(target)[np.unique(target)].min()
-    if least < 2 or len(target) > FEW:
-        return LogisticRegression(max_iter=MAX_ITER)
-    return LogisticRegressionCV(
-        Cs=PENALTIES,
-        cv=StratifiedKFold(min(N_FOLDS, least)),
-        scoring="neg_log_loss",
-        max_iter=MAX_ITER,
-        l1_ratios=(0,),
-        use_legacy_attributes=False,
-    )

@@ -5,39 +5,27 @@ import warnings
 from numbers import Real
 
 import numpy as np
-import pandas as pd
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_ae._base import all_or_nothing
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._codes import CodesMixin
 from sklearn_ae._columns import have_one_unit
-from sklearn_ae._compression import Compression
+from sklearn_ae._error_bound import bounds_of_columns, refuse_rounded
+from sklearn_ae._fitting import all_or_nothing, checked_weight
 from sklearn_ae._parameters import CONSTRAINTS, is_conv, max_iterations
 from sklearn_ae._rate import Rate
 from sklearn_ae._rate_autoencoder import RateAutoencoder
 from sklearn_ae._residuals import ResidualGrid
-from sklearn_ae._step import search
-from sklearn_ae._stream import DTYPES
+from sklearn_ae._step import fitted_compression, search
+from sklearn_ae._stream import storable
 from sklearn_ae._torch_state import random_generator
 
 # Where no rate is asked for; and where bits a component are, and not how many.
 TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
-# Rows that tables are of, at the most, and cells where they are of cells.
-MAX_ROWS, MAX_CELLS = 100_000, 2**22
 # What the autoencoder is given as it is.
 _PASSED_ON = (
     "architecture",
@@ -58,12 +46,7 @@ _PASSED_ON = (
 )
 
 
-class AutoencoderCompressor(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    CallbackSupportMixin,
-    BaseEstimator,
-):
+class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     """Lossy compression of rows by an autoencoder, or lossless beside one.
 
     The code of an autoencoder is rounded to steps and stored by a range coder. The
@@ -80,8 +63,7 @@ class AutoencoderCompressor(
         rows held out: ``-10 log10`` of the mean squared error of a cell, in units of
         its column's range, or of all columns' where they have one unit (see ``scale``),
         before whole numbers are rounded. Above about 140 dB float32 ends what a network
-        can tell.
-        None is 30, unless another rate is asked for.
+        can tell. None is 30, unless another rate is asked for.
     bits_per_component : float or None, default=None
         Bits to spend on a component of the code, on average at the most. Not together
         with ``target_psnr``.
@@ -172,9 +154,8 @@ class AutoencoderCompressor(
     machine but for the last bits of float32; with ``error_bound`` what is decoded is
     the same, bit for bit.
 
-    Every component has the same step, as reverse water-filling asks for: where an error
-    costs the same in every direction, so does the coarseness of each [2]_. Components
-    are coded by tables of frequencies, one for each, by ``constriction`` [3]_.
+    Every component has the same step, as reverse water-filling asks for [2]_; each is
+    coded by a table of frequencies of its own, by ``constriction`` [3]_.
 
     References
     ----------
@@ -298,11 +279,7 @@ class AutoencoderCompressor(
                 f"{self.bits_per_component!r} are two rates: set one of them to None."
             )
         X = self._check(X, reset=True)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-        return X, sample_weight
+        return X, checked_weight(sample_weight, X, least=2)
 
     def _learn(self, X, weight, context):
         known = X if weight is None else X[weight > 0]
@@ -317,66 +294,34 @@ class AutoencoderCompressor(
                 return autoencoder.fit(X, sample_weight=weight)
 
         best, autoencoders = search(fitted, X, rate, residuals)
-        self._take(best, autoencoders[-1], X, residuals)
-        self.n_iter_ = sum(autoencoder.n_iter_ for autoencoder in autoencoders)
-
-    def _take(self, best, autoencoder, X, residuals):
-        """Fit tables to what is best, and take it on."""
-        self.bits_per_row_, self.step_ = best.bits, best.step
-        self.psnr_ = autoencoder.psnr_of(best.error)
+        last = autoencoders[-1]
+        self.psnr_ = last.psnr_of(best.error)
         if best.falls_short:
             warnings.warn(
-                f"target_psnr={self.target_psnr or TARGET_PSNR:g} is not reached: "
-                f"decoded rows have {self.psnr_:.1f} dB. Ask for less, give more "
-                "components or more rows, or set error_bound.",
+                f"target_psnr={rate.target_psnr:g} is not reached: decoded rows have "
+                f"{self.psnr_:.1f} dB. Ask for less, give more components or more "
+                "rows, or set error_bound.",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
-        rows, weight = autoencoder.rows, autoencoder.weight
-        most = min(MAX_ROWS, MAX_CELLS // X.shape[1]) if residuals else MAX_ROWS
-        apart = -(-len(rows) // most)
-        known, weight = X[rows[::apart]], weight[::apart]
-        compression = Compression(best.codec, best.step, **residuals)
-        codes = compression.codes(known)
-        self._compression = compression.fit(known, weight, codes)
-        self.loss_curve_ = autoencoder.loss_curve_
-        self.validation_curve_ = autoencoder.validation_curve_
+        self._compression = fitted_compression(best, last, X, residuals)
+        self.bits_per_row_, self.step_ = best.bits, best.step
+        self.n_iter_ = sum(autoencoder.n_iter_ for autoencoder in autoencoders)
+        self.loss_curve_ = last.loss_curve_
+        self.validation_curve_ = last.validation_curve_
 
     def _residuals(self, X):
         """What is needed to bound the error, if it is to be."""
         if self.error_bound is None:
             return {}
-        bound = self._bounds(X.shape[1])
+        names = getattr(self, "feature_names_in_", None)
+        bound = bounds_of_columns(self.error_bound, names, X.shape[1])
         is_integer = np.full(X.shape[1], X.dtype.kind in "iu")
         if X.dtype.kind == "f":
             is_integer = (np.rint(X) == X).all(axis=0)
         # Refuses cells that can't be held to their bound before anything is trained.
         ResidualGrid(bound).place(X, is_integer)
         return {"error_bound": bound, "is_integer": is_integer}
-
-    def _bounds(self, n_features):
-        bound = self.error_bound
-        names = getattr(self, "feature_names_in_", None)
-        if isinstance(bound, pd.Series) and names is not None:
-            if set(bound.index) != set(names):
-                raise ValueError(
-                    f"error_bound is a Series of {list(bound.index)}, but the columns "
-                    f"of X are {list(names)}."
-                )
-            bound = bound[names]
-        try:
-            bound = np.asarray(bound, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"error_bound must be one number or one for each column of X, got "
-                f"{self.error_bound!r}."
-            ) from error
-        if bound.shape not in ((), (n_features,)):
-            raise ValueError(
-                f"error_bound must be one number or {n_features}, one for each column "
-                f"of X, got an array of shape {bound.shape}."
-            )
-        return bound
 
     def _autoencoder(self, X, aim, share, seed, error_bound=None, is_integer=None):
         scale = self.scale
@@ -478,27 +423,21 @@ class AutoencoderCompressor(
             Rows in input units: float32 for float32, else float64.
         """
         check_is_fitted(self, "_compression")
-        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {Z.shape[1]} columns, but the code of this "
-                f"{type(self).__name__} has n_components_={self.n_components_}."
-            )
-        return self._compression.codec.decode(Z)
+        return self._codec.decode(self._checked_code(X))
+
+    @property
+    def _codec(self):
+        return self._compression.codec
 
     @property
     def module_(self):
         """The fitted network, to be read: what is changed in it may not be noticed."""
-        return self._compression.codec.module
+        return self._codec.module
 
     @property
     def n_components_(self):
         """Size of the code."""
         return self.module_.n_components
-
-    @property
-    def _n_features_out(self):
-        return self.n_components_
 
     def _check(self, X, *, reset):
         """X in a dtype that a stream may have."""
@@ -506,33 +445,7 @@ class AutoencoderCompressor(
         X = validate_data(
             self, X, dtype="numeric", reset=reset, ensure_min_samples=2 if reset else 1
         )
-        if X.dtype.kind not in "biuf":
-            raise ValueError(
-                f"X has the dtype {X.dtype}, which can't be stored: convert it to "
-                "numbers."
-            )
-        if X.dtype == bool:
-            return X.astype(np.uint8)
-        if X.dtype.newbyteorder("<").str not in DTYPES:
-            X = X.astype(np.float64)
+        X = storable(X)
         if self.error_bound is not None and X.dtype == np.float64:
-            _refuse_rounded(X, given)
-        return X.astype(X.dtype.newbyteorder("="), copy=False)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-def _refuse_rounded(X, given):
-    """Refuse whole numbers that became float64, and others by that."""
-    kinds = getattr(given, "dtypes", getattr(given, "dtype", None))
-    if all(getattr(d, "kind", "O") == "f" for d in np.atleast_1d(kinds)):
-        return
-    rounded = (np.abs(X) > 2**53).any(axis=0)
-    if rounded.any():
-        raise ValueError(
-            f"Column {int(np.argmax(rounded))} of X has integers beyond 2**53, which "
-            "float64 rounds: give an error_bound of None, or X in int64."
-        )
+            refuse_rounded(X, given)
+        return X

@@ -11,13 +11,8 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_ae._base import all_or_nothing
 from sklearn_ae._calibration import (
     median_and_range,
     quantile,
@@ -27,6 +22,7 @@ from sklearn_ae._conformal import ConformalMixin
 from sklearn_ae._data import merge_equal_rows
 from sklearn_ae._detection import Networks, fused_judges, plain_judges
 from sklearn_ae._explanation import ExplanationMixin
+from sklearn_ae._fitting import all_or_nothing, checked_weight
 from sklearn_ae._parameters import CONSTRAINTS
 from sklearn_ae._start import n_held_out
 from sklearn_ae._suspicion import without_copies
@@ -325,16 +321,7 @@ class AEOutlierDetector(
 
     def _validate(self, X, sample_weight):
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            if np.count_nonzero(sample_weight) < 2:
-                raise ValueError(
-                    "sample_weight is above zero for fewer than 2 rows of X, while a "
-                    "minimum of 2 is required."
-                )
-        return X, sample_weight
+        return X, checked_weight(sample_weight, X, least=2)
 
     def _learn(self, X, weight, random, context):
         """Judges, and scores to compare theirs with, from distinct rows."""

@@ -6,24 +6,20 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    clone,
-)
+from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 
 from sklearn_ae._codec import Codec
+from sklearn_ae._codes import CodesMixin
 from sklearn_ae._columns import have_one_unit
 from sklearn_ae._data import LabelledRows
+from sklearn_ae._fitting import checked_weight
 from sklearn_ae._head_net import HeadNet
 from sklearn_ae._labels import MergedRows
 from sklearn_ae._neighbors import half_way_to_the_next
@@ -75,12 +71,7 @@ PREDICTOR_CONSTRAINTS: dict = {
 }
 
 
-class _PretrainedPredictor(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    CallbackSupportMixin,
-    BaseEstimator,
-):
+class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     """Phase 1, an autoencoder; phase 2, a head on its encoder, and both fine-tuned.
 
     A subclass has ``_linear_head(Z, target, weight)``, ``_criterion(target, weight)``,
@@ -99,11 +90,8 @@ class _PretrainedPredictor(
         )
         if y is not None:
             check_consistent_length(X, y)
-        if sample_weight is None:
-            return X, np.ones(len(X))
-        return X, _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        weight = checked_weight(sample_weight, X)
+        return X, np.ones(len(X)) if weight is None else weight
 
     def _start_random(self, *, cold):
         """Draws that a failing call does not use up; at a cold start, nothing else."""
@@ -388,15 +376,6 @@ class _PretrainedPredictor(
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-
-    @property
-    def _n_features_out(self):
-        return self._codec.module.n_components
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 def _tensors(net, rows):

@@ -23,10 +23,10 @@ class RateAutoencoder(AutoencoderTransformer):
     """An autoencoder whose code is to be rounded; it remembers how it started.
 
     ``rate``, a ``Rate``, and ``error_bound``, that of ``AutoencoderCompressor``, are
-    set before ``fit``. After it ``start`` is the untrained module, ``step`` the step
-    and ``level`` the squared error that it was trained for, ``peak`` the range of the
-    cells, both in scaled units, ``rows`` the distinct rows in the order of training,
-    the first ``n_held_out`` of them held out, and ``weight`` theirs.
+    set before ``fit``. After it ``step`` is the step and ``level`` the squared error
+    that it was trained for, ``peak`` the range of the cells, all in scaled units,
+    ``rows`` the distinct rows in the order of training, the first ``n_held_out`` of
+    them held out, and ``weight`` theirs.
     """
 
     def _prepare(self, X, weight, *, cold):
@@ -58,10 +58,15 @@ class RateAutoencoder(AutoencoderTransformer):
         return replace(run, learning_rate=min(run.learning_rate, most))
 
     @property
-    def codecs(self):
-        """The trained network's, and that of its start."""
-        trained = self._codec
-        return trained, Codec(trained.columns, self.start, trained.objective, None)
+    def trained(self):
+        """The ``Codec`` of the trained network."""
+        return self._codec
+
+    @property
+    def start(self):
+        """The ``Codec`` of the network as it was before training: PCA's."""
+        codec = self._codec
+        return Codec(codec.columns, self._untrained, codec.objective, None)
 
     def error_of(self, psnr):
         """Mean squared error of a scaled cell at a PSNR in dB."""
@@ -82,6 +87,6 @@ class RateAutoencoder(AutoencoderTransformer):
             return float(np.mean((distance / self._columns.scale_) ** 2))
 
     def _net_for(self, module, pca, corruption):
-        self.start, self.step = copy.deepcopy(module), math.sqrt(12 * self.level)
+        self._untrained, self.step = copy.deepcopy(module), math.sqrt(12 * self.level)
         module.prior = LogisticPrior(torch.from_numpy(pca.scales), self.step)
         return RateNet, {"level": self.level}

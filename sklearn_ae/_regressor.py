@@ -1,20 +1,15 @@
 """Regression with few labels: an autoencoder of all rows first."""
 
 import numpy as np
-from sklearn import config_context
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback import with_callbacks
-from sklearn.linear_model import Ridge, RidgeCV
 
-from sklearn_ae._base import all_or_nothing
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._fitting import all_or_nothing
 from sklearn_ae._labels import encoded_numbers, merged, some_rows
+from sklearn_ae._linear_heads import ridge_head
 from sklearn_ae._pretraining import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.objective import Numbers
-
-# Penalties of the ridge regression, the best of which is that of leaving rows out one
-# by one; of fewer rows than these that tells nothing.
-PENALTIES, MIN_ROWS = np.logspace(-3, 5, 17), 5
 
 
 class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
@@ -243,10 +238,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     # -- what is learnt ----------------------------------------------------------
 
     def _linear_head(self, Z, target, weight):
-        linear = RidgeCV(PENALTIES) if len(Z) >= MIN_ROWS else Ridge()
-        with config_context(enable_metadata_routing=False):
-            linear.fit(Z.astype(np.float64), target, sample_weight=weight)
-        return linear.coef_[None], np.array([linear.intercept_])
+        return ridge_head(Z, target, weight)
 
     def _criterion(self, target, weight, device):
         return Numbers()

@@ -6,6 +6,7 @@ Judged is what is stored: codes rounded, and code lengths by tables of other row
 import math
 import warnings
 from bisect import bisect_left, bisect_right
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,10 @@ STEPS = 2.0 ** np.arange(-6, 3 + 1 / 64, 1 / 32)
 COARSER, FINER = 2.0 ** np.arange(1, 7), 2.0 ** -np.arange(1, 3)
 # Where no step is fine enough, the error that is borne beside that of the finest.
 TOLERATED = 1.05
-# Rows that the tables are of, at the most, and cells where they are of cells.
+# Rows that tables are of, at the most, and cells where they are of cells: those that
+# steps are tried with, and those that are kept.
 MAX_ROWS, MAX_CELLS = 5_000, 2**20
+MAX_KEPT_ROWS, MAX_KEPT_CELLS = 100_000, 2**22
 
 
 class Outcome(NamedTuple):
@@ -74,18 +77,37 @@ def search(fitted, X, rate, residuals):
     for share in (1,) if rate.is_of_components_alone else (PILOT, 1):
         autoencoder = fitted(aim, share)
         autoencoders.append(autoencoder)
-        trained, start = (
-            Trial(codec, autoencoder, X, rate, residuals)
-            for codec in autoencoder.codecs
-        )
+        trained = Trial(autoencoder.trained, autoencoder, X, rate, residuals)
         outcomes.append(trained.best())
         if autoencoder._net.was_interrupted or trained.was_interrupted:
             break
         if share == 1:
+            start = Trial(autoencoder.start, autoencoder, X, rate, residuals)
             outcomes.append(start.best())
         else:
             aim = trained.aim(outcomes[0])
     return min(outcomes, key=lambda outcome: outcome[:2]), autoencoders
+
+
+def fitted_compression(best, autoencoder, X, residuals):
+    """What is kept: the best network and step, with tables of all rows or of many.
+
+    Parameters
+    ----------
+    best : Outcome
+    autoencoder : RateAutoencoder
+        Of X's distinct rows and their weights.
+    X, residuals
+        As ``search``'s.
+    """
+    rows, weight = autoencoder.rows, autoencoder.weight
+    most = MAX_KEPT_ROWS
+    if residuals:
+        most = max(1, min(most, MAX_KEPT_CELLS // X.shape[1]))
+    apart = -(-len(rows) // most)
+    known, weight = X[rows[::apart]], weight[::apart]
+    compression = Compression(best.codec, best.step, **residuals)
+    return compression.fit(known, weight, compression.codes(known))
 
 
 class Trial:
@@ -105,8 +127,10 @@ class Trial:
         self.level, self.step = autoencoder.level, autoencoder.step
         self.was_interrupted = False
         n, rows, weight = autoencoder.n_held_out, autoencoder.rows, autoencoder.weight
-        most = max(1, MAX_CELLS // X.shape[1]) if residuals else MAX_ROWS
-        seen = slice(n, n + min(MAX_ROWS, most))
+        most = MAX_ROWS
+        if residuals:
+            most = max(1, min(most, MAX_CELLS // X.shape[1]))
+        seen = slice(n, n + most)
         # Of fewer than four rows none is held out.
         held = slice(n) if n else seen
         self.seen, self.seen_weight = X[rows[seen]], weight[seen]
@@ -114,6 +138,8 @@ class Trial:
         self.scaled = codec.columns.transform(self.held.astype(np.float64))
         self.codes = codec.encode(self.held.astype(np.float64))
         self.seen_codes = codec.encode(self.seen.astype(np.float64))
+        # Steps are asked for more than once.
+        self.bits, self.error = cache(self._bits), cache(self._error)
         self.most = np.inf
         if rate.target_psnr is not None:
             self.most = autoencoder.error_of(rate.target_psnr)
@@ -183,14 +209,14 @@ class Trial:
             return steps[min(first, len(steps) - 1)]
         return self.step
 
-    def bits(self, step):
+    def _bits(self, step):
         """Mean bits of a row at a step."""
         tried = Compression(self.codec, step, **self.residuals)
         tried.fit(self.seen, self.seen_weight, self.seen_codes)
         bits = tried.bits(self.held, self.codes)
         return float(np.average(bits, weights=self.weight))
 
-    def error(self, step):
+    def _error(self, step):
         """Mean squared error of a scaled cell at a step."""
         codes = Quantiser(step).rounded(self.codes).astype(np.float32)
         cells = np.square(self.scaled - self.codec.decode_scaled(codes))

@@ -125,6 +125,22 @@ def unpack(data):
     return header, blocks
 
 
+def storable(X):
+    """X in a dtype that a stream holds, in native order.
+
+    Of booleans uint8, of floats that are longer float64; ValueError for no numbers.
+    """
+    if X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"X has the dtype {X.dtype}, which can't be stored: convert it to numbers."
+        )
+    if X.dtype == bool:
+        return X.astype(np.uint8)
+    if X.dtype.newbyteorder("<").str not in DTYPES:
+        return X.astype(np.float64)
+    return X.astype(X.dtype.newbyteorder("="), copy=False)
+
+
 def _bytes(data):
     try:
         return memoryview(data).cast("B")

@@ -1,16 +1,14 @@
 """The autoencoder as a transformer: where PCA stood."""
 
-from numbers import Integral, Real
+from numbers import Real
 
-import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_scalar
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._base import _BaseAutoencoder
-from sklearn_ae._parameters import can_sample, corruption_level
-from sklearn_ae._torch_state import random_generator
+from sklearn_ae._codes import CodesMixin
+from sklearn_ae._parameters import corruption_level
+from sklearn_ae._sampling import SamplingMixin
 
 
 def _was_corrupted(estimator):
@@ -25,9 +23,7 @@ def _was_corrupted(estimator):
     )
 
 
-class AutoencoderTransformer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, _BaseAutoencoder
-):
+class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
     """Nonlinear dimensionality reduction by an autoencoder that starts at PCA.
 
     An encoder E maps a row to a code of ``n_components`` numbers and a decoder D maps
@@ -367,8 +363,8 @@ class AutoencoderTransformer(
         X_original : ndarray of shape (n_samples, n_features_in_)
             Rows in input units: float32 for float32, else float64.
         """
-        X = self._check_code(X)
-        return self._codec.decode(X)
+        check_is_fitted(self, "module_")
+        return self._codec.decode(self._checked_code(X))
 
     def reconstruct(self, X):
         """Encode and decode the rows of X.
@@ -429,53 +425,3 @@ class AutoencoderTransformer(
                 f"corruption_level, and say how much noise is on X, got {level!r}."
             )
         return self._codec.reconstruct(X, float(level))
-
-    @property
-    def sample(self):
-        """Draw rows: ``sample(n_samples=1, *, noise=True, random_state=None)``.
-
-        A code is drawn from ``prior`` and decoded. There is no such method, and
-        ``hasattr`` says so, where the code has no distribution.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        noise : bool, default=True
-            Whether to add the likelihood's noise to the decoder's means: normal, its
-            variance the mean squared residual of a scaled cell of the training rows.
-        random_state : int, RandomState instance or None, default=None
-            An int gives the same rows at each call; None draws fresh entropy from the
-            operating system.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features_in_)
-            Rows in input units, float64.
-        """
-        codec = getattr(self, "_codec", None)
-        if can_sample(self) if codec is None else codec.prior is not None:
-            return self._sample
-        raise AttributeError(
-            f"This {type(self).__name__} has no attribute 'sample': its code is "
-            "deterministic and has no distribution to draw from, and codes drawn from "
-            "another would be decoded into rows unlike the data. Set "
-            "latent='gaussian', or prior='mixture', which fits one to the codes, and "
-            "call fit."
-        )
-
-    def _sample(self, n_samples=1, *, noise=True, random_state=None):
-        check_is_fitted(self, "module_")
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        check_scalar(noise, "noise", (bool, np.bool_))
-        random = random_generator(random_state)
-        return self._codec.sample(n_samples, random, noise=noise)
-
-    @property
-    def _n_features_out(self):
-        return self.n_components_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

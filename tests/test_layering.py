@@ -38,6 +38,11 @@ BELOW_THE_NET = [
     "_quantiser",
     "_compression",
     "_rate",
+    "_fitting",
+    "_codes",
+    "_sampling",
+    "_linear_heads",
+    "_error_bound",
 ]
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
 NETS = [

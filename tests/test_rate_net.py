@@ -40,7 +40,7 @@ def test_a_row_costs_its_nats_and_its_error():
 
 def test_it_starts_at_pca_and_remembers_it():
     autoencoder = fitted()
-    trained, start = autoencoder.codecs
+    trained, start = autoencoder.trained, autoencoder.start
     scaled = autoencoder._columns.transform(X)
     _, s, axes = np.linalg.svd(scaled - scaled.mean(axis=0), full_matrices=False)
     k = autoencoder.n_components_
