@@ -1,6 +1,7 @@
-"""What all tests share: no windows, no open figures, and a torchmetrics to import."""
+"""What all tests share: threads, no windows or open figures, an import that works."""
 
 import importlib.util
+import os
 import sys
 
 import matplotlib
@@ -20,6 +21,20 @@ if importlib.util.find_spec("torchvision") is not None:
         library.define(f"nms{BOXES}")
         library.define(f"qnms{BOXES}")
         import torchvision  # noqa: F401
+
+
+def pytest_configure(config):
+    """One thread for each worker, which has a core: more would wait for each other."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def several_threads():
+    """More than one, or a forgotten limit would not show."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -44,6 +44,7 @@ def test_the_floor_is_the_products_of_one_layer_after_the_other(monkeypatch):
     assert shapes == forward + weights
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_speed_is_asked_in_a_minute(tmp_path, monkeypatch):
     methods = (speed.FLOOR, "bare torch", speed.OURS)
     monkeypatch.setattr(speed, "LOOPS", {name: LOOPS[name] for name in methods})
@@ -325,7 +326,7 @@ def quick_scoring(monkeypatch):
         function.cache_clear()
 
 
-@pytest.mark.usefixtures("quick_scoring")
+@pytest.mark.usefixtures("quick_scoring", "several_threads")
 def test_scoring_is_asked_for_many_rows_and_for_one(tmp_path, capsys):
     n_threads = torch.get_num_threads()
     code, frame = ask("scoring", tmp_path, "--quick")

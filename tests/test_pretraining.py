@@ -449,6 +449,7 @@ def test_the_same_seed_gives_the_same_bits():
     np.testing.assert_array_equal(one.predict_proba(X), third.predict_proba(X))
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_global_state_and_the_callers_arrays_stay():
     X, _, few = moons()
     X_before, few_before = X.copy(), few.copy()

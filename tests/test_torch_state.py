@@ -24,13 +24,7 @@ X = load_wine().data
 N_THREADS = 3
 
 
-@pytest.fixture(autouse=True)
-def _several_threads():
-    """More than one, or a forgotten limit would not show."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(N_THREADS)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("several_threads")
 
 
 def global_state():

@@ -189,6 +189,7 @@ def test_pixels_of_a_batch_are_bounded(side, rows):
     assert images.rows_at_once(5) == 5
 
 
+@pytest.mark.usefixtures("several_threads")
 def test_nothing_global_is_moved(files):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     X, restored = tables((32, 32))
