@@ -10,8 +10,8 @@ from PIL import Image
 from scipy.interpolate import PchipInterpolator
 from sklearn.decomposition import PCA
 
-from sklearn_ae._quantiser import Quantiser
-from sklearn_ae._stream import Header, pack
+from sklearn_ae.compression._container import Header, pack
+from sklearn_ae.compression._quantiser import Quantiser
 
 STEPS = np.geomspace(1e-4, 8, 400)  # of PCA's codes, in units of the range
 QUALITIES = (0, *range(1, 10), *range(10, 50, 2), *range(50, 101, 5))  # JPEG, WebP

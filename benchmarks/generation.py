@@ -20,7 +20,7 @@ from benchmarks._judge import timed
 from benchmarks._report import number
 from benchmarks._tables import each, load_tables
 from sklearn_ae import AutoencoderTransformer
-from sklearn_ae._normal_scores import NormalScores
+from sklearn_ae.tables._normal_scores import NormalScores
 
 MAX_ROWS = 6000  # half of them to fit, half to compare with
 MAX_MIXTURE = 10

@@ -18,7 +18,7 @@ from benchmarks._memory import with_peak
 from benchmarks._report import number
 from benchmarks._tables import curved_sheet
 from sklearn_ae import AutoencoderTransformer
-from sklearn_ae._parameters import max_iterations
+from sklearn_ae.autoencoder._parameters import max_iterations
 
 SHAPES = [
     *((n, 50) for n in (10**3, 10**4, 10**5, 10**6)),

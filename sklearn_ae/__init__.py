@@ -1,10 +1,9 @@
 """Autoencoders as scikit-learn estimators."""
 
-from sklearn_ae._classifier import AutoencoderClassifier
-from sklearn_ae._compressor import AutoencoderCompressor
-from sklearn_ae._outlier_detector import AEOutlierDetector
-from sklearn_ae._regressor import AutoencoderRegressor
-from sklearn_ae._transformer import AutoencoderTransformer
+from sklearn_ae.autoencoder import AutoencoderTransformer
+from sklearn_ae.compression import AutoencoderCompressor
+from sklearn_ae.detection import AEOutlierDetector
+from sklearn_ae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from sklearn_ae._shapes import folded_shape
+from sklearn_ae._input_shape import folded_shape
 from sklearn_ae.metrics._checks import mean_or_each, two_tables, value_range
 from sklearn_ae.metrics._lpips_net import NETS
 from sklearn_ae.metrics._lpips_weights import lpips_model

@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
-from sklearn_ae._shapes import folded_shape
+from sklearn_ae._input_shape import folded_shape
 from sklearn_ae.metrics._checks import (
     mean_or_each,
     optional_module,

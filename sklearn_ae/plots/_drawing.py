@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import check_array
 
-from sklearn_ae._shapes import folded_shape
+from sklearn_ae._input_shape import folded_shape
 
 
 def checked_rows(X, name):

@@ -1,0 +1,169 @@
+"""The loop of an autoencoder: rows in, corrupted or not, and the same rows out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sklearn_ae.nn import Corruption, by_hand, cost, has_rules
+from sklearn_ae.objective import noise_variance
+from sklearn_ae.training._batches import Batch, Rows
+from sklearn_ae.training._net import Net, Run, Task
+
+# Smallest variance of a component in use.
+MIN_ACTIVITY = 0.01
+
+
+class AutoencoderNet(Net):
+    """The loop of an autoencoder.
+
+    Parameters
+    ----------
+    module, criterion, **kwargs
+        As ``Net``'s; the module is an ``Autoencoder`` and ``criterion()`` an
+        ``Objective``.
+    corruption : Corruption, optional
+        Of the rows as the encoder gets them.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module | Callable[..., nn.Module],
+        criterion: Callable[..., Any],
+        *,
+        corruption: Corruption | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, criterion, **kwargs)
+        self.corruption = corruption
+
+    def _set_training(self, training: bool = True) -> None:
+        """Switch modes where a network or callbacks of a user's may have some."""
+        if self.callbacks or self._by_hand is None:
+            super()._set_training(training)
+
+    def train(
+        self, rows: Rows, monitored: Rows | None, run: Run, task: Task | None = None
+    ) -> None:
+        """Train in place, by rules where there are some: they are not kept."""
+        super().train(rows, monitored, run, task)
+        del self._by_hand
+
+    def _prepare(self) -> None:
+        self._by_hand = self._rules()
+
+    def _width(self, rows: Rows) -> int:
+        return cost(self.module_, rows.x.shape[1]).width
+
+    def _rules(self) -> Callable[..., Any] | None:
+        """What runs the module and sets its gradients, where autograd is not needed."""
+        # A user's callbacks may freeze parameters, or hook into autograd.
+        plain = self.criterion_.has_no_penalties and not self.callbacks
+        # They take one thread; large steps may have more.
+        if plain and torch.get_num_threads() == 1 and has_rules(self.module_):
+            return by_hand(self.module_)
+        return None
+
+    def _loss(self, batch: Batch) -> Tensor:
+        if self._by_hand is not None:
+            return self._loss_by_hand(self._by_hand, batch)
+        self._flat.grad.zero_()
+        losses = self._row_losses(batch, self._run.generator, self._warmth())
+        loss = (losses * batch[1]).mean()
+        loss.backward()
+        return loss.detach()
+
+    def _loss_by_hand(self, run: Callable[..., Any], batch: Batch) -> Tensor:
+        x, weight = batch
+        x_in, levels = self._corrupted(x, self._run.generator)
+        with torch.inference_mode():
+            if levels is not None:
+                weight = weight * self._importance(levels)
+            x_hat, back = run(x_in, levels)
+            loss, gradient = self.criterion_.with_gradient(x, x_hat, weight)
+            # What diverges is told of by its loss.
+            with np.errstate(all="ignore"):
+                back(gradient)
+            return loss
+
+    def _corrupted(
+        self, x: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows as the encoder gets them, and the noise's levels if it is told them."""
+        if self.corruption is None:
+            return x, None
+        x_in, levels = self.corruption(x, generator)
+        return x_in, levels if self.module_.is_told_levels else None
+
+    def _importance(self, levels: Tensor) -> Tensor:
+        assert self.corruption is not None
+        return self.corruption.importance(levels)
+
+    def _row_losses(
+        self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
+    ) -> Tensor:
+        x, weight = batch
+        x_in, levels = self._corrupted(x, generator)
+        if self.criterion_.contracts:
+            x_in = x_in.detach().requires_grad_()
+        if self._by_hand is not None:
+            losses = self.criterion_.reconstruction(x, self._by_hand(x_in, levels)[0])
+        else:
+            x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
+            losses = self.criterion_(
+                x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
+            )
+        if levels is not None:
+            losses = losses * self._importance(levels)
+        return losses
+
+    def _losses(self) -> Tensor:
+        if self.monitored is None:
+            return torch.zeros(0)
+        self._set_training(False)
+        # The same noise each time: what changes is the weights.
+        generator = torch.Generator().manual_seed(self._run.generator.initial_seed())
+        with torch.set_grad_enabled(self.criterion_.contracts):
+            blocks = self.get_iterator(self.monitored)
+            losses = [self._row_losses(b, generator).detach() for b in blocks]
+        return torch.cat(losses)
+
+    def _warmth(self) -> float:
+        """Share of the divergence from the prior that counts at this step.
+
+        It rises over the first quarter of a random start, where a code that is held to
+        the prior before it says anything would collapse onto it (Bowman et al., 2016.
+        Generating sentences from a continuous space. CoNLL). From PCA it need not.
+        """
+        if self._run.cautious or not self._run.schedule:
+            return 1.0
+        return min(1.0, 4 * self._step / self._n_steps)
+
+    def measure(self, rows: Rows) -> None:
+        """Set the likelihood's variance, and count the components in use.
+
+        A component is in use if its mean varies by more than 0.01 (Burda, Grosse and
+        Salakhutdinov, 2016. Importance weighted autoencoders. ICLR).
+
+        Parameters
+        ----------
+        rows : Rows
+            What was trained on.
+        """
+        generator = torch.Generator().manual_seed(0)
+        total = torch.zeros((), dtype=torch.float64)
+        first = torch.zeros(self.module_.n_components, dtype=torch.float64)
+        second = first.clone()
+        with torch.no_grad():
+            for x, weight in self.get_iterator(rows):
+                x_hat, mean, _ = self.module_.draw(x, generator)
+                total += (noise_variance(x, x_hat, weight) * weight.sum()).cpu()
+                mean, weight = mean.double().cpu(), weight.double().cpu()
+                first += weight @ mean
+                second += weight @ mean.square()
+        n = rows.weight.double().sum().cpu()
+        self.module_.noise_variance.copy_(total / n)
+        activity = second / n - (first / n).square()
+        self.n_active_ = int((activity > MIN_ACTIVITY).sum())

@@ -1,0 +1,5 @@
+"""Outlier and novelty detection."""
+
+from sklearn_ae.detection._outlier_detector import AEOutlierDetector
+
+__all__ = ["AEOutlierDetector"]

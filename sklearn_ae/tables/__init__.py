@@ -1,0 +1,1 @@
+"""Table to matrix and back: numpy, pandas and scikit-learn only."""

@@ -1,0 +1,129 @@
+"""The linear autoencoder in closed form: principal axes of weighted rows."""
+
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.extmath import randomized_svd, svd_flip
+
+from sklearn_ae.tables._rows import cell_blocks
+
+# Up to this side, the exact eigenvectors of a square matrix cost little.
+_MAX_EXACT = 1_000
+# Where a share of the variance is asked for: axes to try first; then four times that.
+_FIRST_TRY = 64
+
+
+class PrincipalAxes(NamedTuple):
+    """PCA's solution.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    axes : ndarray of shape (n_components, n_features)
+        Orthonormal rows; rows of zeros past the rank of the data.
+    scales : ndarray of shape (n_components,)
+        Standard deviation along each axis.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    scales: np.ndarray
+
+    def leading(self, k):
+        """The first k axes; past those that there are, zeros."""
+        missing = max(0, k - len(self.axes))
+        return PrincipalAxes(
+            self.mean,
+            np.pad(self.axes[:k], ((0, missing), (0, 0))),
+            np.pad(self.scales[:k], (0, missing)),
+        )
+
+
+def principal_axes(X, weight, n_components, random):
+    """Leading principal axes of the rows of X under their weights.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    weight : ndarray of shape (n_samples,)
+    n_components : int, or float in (0, 1)
+        Number of axes, or the share of the variance that they have to explain.
+    random : numpy.random.RandomState
+        For the randomised solver (Halko et al., 2011. SIAM Review 53(2)), used where
+        both sides of X are large and few axes are wanted, or enough.
+
+    Returns
+    -------
+    PrincipalAxes
+        In float64.
+    """
+    root = np.sqrt(weight / weight.sum())
+    mean = _weighted_mean(X, root**2)
+    variances, axes, total = _spectrum(X, mean, root, n_components, random)
+    n_kept = n_components
+    if not isinstance(n_components, Integral):
+        share = np.cumsum(variances) / max(total, np.finfo(float).tiny)
+        n_below = np.searchsorted(share, n_components, side="right")
+        n_kept = 1 + min(n_below, len(share) - 1)
+    # Rounding, of the largest variance and of the mean that was taken off.
+    noise = np.finfo(float).eps * (variances[:1] + np.finfo(float).eps * mean @ mean)
+    real = variances > noise * max(X.shape)
+    axes = np.where(real[:, None], axes, 0.0)
+    scales = np.sqrt(np.where(real, variances, 0.0))
+    return PrincipalAxes(mean, axes, scales).leading(n_kept)
+
+
+def _weighted_mean(X, share):
+    return sum(share[rows] @ X[rows] for rows in cell_blocks(X))
+
+
+def _spectrum(X, mean, root, n_components, random):
+    """Variances in falling order, their axes, and the sum of all variances there are.
+
+    By the solver that suits the shape, as scikit-learn's PCA does for a number of axes.
+    """
+    found = None
+    if min(X.shape) > _MAX_EXACT:
+        found = _leading(X, mean, root, n_components, random)
+    if found is None:
+        variances, axes = _all(X, mean, root)
+        found = variances, axes, variances.sum()
+    variances, axes, total = found
+    # A sign that does not depend on the solver: the largest entry is positive.
+    _, axes = svd_flip(None, axes, u_based_decision=False)
+    return np.maximum(variances, 0), axes, total
+
+
+def _leading(X, mean, root, n_components, random):
+    """Enough leading axes, in time of their number; None where all take less."""
+    is_share = not isinstance(n_components, Integral)
+    k = _FIRST_TRY if is_share else n_components
+    # Sixteen products with k columns, beside a covariance and its eigenvectors.
+    short, long = min(X.shape), max(X.shape)
+    most = (short + 5 * short**2 / long) / 8
+    if k >= most:
+        return None
+    centred = np.empty_like(X)
+    for rows in cell_blocks(X):
+        centred[rows] = (X[rows] - mean) * root[rows, None]
+    total = sum(np.square(centred[r]).sum(dtype=float) for r in cell_blocks(centred))
+    while k < most:
+        _, s, axes = randomized_svd(centred, k, random_state=random)
+        variances = s.astype(float) ** 2
+        if not is_share or variances.sum() > n_components * total:
+            return variances, axes.astype(float), total
+        k *= 4
+    return None
+
+
+def _all(X, mean, root):
+    if X.shape[1] <= X.shape[0]:
+        covariance = np.zeros((X.shape[1], X.shape[1]))
+        for rows in cell_blocks(X):
+            part = (X[rows] - mean) * root[rows, None]
+            covariance += part.T @ part
+        variances, axes = np.linalg.eigh(covariance)
+        return variances[::-1], axes.T[::-1]
+    _, s, axes = np.linalg.svd((X - mean) * root[:, None], full_matrices=False)
+    return s**2, axes

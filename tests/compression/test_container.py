@@ -1,0 +1,178 @@
+import struct
+import tracemalloc
+import zlib
+from dataclasses import replace
+from hashlib import blake2b
+
+import numpy as np
+import pytest
+
+from sklearn_ae.compression._container import DTYPES, Header, pack, unpack
+
+HEADER = Header("<f4", 5, 3, 2, bytes(range(16)), 7)
+BLOCKS = [b"abc", b"", b"defgh" * 9]
+FIXED = "<4sBBHQIII16s"
+SIZE = struct.calcsize(FIXED)
+FIELDS = ["magic", "version", "dtype", "flags", "n_rows", "n_features"]
+FIELDS += ["block_rows", "n_blocks", "fingerprint"]
+
+
+def checked(body):
+    return body + blake2b(body, digest_size=8).digest()
+
+
+def stream():
+    return pack(HEADER, BLOCKS)
+
+
+def with_field(name, value, data=None):
+    """The stream with another header field, and the checksum to it."""
+    data = stream() if data is None else data
+    fields = list(struct.unpack_from(FIXED, data))
+    fields[FIELDS.index(name)] = value
+    return checked(struct.pack(FIXED, *fields) + data[SIZE:-8])
+
+
+def test_the_layout_is_the_one_that_is_written_down():
+    body = struct.pack(
+        FIXED, b"SKAE", 1, DTYPES.index("<f4"), 7, 5, 3, 2, 3, bytes(range(16))
+    )
+    for block in BLOCKS:
+        body += struct.pack("<II", zlib.crc32(block), len(block))
+    assert stream() == checked(body + b"".join(BLOCKS))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("like", [bytes, bytearray, memoryview])
+def test_what_is_packed_comes_back(dtype, like):
+    header = replace(HEADER, dtype=dtype)
+    got, blocks = unpack(like(pack(header, BLOCKS)))
+    assert got == header
+    assert [bytes(block) for block in blocks] == BLOCKS
+    assert np.dtype(dtype).str == dtype
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 4])
+def test_blocks_are_as_many_as_hold_the_rows(n_rows):
+    header = replace(HEADER, n_rows=n_rows)
+    blocks = [b"x"] * -(-n_rows // 2)
+    assert unpack(pack(header, blocks)) == (header, blocks)
+    with pytest.raises(ValueError, match=f"{n_rows} rows in blocks of 2 make"):
+        pack(header, [*blocks, b"x"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("magic", b"SKAF", "does not begin with SKAE"),
+        ("version", 2, "version 2; this sklearn-ae reads version 1"),
+        ("version", 0, "version 0; this sklearn-ae reads version 1"),
+        ("dtype", len(DTYPES), "unknown dtype"),
+        ("n_rows", 7, "make 4 blocks, the stream has 3"),
+        ("n_rows", 4, "make 2 blocks, the stream has 3"),
+        ("n_rows", 2**63, "n_rows must lie"),
+        ("n_features", 0, "n_features must lie"),
+        ("n_features", 2**24 + 1, "n_features must lie"),
+        ("block_rows", 0, "block_rows must lie"),
+        ("block_rows", 4_097, "block_rows must lie"),
+        ("n_blocks", 4, "make 3 blocks, the stream has 4"),
+    ],
+)
+def test_a_wrong_field_is_named(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        unpack(with_field(name, value))
+    if name in ("n_rows", "n_features", "block_rows"):
+        with pytest.raises(ValueError, match=message):
+            pack(replace(HEADER, **{name: value}), BLOCKS)
+
+
+def test_other_wrong_headers_are_not_packed():
+    for wrong in ({"dtype": ">f4"}, {"fingerprint": b"x"}, {"flags": -1}):
+        with pytest.raises(ValueError, match="stream"):
+            pack(replace(HEADER, **wrong), BLOCKS)
+
+
+@pytest.mark.parametrize("wrong", ["text", 3, None, memoryview(bytes(200))[::2]])
+def test_only_bytes_are_read(wrong):
+    with pytest.raises(ValueError, match="must be bytes, bytearray or a memoryview"):
+        unpack(wrong)
+
+
+@pytest.mark.parametrize("size", range(len(stream())))
+def test_a_truncated_stream_is_told_so(size):
+    with pytest.raises(ValueError, match="too short" if size < 52 else "truncated"):
+        unpack(stream()[:size])
+
+
+def test_bytes_too_many_are_told():
+    with pytest.raises(ValueError, match="2 bytes too many"):
+        unpack(stream() + b"ab")
+    with pytest.raises(ValueError, match="1 bytes too many"):
+        unpack(checked(stream()[:-8] + b"a"))
+
+
+@pytest.mark.parametrize("place", [28, SIZE, SIZE + 24, len(stream()) - 1])
+def test_a_damaged_stream_is_told_so(place):
+    """The fingerprint, a checksum of a block, a block and the checksum itself."""
+    data = bytearray(stream())
+    data[place] ^= 1
+    with pytest.raises(ValueError, match="its checksum differs"):
+        unpack(data)
+
+
+def test_a_block_has_a_checksum_of_its_own():
+    data = stream()[:-8]
+    with pytest.raises(ValueError, match="Block 2 of the stream is damaged"):
+        unpack(checked(data[:-1] + b"!"))
+
+
+def peak(data):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="stream"):
+            unpack(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_stated_size_takes_memory():
+    blocks = 2**32 - 1
+    data = with_field("n_blocks", blocks, with_field("n_rows", 2 * blocks))
+    assert peak(data) < 2**17
+    body = bytearray(stream()[:-8])
+    body[SIZE + 4 : SIZE + 8] = b"\xff" * 4
+    assert peak(checked(bytes(body))) < 2**17
+
+
+def mutated(data, rng):
+    """Data with bits flipped, cut off, put in or taken out, or the header changed."""
+    data, kind = bytearray(data), rng.integers(5)
+    place = int(rng.integers(len(data)))
+    if kind == 0:
+        data[place] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        del data[place:]
+    elif kind == 2:
+        data[place:place] = rng.bytes(int(rng.integers(1, 9)))
+    elif kind == 3:
+        del data[place : place + int(rng.integers(1, 9))]
+    else:
+        data[place % SIZE] = int(rng.integers(256))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_mutated_streams_are_refused_or_read(again):
+    rng = np.random.default_rng(0)
+    read = 0
+    for _ in range(2_000):
+        data = mutated(stream()[:-8] if again else stream(), rng)
+        try:
+            header, blocks = unpack(checked(data) if again else data)
+        except ValueError:
+            continue
+        read += data != (stream()[:-8] if again else stream())
+        assert len(blocks) == header.n_blocks
+    # With the checksum to it, another fingerprint is as good a stream.
+    assert (read > 0) == again

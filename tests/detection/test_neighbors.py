@@ -1,0 +1,379 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_ae.detection import _neighbors
+from sklearn_ae.detection._neighbors import Neighbors, Rows
+from sklearn_ae.semi_supervised._consistency import half_way_to_the_next
+from sklearn_ae.tables._column_scaler import Columns
+
+WINE = load_wine().data
+TRAIN, NEW = WINE[::2], WINE[1::2]
+SCALINGS = ["standard", "minmax", "quantile", None]
+
+
+def neighbors_of(X, scale="standard", weight=None):
+    weight = np.ones(len(X)) if weight is None else weight.astype(float)
+    return Neighbors(Columns(scale).fit(X, weight), X, weight)
+
+
+def table(n=60, d=3):
+    return np.random.default_rng(0).normal(size=(n, d)) * np.arange(1, d + 1) + 4
+
+
+# -- distances -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_distances_are_those_of_brute_force(scale, k):
+    near = neighbors_of(TRAIN, scale)
+    scaled = near.columns.transform
+    brute = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(scaled(TRAIN))
+    new = near.mean_distances(Rows(NEW), k)
+    expected = brute.kneighbors(scaled(NEW))[0].mean(axis=1)
+    np.testing.assert_allclose(new, expected, rtol=1e-6)
+    # Without rows, scikit-learn leaves each out of its own neighbours.
+    known = near.mean_distances(Rows(TRAIN, True), k)
+    np.testing.assert_allclose(known, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
+
+
+def test_only_known_rows_are_left_out_of_their_neighbours():
+    near = neighbors_of(TRAIN)
+    some = np.arange(len(TRAIN)) % 3 == 0
+    mixed = near.mean_distances(Rows(TRAIN, some), 2)
+    known = near.mean_distances(Rows(TRAIN, True), 2)
+    new = near.mean_distances(Rows(TRAIN), 2)
+    np.testing.assert_array_equal(mixed, np.where(some, known, new))
+    np.testing.assert_allclose(2 * new, near.mean_distances(Rows(TRAIN, True), 1))
+
+
+def test_copies_of_a_known_row_are_not_its_neighbours_but_a_new_ones():
+    X, weight = table(), np.ones(60)
+    weight[0] = 3
+    near = neighbors_of(X, weight=weight)
+    plain = Neighbors(near.columns, X, np.ones(60))
+    first = X[:1]
+    for k in (2, 3, 59):
+        known, alone = (n.mean_distances(Rows(first, True), k) for n in (near, plain))
+        assert known == pytest.approx(alone)
+    assert near.mean_distances(Rows(first), 3) == pytest.approx(0, abs=1e-9)
+    assert near.mean_distances(Rows(first), 4) > 0.01
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_a_known_row_in_float32_is_known(scale):
+    near = neighbors_of(TRAIN, scale)
+    rounded = TRAIN.astype(np.float32).astype(np.float64)
+    exact = near.mean_distances(Rows(TRAIN, True), 3)
+    again = near.mean_distances(Rows(rounded, True), 3)
+    np.testing.assert_allclose(again, exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_so_it_is_if_the_column_is_far_from_zero(scale):
+    # Seconds since 1970, over some days: float32 knows them to 64 s.
+    X = table() * [1e5, 1, 1] + [1.7e9, 0, 0]
+    near = neighbors_of(X, scale)
+    rounded = X.astype(np.float32).astype(np.float64)
+    exact = near.mean_distances(Rows(X, True), 3)
+    again = near.mean_distances(Rows(rounded, True), 3)
+    np.testing.assert_allclose(again, exact, rtol=0.05)
+
+
+def first(X):
+    return np.zeros(len(X), dtype=int)
+
+
+@pytest.mark.parametrize("block", [1, 40])
+def test_blocks_change_nothing(block, monkeypatch):
+    near, new = neighbors_of(TRAIN), Rows(NEW)
+    distances = near.mean_distances(new, 3)
+    wide = near.wide_mean_distances(Rows(NEW))
+    parts, mean = near.parts(new, 3), near.mean(new, 3, first(NEW))
+    wide_parts = near.wide_parts(Rows(NEW))
+    monkeypatch.setattr(_neighbors, "_BLOCK", block)
+    monkeypatch.setattr(_neighbors, "_ROWS", block)
+    np.testing.assert_allclose(near.mean_distances(new, 3), distances)
+    np.testing.assert_allclose(near.wide_mean_distances(Rows(NEW)), wide)
+    np.testing.assert_allclose(near.parts(new, 3), parts)
+    np.testing.assert_allclose(near.wide_parts(Rows(NEW)), wide_parts)
+    np.testing.assert_allclose(near.mean(new, 3, first(NEW)), mean)
+
+
+@pytest.mark.parametrize(("copies", "usual"), [(40, 1), (40, 5), (3, 1), (15, 5)])
+def test_copies_are_neighbours_of_a_row_that_has_many_more_than_usual(copies, usual):
+    weight = np.full(len(TRAIN), float(usual))
+    weight[7] = copies
+    distances = neighbors_of(TRAIN, weight=weight).mean_distances(Rows(TRAIN, True), 3)
+    assert (distances[7] == 0) == (copies > 3 * usual)
+    assert (np.delete(distances, 7) > 0).all()
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_weights_of_one_size_change_nothing(scale):
+    near = neighbors_of(TRAIN, scale)
+    twice = Neighbors(near.columns, TRAIN, np.full(len(TRAIN), 4.0))
+    known, new = (n.mean_distances(Rows(TRAIN, True), 1) for n in (near, twice))
+    np.testing.assert_allclose(known, new)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_weights_count_as_repetition(known):
+    rng = np.random.default_rng(0)
+    weight = rng.integers(1, 5, size=len(TRAIN))
+    near = neighbors_of(TRAIN, weight=weight)
+    repeated = Neighbors(
+        near.columns, np.repeat(TRAIN, weight, axis=0), np.ones(weight.sum())
+    )
+    asked = TRAIN if known else NEW
+    for k in (1, 3):
+        a, b = (n.mean_distances(Rows(asked, known), k) for n in (near, repeated))
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    a, b = (n.wide_mean_distances(Rows(asked)) for n in (near, repeated))
+    np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_neighbours_are_found_among_many(monkeypatch):
+    # Also if there are so many copies that groups of rows are as near as each other.
+    rng = np.random.default_rng(0)
+    X = np.r_[table(2_000), np.repeat(table(3), 40, axis=0), 1e7 * table(30)]
+    X = X[rng.permutation(len(X))]
+    near = neighbors_of(X)
+    scaled = near.columns.transform(X)
+    brute = NearestNeighbors(n_neighbors=4, algorithm="kd_tree").fit(scaled)
+    expected = brute.kneighbors(scaled)[0].mean(axis=1)
+    new = near.mean_distances(Rows(X), 4)
+    np.testing.assert_allclose(new, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("far", [0, 1e6])
+def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
+    # Nearer to each other than float32 tells their distance from the centre; and one
+    # row is far off.
+    rng = np.random.default_rng(0)
+    X = np.repeat(3 * rng.normal(size=(40, 5)), 30, axis=0)
+    X += 1e-5 * rng.normal(size=X.shape)
+    X[0] += far
+    X = rng.permutation(X)
+    near = neighbors_of(X, None)
+    brute = NearestNeighbors(n_neighbors=3, algorithm="kd_tree")
+    brute.fit(near.columns.transform(X))
+    known = near.mean_distances(Rows(X, True), 3)
+    np.testing.assert_allclose(known, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
+    one_by_one = [near.mean_distances(Rows(X[[i]], True), 3)[0] for i in range(50)]
+    np.testing.assert_allclose(one_by_one, known[:50], rtol=1e-9)
+
+
+# -- explanations --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_cells_sum_to_the_distance(scale, known):
+    near = neighbors_of(TRAIN, scale)
+    asked = TRAIN if known else NEW
+    cells = near.parts(Rows(asked, known), 3)
+    assert cells.shape == asked.shape
+    assert (cells >= 0).all()
+    distances = near.mean_distances(Rows(asked, known), 3)
+    np.testing.assert_allclose(cells.sum(axis=1), distances)
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
+    near = neighbors_of(TRAIN, scale)
+    aside = np.arange(len(NEW)) % NEW.shape[1]
+    scaled = near.columns.transform
+    squares = np.square(scaled(NEW)[:, None] - scaled(TRAIN))
+    squares[np.arange(len(NEW)), :, aside] = 0
+    nearest = np.argsort(squares.sum(axis=2), axis=1)[:, :3]
+    mean = near.columns.inverse_transform(scaled(TRAIN)[nearest].mean(axis=1))
+    np.testing.assert_allclose(near.mean(Rows(NEW), 3, aside), mean)
+
+
+@pytest.mark.parametrize("weight", [1, 50])
+def test_a_known_row_is_not_in_the_mean_that_it_is_compared_with(weight):
+    X = table()
+    X[0] = [4, 50, 4]
+    weights = np.ones(60)
+    weights[0] = weight
+    near = neighbors_of(X, weight=weights)
+    aside = np.ones(1, dtype=int)
+    assert near.mean(Rows(X[:1], True), 3, aside)[0, 1] < 15
+    assert near.mean(Rows(X[:1]), 3, aside)[0, 1] > 15
+
+
+def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
+    X = table()
+    spoilt = X[:20].copy()
+    spoilt[:, 1] += 100
+    near, aside = neighbors_of(X), np.ones(20, dtype=int)
+    cells = near.parts(Rows(spoilt), 3)
+    assert (cells[:, 1] > 0.99 * cells.sum(axis=1)).all()
+    np.testing.assert_array_equal(
+        near.mean(Rows(spoilt), 3, aside), near.mean(Rows(X[:20]), 3, aside)
+    )
+
+
+# -- wide distances ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+@pytest.mark.parametrize(("n_rows", "k"), [(3, 3), (89, 5), (450, 22)])
+def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
+    X = table(n_rows)
+    near = neighbors_of(X, scale)
+    for asked in (X, table(50) + 0.5):
+        differences = near.columns.transform(asked)[:, None] - near.columns.transform(X)
+        distances = np.sqrt(np.square(differences).sum(axis=2))
+        wide = near.wide_mean_distances(Rows(asked))
+        # A row's distance to itself, by way of large squares, is not quite zero.
+        expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
+        np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
+        order = np.argsort(distances, axis=1)[:, :k]
+        nearest = np.take_along_axis(differences, order[:, :, None], axis=1)
+        lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
+        cells = (nearest**2 / np.where(lengths > 0, lengths, 1)).mean(axis=1)
+        np.testing.assert_allclose(near.wide_parts(Rows(asked)), cells, atol=1e-9)
+
+
+def test_wide_distances_are_of_that_share_of_many_rows():
+    X = table(4_000)
+    near = neighbors_of(X)
+    assert len(near.references) == 4_000
+    distances = pairwise_distances(near.references[:50], near.references)
+    wide = near.wide_mean_distances(Rows(X[:50]))
+    some = np.sort(distances[:, ::4], axis=1)[:, :50].mean(axis=1)
+    np.testing.assert_allclose(wide, some, atol=1e-6)
+    # A quarter of them tells about as much.
+    exact = np.sort(distances, axis=1)[:, :200].mean(axis=1)
+    np.testing.assert_allclose(wide, exact, rtol=0.3)
+    assert np.mean(wide / exact) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("place", [0, 999])
+def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place):
+    X, weight = table(1_000), np.ones(1_000)
+    weight[place] = 1_000
+    near = neighbors_of(X, weight=weight)
+    scaled = near.columns.transform(X)
+    distances = np.repeat(pairwise_distances(scaled), weight.astype(int), axis=1)
+    exact = np.sort(distances, axis=1)[:, :100].mean(axis=1)
+    wide = near.wide_mean_distances(Rows(X))
+    assert np.median(wide) == pytest.approx(np.median(exact), rel=0.2)
+
+
+# -- corners -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
+    X = table(4)
+    near = neighbors_of(X, scale)
+    distances = pairwise_distances(near.columns.transform(X))
+    known = near.mean_distances(Rows(X, True), 10)
+    np.testing.assert_allclose(known, distances.sum(axis=1) / 3)
+    # Of new rows, too: no more than of known ones.
+    new = near.mean_distances(Rows(X), 10)
+    farthest = distances.max(axis=1)
+    np.testing.assert_allclose(new, (distances.sum(axis=1) - farthest) / 3, atol=1e-9)
+
+
+def test_two_rows_have_each_other():
+    X = np.array([[0.0, 1.0], [4.0, 1.0]])
+    near = neighbors_of(X)
+    np.testing.assert_allclose(near.mean_distances(Rows(X, True), 3), 2)
+    cells = near.parts(Rows(X, True), 3)
+    np.testing.assert_allclose(cells, [[2, 0], [2, 0]])
+    new = near.mean_distances(Rows(np.array([[1.0, 1.0]])), 3)
+    assert new == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("weight", [1, 2, 50])
+@pytest.mark.parametrize("scale", SCALINGS)
+def test_a_row_alone_is_at_distance_zero(scale, weight):
+    X = np.array([[3.0, -2.0]])
+    near = neighbors_of(X, scale, np.array([weight]))
+    for known in (True, False):
+        assert near.mean_distances(Rows(X, known), 3) == 0
+        assert not near.parts(Rows(X, known), 3).any()
+    np.testing.assert_allclose(near.mean(Rows(X), 3, first(X)), X)
+    assert near.wide_mean_distances(Rows(X)) == 0
+    assert not near.wide_parts(Rows(X)).any()
+
+
+def test_identical_rows_are_at_distance_zero():
+    X = np.full((30, 3), 7.0)
+    near = neighbors_of(X)
+    for known in (True, False):
+        assert not near.mean_distances(Rows(X, known), 3).any()
+    np.testing.assert_array_equal(near.mean(Rows(X), 3, first(X)), X)
+
+
+@pytest.mark.parametrize("value", [1e200, -1e200, 1.7e308])
+@pytest.mark.parametrize("scale", SCALINGS)
+@pytest.mark.parametrize("d", [3, 30])
+def test_far_rows_have_finite_distances(d, scale, value):
+    X = table(60, d)
+    near = neighbors_of(X, scale)
+    far = X[:3].copy()
+    far[0, 0] = far[1] = value
+    for known in (True, False):
+        distances = near.mean_distances(Rows(far, known), 3)
+        cells = near.parts(Rows(far, known), 3)
+        for values in (
+            distances,
+            cells,
+            near.mean(Rows(far), 3, first(far)),
+            near.wide_mean_distances(Rows(far)),
+            near.wide_parts(Rows(far)),
+        ):
+            assert np.isfinite(values).all()
+        assert distances[:2].min() > 50 * distances[2]
+        np.testing.assert_allclose(cells.sum(axis=1), distances)
+
+
+# -- many rows -----------------------------------------------------------------------
+
+
+def test_of_many_rows_some_are_kept(monkeypatch):
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 300)
+    X = table(3_000, 2)
+    near = neighbors_of(X)
+    kept = near.columns.inverse_transform(near.references + near.centre)
+    assert kept.shape == (300, 2)
+    assert len(np.unique(kept, axis=0)) == 300
+    assert (pairwise_distances(kept, X).min(axis=1) < 1e-6).all()
+    np.testing.assert_allclose(kept.mean(axis=0), X.mean(axis=0), atol=0.4)
+    # Rows that are not kept have no neighbour less for being known.
+    scaled = near.columns.transform(X) - near.centre
+    distances = pairwise_distances(scaled, near.references)
+    nearest = np.sort(distances, axis=1)
+    is_kept = nearest[:, 0] < 1e-6
+    known = near.mean_distances(Rows(X, True), 1)
+    np.testing.assert_allclose(known[~is_kept], nearest[~is_kept, 0], rtol=1e-6)
+    np.testing.assert_allclose(known[is_kept], nearest[is_kept, 1], rtol=1e-6)
+
+
+def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 100)
+    X, weight = table(400), np.ones(400)
+    weight[7] = 400
+    near = neighbors_of(X, weight=weight)
+    kept = near.columns.inverse_transform(near.references + near.centre)
+    assert len(kept) == 100
+    n_copies = (np.abs(kept - X[7]).max(axis=1) < 1e-9).sum()
+    assert n_copies == pytest.approx(50, abs=1)
+
+
+def test_half_way_to_the_next():
+    matrix = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    nearest = NearestNeighbors(n_neighbors=2).fit(matrix).kneighbors(matrix)[0][:, 1]
+    assert half_way_to_the_next(matrix) == pytest.approx(np.median(nearest) / 2)
+    assert half_way_to_the_next(matrix[:1]) == 0
+    # Of copies, which are the nearest, it does not count.
+    twice = np.repeat(matrix, 2, axis=0)
+    assert half_way_to_the_next(twice) == pytest.approx(half_way_to_the_next(matrix))

@@ -1,0 +1,629 @@
+"""The outlier detector: scores, threshold, p-values, explanations, edge cases."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+)
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_ae import AEOutlierDetector
+from sklearn_ae.detection import _scorers
+
+KINDS = {
+    "auto": {},
+    "clean": {"contamination": 0},
+    "plain": {"method": "reconstruction"},
+}
+
+
+def detector(kind="auto", **params):
+    return AEOutlierDetector(
+        **{"max_iter": 5, "random_state": 0} | KINDS[kind] | params
+    )
+
+
+def normal(n=200, d=4, seed=0):
+    """Correlated normal rows."""
+    mixing = np.random.RandomState(99).normal(size=(d, d))
+    return np.random.RandomState(seed).normal(size=(n, d)) @ mixing
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def fitted(request):
+    return detector(request.param).fit(normal())
+
+
+# -- scores and labels -----------------------------------------------------------------
+
+
+def test_far_rows_score_lower_than_near_ones(fitted):
+    near, far = normal(50, seed=1), 5 * normal(50, seed=2)
+    scores = np.r_[fitted.score_samples(near), fitted.score_samples(far)]
+    assert roc_auc_score(np.repeat([1, 0], 50), scores) > 0.8
+    assert (fitted.predict(100 * far) == -1).all()
+
+
+def test_decision_is_the_score_above_the_threshold(fitted):
+    X = normal(50, seed=3) * 2
+    decision = fitted.decision_function(X)
+    np.testing.assert_array_equal(decision, fitted.score_samples(X) - fitted.offset_)
+    np.testing.assert_array_equal(fitted.predict(X), np.where(decision < 0, -1, 1))
+
+
+@pytest.mark.parametrize("kind", ["auto", "clean"])
+def test_a_score_is_the_logarithm_of_a_mean_of_p_values(kind):
+    scores = detector(kind).fit(normal()).score_samples(normal(500, seed=1))
+    assert scores.dtype == np.float64
+    assert (scores <= 0).all()
+    # About half are below 1/2.
+    assert 0.3 < (np.exp(scores) < 0.5).mean() < 0.75
+
+
+def test_the_textbook_score_is_minus_the_error_of_the_scaled_columns():
+    X = normal()
+    fitted = detector("plain", n_components=2).fit(X)
+    (network,) = fitted.networks_
+    deviation = network._codec.columns.scale_  # of the rows not held out
+    np.testing.assert_allclose(deviation, X.std(axis=0), rtol=0.2)
+    error = np.square((X - network.reconstruct(X)) / deviation).mean(axis=1)
+    np.testing.assert_allclose(fitted.score_samples(X), -error, rtol=1e-5)
+
+
+def test_the_textbook_has_a_bottleneck_and_stops_early():
+    X = load_breast_cancer().data[:200]
+    fitted = AEOutlierDetector(method="reconstruction", random_state=0).fit(X)
+    (network,) = fitted.networks_
+    assert network.n_components_ < X.shape[1] / 2
+    assert network.n_iter_ < 200
+    assert network.corruption_level == 0
+
+
+def test_rows_in_float32_score_as_in_float64(fitted):
+    X = normal()
+    rounded = fitted.score_samples(X.astype(np.float32))
+    assert rounded.dtype == np.float64
+    np.testing.assert_allclose(rounded, fitted.score_samples(X), rtol=1e-3, atol=1e-4)
+
+
+def test_a_fit_repeats_itself_whatever_the_order_of_the_rows():
+    X = normal()
+    scores = detector().fit(X).score_samples(X)
+    order = np.random.RandomState(1).permutation(len(X))
+    for rows in (slice(None), order):
+        again = detector().fit(X[rows]).score_samples(X)
+        np.testing.assert_array_equal(again, scores)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_count_as_copies(kind):
+    X, new = normal(60), normal(20, seed=5)
+    weight = np.random.RandomState(0).randint(0, 4, len(X))
+    weighted = detector(kind).fit(X, sample_weight=weight)
+    repeated = detector(kind).fit(X.repeat(weight, axis=0))
+    np.testing.assert_allclose(weighted.score_samples(new), repeated.score_samples(new))
+    np.testing.assert_allclose(weighted.p_values(new), repeated.p_values(new))
+    assert weighted.offset_ == pytest.approx(repeated.offset_)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weight", [0.01, 4])
+def test_weights_of_one_size_change_nothing_that_counts(kind, weight):
+    X, new = normal(), normal(500, seed=1)
+    weighted = detector(kind).fit(X, sample_weight=np.full(200, weight))
+    flagged = np.mean(weighted.predict(new) == -1)
+    plain = detector(kind).fit(X)
+    assert flagged == pytest.approx(np.mean(plain.predict(new) == -1), abs=0.05)
+    p, expected = weighted.p_values(new), plain.p_values(new)
+    assert np.mean(p < 0.2) == pytest.approx(np.mean(expected < 0.2), abs=0.05)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("block", [7, 64])
+def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypatch):
+    X = np.r_[normal(100), normal(100, seed=1)][
+        np.random.RandomState(0).permutation(200)
+    ]
+    scores, p = fitted.score_samples(X), fitted.p_values(X)
+    monkeypatch.setattr(_scorers, "BLOCK", block)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        np.testing.assert_allclose(fitted.score_samples(X), scores, atol=1e-9)
+        np.testing.assert_array_equal(fitted.p_values(X), p)
+        contributions = fitted.explain(X).contributions
+        np.testing.assert_allclose(contributions.sum(axis=1), scores)
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_a_block_is_raised(fitted, monkeypatch):
+    monkeypatch.setattr(_scorers, "BLOCK", 8)
+    broken = clone(fitted).fit(normal())
+    broken._judges.new = None
+    with pytest.raises(AttributeError):
+        broken.score_samples(normal(50, seed=1))
+
+
+def test_a_pickled_detector_scores_the_same(fitted):
+    X = normal(20, seed=4)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.score_samples(X), fitted.score_samples(X))
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.5])
+@pytest.mark.parametrize("size", [12, 50])
+def test_a_clump_among_the_training_rows_is_found(size, spread):
+    clump = 6 + spread * np.random.RandomState(0).normal(size=(size, 4))
+    X, y = np.r_[normal(), clump], np.repeat([0, 1], [200, size])
+    scores = detector(max_iter=100).fit(X).score_samples(X)
+    assert roc_auc_score(y, -scores) > 0.95
+
+
+@pytest.mark.parametrize(("n", "together"), [(180, True), (190, False)])
+def test_training_rows_are_judged_like_new_ones_where_trusted_ones_are_few(n, together):
+    X = normal(n, 7)  # a quarter is held out; of the rest 40 % are trusted, 54 or 58
+    judges = detector().fit(X)._judges
+    seen = judges.scores(X), judges.scores_of_new(X, known=True)
+    assert np.array_equal(*seen) == together
+
+
+def test_a_training_row_that_stands_alone_amid_the_others_is_found():
+    X = np.random.RandomState(0).normal(size=(600, 3))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    X[0] = 0
+    assert (detector(max_iter="auto").fit(X).score_samples(X).argsort()[:6] == 0).any()
+
+
+def test_repeated_outliers_are_found():
+    outliers = 3 * np.random.RandomState(0).normal(size=(8, 4))
+    X, y = np.r_[normal(), outliers.repeat(10, axis=0)], np.repeat([0, 1], [200, 80])
+    once = roc_auc_score(y, -detector().fit(X[:208]).score_samples(X))
+    often = roc_auc_score(y, -detector().fit(X).score_samples(X))
+    assert often > once - 0.05
+
+
+@pytest.mark.parametrize("kind", ["auto", "clean"])
+def test_an_outlier_among_the_training_rows_is_not_its_own_neighbour(kind):
+    X = normal(100)
+    X[7] = [30, -30, 30, 30]
+    assert detector(kind).fit(X).score_samples(X).argmin() == 7
+
+
+def test_it_scales_columns_itself():
+    # But for other rows being held out: their order comes from the values.
+    X = normal(1_000)
+    Y = (X + 5) * np.array([1e-6, 1.0, 1e3, 1e9])
+    scores, other = (detector(max_iter=30).fit(Z).score_samples(Z) for Z in (X, Y))
+    assert stats.spearmanr(other, scores).statistic > 0.95
+
+
+def test_in_a_pipeline_training_rows_are_known_again():
+    X = normal()
+    X[3] = 25
+    pipeline = make_pipeline(StandardScaler(), detector(contamination=0.1))
+    assert (pipeline.fit(X).predict(X) == -1).mean() == 0.1
+    np.testing.assert_array_equal(pipeline.fit_predict(X), pipeline.predict(X))
+
+
+def test_rows_stay_as_they_are():
+    X = normal()
+    before = X.copy()
+    detector(random_state=None).fit(X).explain(X)
+    np.testing.assert_array_equal(X, before)
+
+
+# -- the models ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["auto", "reconstruction"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"latent": "gaussian"},
+        {"corruption": "masking"},
+        {"corruption": "swap", "corruption_level": (0.1, 0.5)},
+        {"corruption_level": 0.3},
+        {"corruption_level": 0},
+        {"sparsity_weight": 0.1},
+        {"contraction_weight": 0.1},
+        {"init": "random"},
+        {"n_components": 2, "loss": "huber"},
+        {"scale": "minmax"},
+        {"scale": "quantile"},
+        {"scale": None},
+        {"early_stopping": True},
+    ],
+)
+def test_any_autoencoder_will_do(method, params):
+    X, far = normal(), 6 * normal(50, seed=2)
+    fitted = detector(method=method, **params).fit(X)
+    scores = np.r_[fitted.score_samples(normal(50, seed=1)), fitted.score_samples(far)]
+    assert roc_auc_score(np.repeat([1, 0], 50), scores) > 0.7
+    contributions, expected = fitted.explain(far)
+    np.testing.assert_allclose(contributions.sum(axis=1), scores[50:])
+    assert np.isfinite(expected).all()
+
+
+def test_outliers_are_left_out_of_training_unless_there_are_none():
+    assert len(detector().fit(normal()).networks_) == 2
+    assert len(detector(contamination=0.1).fit(normal()).networks_) == 2
+    assert len(detector("clean").fit(normal()).networks_) == 1
+
+
+# -- threshold -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.31, 0.5])
+@pytest.mark.parametrize("kind", ["auto", "plain"])
+def test_that_share_of_the_training_rows_is_outlying(kind, share):
+    fitted = detector(kind, contamination=share).fit(normal())
+    assert (fitted.predict(normal()) == -1).mean() == share
+
+
+def test_the_automatic_threshold_is_two_interquartile_ranges_from_the_median(fitted):
+    scores = fitted.score_samples(normal())
+    q1, q2, q3 = np.quantile(scores, [0.25, 0.5, 0.75], method="averaged_inverted_cdf")
+    assert fitted.offset_ == pytest.approx(q2 - 2 * (q3 - q1))
+
+
+def test_the_threshold_moves_without_a_new_fit(fitted):
+    moved, X = pickle.loads(pickle.dumps(fitted)), normal()
+    assert moved.set_contamination(0.2) is moved
+    assert moved.contamination == 0.2
+    assert (moved.predict(X) == -1).mean() == 0.2
+    np.testing.assert_array_equal(moved.score_samples(X), fitted.score_samples(X))
+    assert moved.set_contamination("auto").offset_ == fitted.offset_
+    assert moved.set_contamination(0).offset_ == fitted.offset_
+
+
+@pytest.mark.parametrize("bad", [-0.1, 0.6, "some", None, np.nan])
+def test_another_contamination_is_refused_and_nothing_changes(bad):
+    with pytest.raises(ValueError, match="'contamination' parameter"):
+        detector(contamination=bad).fit(normal())
+    fitted = detector("plain", max_iter=1).fit(normal())
+    before = fitted.offset_
+    with pytest.raises(ValueError, match="'contamination' parameter"):
+        fitted.set_contamination(bad)
+    assert (fitted.offset_, fitted.contamination) == (before, "auto")
+
+
+# -- p-values and selection ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_p_values_of_normal_rows_are_uniform(kind):
+    # One row for each of many fits: the p-values of one fit share its held-out rows.
+    p = [
+        detector(kind, max_iter=1, random_state=seed, hidden_layer_sizes=8)
+        .fit(normal(60, seed=seed))
+        .p_values(normal(1, seed=1_000 + seed))[0]
+        for seed in range(60)
+    ]
+    for level in (0.25, 0.5, 0.75):
+        below = int((np.array(p) <= level).sum())
+        assert stats.binomtest(below, len(p), level).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("clean", {}),
+        ("clean", {"scale": "quantile"}),
+        ("plain", {"n_components": 3}),
+        ("plain", {"n_components": 3, "scale": "quantile"}),
+    ],
+)
+def test_so_they_are_at_the_lowest_where_tails_are_heavy(kind, params):
+    # Held-out rows do not set the scaling by which they are judged.
+    lowest = []
+    for seed in range(40):
+        X = np.random.RandomState(seed).standard_t(1.5, size=(160, 20))
+        fitted = detector(
+            kind, max_iter=1, random_state=seed, hidden_layer_sizes=8, **params
+        )
+        # Of 16 p-values.
+        lowest.append((fitted.fit(X[:60]).p_values(X[60:]) < 1.5 / 16).mean())
+    assert np.mean(lowest) < 1 / 16 + 3 * np.std(lowest) / np.sqrt(len(lowest))
+
+
+def test_held_out_rows_are_not_judged_by_themselves():
+    # Of 50 each, of which the whole tail is 10.
+    below = []
+    for seed in range(60):
+        fitted = detector("clean", max_iter=1, random_state=seed, hidden_layer_sizes=8)
+        fitted.fit(normal(200, seed=seed))
+        p = fitted.p_values(normal(200, seed=1_000 + seed))
+        below.append((p < 5.5 / 51).mean())
+    standard_error = np.std(below) / np.sqrt(len(below))
+    assert np.mean(below) == pytest.approx(5 / 51, abs=3 * standard_error)
+
+
+def test_p_values_rank_as_scores_do(fitted):
+    X = normal(100, seed=6) * 1.5
+    p, scores = fitted.p_values(X), fitted.score_samples(X)
+    assert ((p > 0) & (p <= 1)).all()
+    assert (np.diff(p[np.argsort(scores)]) >= 0).all()
+    # 200 rows, of which 50 are held out.
+    np.testing.assert_allclose(p * 51, np.round(p * 51))
+
+
+def test_selection_holds_the_false_discovery_rate():
+    false, n_found = [], 0
+    for seed in range(8):
+        fitted = detector("clean", max_iter=2, random_state=seed)
+        fitted.fit(normal(1_500, seed=seed))
+        X = np.r_[normal(200, seed=100 + seed), 6 * normal(100, seed=200 + seed)]
+        selected = fitted.select_outliers(X, fdr=0.2)
+        assert selected.dtype == bool
+        n_found += selected[200:].sum()
+        false.append(selected[:200].sum() / max(selected.sum(), 1))
+    assert np.mean(false) < 0.25
+    assert n_found / 800 > 0.5
+
+
+def test_selection_is_benjamini_and_hochbergs(fitted):
+    X = normal(40, seed=7) * np.linspace(0.5, 10, 40)[:, None]
+    p = fitted.p_values(X)
+    for fdr in (0.05, 0.2, 0.5):
+        below = np.sort(p) <= fdr * np.arange(1, 41) / 40
+        n = np.flatnonzero(below)[-1] + 1 if below.any() else 0
+        assert fitted.select_outliers(X, fdr=fdr).sum() == n
+
+
+@pytest.mark.parametrize("bad", [0, 1, -0.1, np.nan, "some"])
+def test_another_fdr_is_refused(fitted, bad):
+    with pytest.raises((ValueError, TypeError), match="fdr"):
+        fitted.select_outliers(normal(), fdr=bad)
+
+
+def test_two_rows_are_left_to_train_on():
+    fitted = detector("clean", validation_fraction=0.999).fit(normal(30))
+    assert len(np.unique(fitted.p_values(normal(100, seed=1)))) > 10
+
+
+def test_without_rows_held_out_there_are_no_p_values():
+    fitted = detector().fit(normal(3))
+    with pytest.raises(ValueError, match="fewer than 4 distinct rows"):
+        fitted.p_values(normal(3))
+
+
+# -- explanations ----------------------------------------------------------------------
+
+
+def test_contributions_of_a_row_sum_to_its_score(fitted):
+    for X in (normal(), normal(50, seed=8) * 3):
+        contributions, expected = fitted.explain(X)
+        sums = contributions.sum(axis=1)
+        np.testing.assert_allclose(sums, fitted.score_samples(X), atol=1e-12)
+        assert expected.shape == X.shape
+
+
+def test_explanations_of_a_frame_are_frames():
+    X = pd.DataFrame(normal(), columns=list("abcd")).set_index(np.arange(200) + 7)
+    fitted = detector().fit(X)
+    for part in fitted.explain(X):
+        pd.testing.assert_index_equal(part.index, X.index)
+        pd.testing.assert_index_equal(part.columns, X.columns)
+    assert set(fitted.top_features(X, 2).ravel()) <= set("abcd")
+    assert fitted.top_features(X, 9).shape == (200, 4)
+    unnamed = detector("plain").fit(X.to_numpy())
+    assert set(unnamed.top_features(X.to_numpy()).ravel()) <= {0, 1, 2, 3}
+    labelled = X.set_axis([10, 20, 30, 40], axis=1)
+    expected = unnamed.explain(labelled).contributions.idxmin(axis=1)
+    np.testing.assert_array_equal(unnamed.top_features(labelled)[:, 0], expected)
+
+
+BUNDLED = [load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine]
+
+
+@pytest.mark.parametrize("load", BUNDLED)
+def test_the_guilty_cell_is_found_and_what_it_should_have_been(load):
+    X = load().data
+    X = StandardScaler().fit_transform(X[:, X.std(axis=0) > 0])
+    random = np.random.RandomState(0)
+    X = random.permutation(X)[:360]
+    train, rows = X[60:], X[:60].copy()
+    fitted = AEOutlierDetector(contamination=0, random_state=0).fit(train)
+    every, cells = np.arange(60), random.randint(X.shape[1], size=60)
+    was = rows[every, cells].copy()
+    rows[every, cells] += random.choice([-5, 5], 60)
+    hits = (fitted.top_features(rows)[:, 0] == cells).mean()
+    assert hits > 0.9
+    # What PCA leaves over is often in other columns.
+    pca = PCA(0.95).fit(train)
+    rest = np.square(rows - pca.inverse_transform(pca.transform(rows)))
+    assert hits >= (rest.argmax(axis=1) == cells).mean()
+    expected = fitted.explain(rows).expected[every, cells]
+    assert np.abs(expected - was).mean() < 1
+
+
+# -- what may happen on the way --------------------------------------------------------
+
+
+def test_callbacks_reach_the_networks():
+    seen = []
+
+    class Seen(ProgressBar):
+        def on_fit_task_end(self, *args, **kwargs):
+            seen.append(1)
+            return False
+
+    fitted = detector(max_iter=2).set_callbacks(Seen())
+    fitted.fit(normal(50))
+    assert len(seen) >= 6
+
+
+def test_a_monitor_sees_the_threshold_of_its_fit():
+    X, y = normal(), np.repeat([-1, 1], [5, 195])
+    monitor = ScoringMonitor(scoring="balanced_accuracy")
+    fitted = detector(contamination=0.3).set_callbacks(monitor).fit(X, y)
+    for contamination in (0.3, 0.05):
+        fitted.set_params(contamination=contamination).fit(X, y)
+        logged = monitor.get_logs().data_as_pandas["balanced_accuracy"].iloc[-1]
+        assert logged == balanced_accuracy_score(y, fitted.predict(X))
+
+
+def test_verbose_prints_each_iteration(capsys):
+    detector("clean", verbose=1, max_iter=2).fit(normal(50))
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def interrupting(after):
+    """A corruption that is interrupted, once, after so many mini-batches."""
+    calls = []
+
+    def corrupt(x, level, generator):
+        calls.append(1)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return x
+
+    return corrupt, calls
+
+
+def test_an_interrupted_fit_keeps_what_it_has_and_ends_soon():
+    corrupt, calls = interrupting(after=6)
+    fitted = detector(corruption=corrupt, corruption_level=0.1, max_iter=50)
+    with pytest.warns(ConvergenceWarning, match="Interrupted"):
+        fitted.fit(normal())
+    assert len(calls) < 40
+    assert np.isfinite(fitted.score_samples(normal(seed=1))).all()
+
+
+def test_a_failed_fit_leaves_the_detector_as_it_was():
+    def broken(x, level, generator):
+        return x[:1]
+
+    unfitted = detector(corruption=broken, corruption_level=0.1)
+    with pytest.raises(ValueError, match="corruption must return"):
+        unfitted.fit(normal())
+    with pytest.raises(NotFittedError):
+        unfitted.score_samples(normal())
+    fitted = detector(max_iter=1).fit(normal())
+    scores = fitted.score_samples(normal())
+    with pytest.raises(ValueError, match="corruption must return"):
+        fitted.set_params(corruption=broken, corruption_level=0.1).fit(normal(d=2))
+    np.testing.assert_array_equal(fitted.score_samples(normal()), scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("method", "mahalanobis"),
+        ("max_iter", 0),
+        ("alpha", -1),
+        ("alpha", "some"),
+        ("corruption_level", (2.0, 1.0)),
+        ("validation_fraction", 1.0),
+        ("early_stopping", "no"),
+        ("scale", "robust"),
+    ],
+)
+def test_bad_parameters_are_named(name, bad):
+    with pytest.raises(ValueError, match=name):
+        detector(**{name: bad}).fit(normal())
+
+
+def test_clones_have_the_same_parameters():
+    params = detector("plain", contamination=0.2).get_params()
+    assert clone(detector("plain", contamination=0.2)).get_params() == params
+
+
+# -- corners ---------------------------------------------------------------------------
+
+
+def corner(name):
+    X = normal(40)
+    if name == "constant columns":
+        X[:, 1:3] = 5
+    elif name == "a large value":
+        X[0, 0] = 1e30
+    elif name == "a large offset":
+        X += 1e9
+    elif name == "two values":
+        X = np.sign(X)
+    return {
+        "identical": np.ones((30, 3)),
+        "two rows": X[:2],
+        "three rows": X[:3],
+        "nine rows": X[:9],
+        "one column": X[:, :1],
+        "wide": normal(12, 30),
+        "copies": np.repeat(X[:3], 20, axis=0),
+    }.get(name, X)
+
+
+CORNERS = ["identical", "two rows", "three rows", "nine rows", "one column", "wide"]
+CORNERS += ["copies", "constant columns", "a large value", "a large offset"]
+CORNERS += ["two values"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CORNERS)
+def test_in_corners_there_are_finite_scores_and_no_warnings(name, kind):
+    X = corner(name)
+    new = np.r_[X, 2 * X + 1, np.full((1, X.shape[1]), 1e30), 0 * X[:1] - 1e30]
+    for contamination in ("auto", 0.5):
+        if kind == "clean":
+            contamination = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fitted = detector(kind, max_iter=2, contamination=contamination).fit(X)
+            assert np.isfinite(fitted.score_samples(new)).all()
+            contributions, expected = fitted.explain(new)
+        assert np.isfinite(contributions).all()
+        assert np.isfinite(expected).all()
+        assert np.isfinite(fitted.offset_)
+        # A network with as many components as columns restores whatever it is given.
+        if kind != "plain" or name != "one column":
+            assert (fitted.predict(new[-2:]) == -1).all()
+
+
+@pytest.mark.parametrize("value", [1e155, 1e300])
+def test_rows_whose_squares_overflow_are_far(fitted, value):
+    far = np.full((1, 4), value)
+    assert (fitted.predict(far) == -1).all()
+    assert np.isfinite(fitted.score_samples(far)).all()
+
+
+@pytest.mark.parametrize("params", [{}, {"latent": "gaussian"}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_are_rows_at_the_end_of_float64(kind, params):
+    fitted = detector(kind, max_iter=1, **params).fit(normal())
+    far = np.full((1, 4), 1.7e308)
+    assert (fitted.score_samples(far) < fitted.score_samples(normal()).min()).all()
+    assert all(np.isfinite(part).all() for part in fitted.explain(far))
+
+
+def test_columns_that_cannot_be_scaled_are_named():
+    X = normal()
+    X[0, 2] = 1e300
+    with pytest.raises(ValueError, match="Column 2 of X"):
+        detector().fit(X)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_fewer_than_two_rows_are_refused(rows):
+    with pytest.raises(ValueError, match=f"{rows} sample"):
+        detector().fit(normal()[:rows])
+    weight = np.arange(200) < rows
+    with pytest.raises(ValueError, match=r"(?i)sample.weight"):
+        detector().fit(normal(), sample_weight=weight.astype(float))

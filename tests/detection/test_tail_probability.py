@@ -1,0 +1,214 @@
+import numpy as np
+import pytest
+from scipy.stats import gumbel_r
+
+from sklearn_ae.detection._tail_probability import (
+    TAIL,
+    Surprise,
+    median_and_range,
+    quantile,
+)
+
+
+def random():
+    return np.random.default_rng(0)
+
+
+def unit(values):
+    return np.ones(len(values))
+
+
+def surprise_of(values, weight=None):
+    values = np.asarray(values, dtype=float)
+    return Surprise(values, unit(values) if weight is None else weight)
+
+
+def known_and_weight(n=200):
+    """Values, some of them equal, and whole weights."""
+    rng = random()
+    return rng.normal(size=n).round(1), rng.integers(1, 5, size=n).astype(float)
+
+
+# -- surprise ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [5, 99, 1_000])
+def test_in_the_body_surprise_is_minus_log_of_the_share_as_abnormal_or_more(n):
+    known = random().normal(size=n).round(1)
+    asked = np.unique(known)
+    share = (known >= asked[:, None]).mean(axis=1)
+    body = share > 1 - TAIL
+    expected = -np.log(share[body])
+    np.testing.assert_allclose(surprise_of(known)(asked[body]), expected, atol=1e-12)
+    # Half of the way to the next.
+    asked, share = (asked[1:] + asked[:-1]) / 2, (share[1:] + share[:-1]) / 2
+    expected = -np.log(share[body[1:]])
+    np.testing.assert_allclose(surprise_of(known)(asked[body[1:]]), expected)
+    assert surprise_of(known)(known.min() - 1) == 0
+
+
+def test_far_beyond_an_exponential_sample_surprise_is_its_log_survival():
+    known = random().exponential(size=20_000) + 5
+    asked = np.array([1.0, 2.0, 8.0, 30.0, 500.0])
+    assert asked[3] > 2 * (known.max() - 5)
+    # The mean of 4,000 excesses is off by 1.6 %.
+    np.testing.assert_allclose(surprise_of(known)(asked + 5), asked, rtol=0.05)
+
+
+def test_so_it_is_of_other_tails_that_fall_off_exponentially():
+    known = gumbel_r.rvs(size=20_000, random_state=0)
+    asked = np.array([2.0, 5.0, 20.0])
+    np.testing.assert_allclose(
+        surprise_of(known)(asked), -gumbel_r.logsf(asked), rtol=0.08
+    )
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        [3.0],
+        [3.0, 3.0],
+        [3.0] * 50,
+        [3.0] * 50 + [4.0],
+        [0.0] + [3.0] * 50,
+        [-1e300, 3.0, 1e300],
+        [0.0, 1e-300, 3.0],
+        list(range(10)),
+    ],
+    ids=str,
+)
+def test_surprise_rises_from_zero_whatever_is_known(known):
+    asked = [-np.inf, -1e300, 0.0, 2.9, 3.0, np.nextafter(3.0, 4), 5, 20, np.inf]
+    surprise = surprise_of(known)(np.array(asked))
+    assert not np.isnan(surprise).any()
+    assert surprise[0] == 0
+    assert (np.diff(surprise) >= 0).all()
+    assert np.isfinite(surprise[:-1]).all()
+
+
+def test_beyond_equal_values_anything_is_surprising():
+    surprise = surprise_of([3.0] * 50)(np.array([3.0, 3.1]))
+    assert surprise[0] == 0
+    assert surprise[1] > 50
+
+
+def test_a_row_beyond_all_that_are_known_is_more_surprising_than_the_last():
+    known = random().normal(size=100)
+    last = known.max()
+    surprise = surprise_of(known)(np.array([last, last + 1]))
+    assert surprise[1] > surprise[0] + 1
+
+
+def test_known_rows_can_be_compared_with_the_others_only():
+    values = np.sort(random().exponential(size=100))
+    surprise = surprise_of(values)(values, own=1.0)
+    others = np.arange(99, -1, -1) / 99  # of 99, how many are as abnormal or more
+    np.testing.assert_allclose(surprise[:80], -np.log(np.maximum(others[:80], 0.2)))
+    beyond = values[81:] - values[80]
+    mean_of_others = (beyond.sum() - beyond) / 19
+    expected = beyond / mean_of_others - np.log(0.2)
+    np.testing.assert_allclose(surprise[81:], expected)
+    # One alone, or next to it, has no others.
+    assert np.isfinite(surprise_of(values[:5])(values[:5], own=1.0)).all()
+
+
+def test_surprise_does_not_depend_on_the_order_nor_on_the_unit_of_weights():
+    known, weight = known_and_weight()
+    known = known + 1e-6 * np.arange(len(known))
+    asked = np.linspace(-5, 5, 101)
+    expected = Surprise(known, weight)(asked)
+    shuffled = random().permutation(len(known))
+    other = Surprise(known[shuffled], 0.25 * weight[shuffled])(asked)
+    np.testing.assert_allclose(other, expected, atol=1e-12)
+
+
+def test_in_the_body_weights_count_as_repetition():
+    known, weight = known_and_weight()
+    repeated = np.repeat(known, weight.astype(int))
+    asked = np.linspace(-5, np.quantile(repeated, 0.79), 101)
+    expected = surprise_of(repeated)(asked)
+    np.testing.assert_allclose(Surprise(known, weight)(asked), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_in_the_tail_too(heavy):
+    known, weight = np.unique(known_and_weight()[0]), known_and_weight()[1]
+    weight = weight[: len(known)]
+    if heavy:
+        weight[int(0.7 * len(known))] = 300
+    asked = np.linspace(-5, 9, 101)
+    expected = surprise_of(np.repeat(known, weight.astype(int)))(asked)
+    np.testing.assert_allclose(Surprise(known, weight)(asked), expected, rtol=1e-9)
+
+
+# -- thresholds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [10, 70, 1_000])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_below_a_quantile_lies_exactly_the_share_asked_for(n, share):
+    values = random().normal(size=n)
+    threshold = quantile(values, unit(values), share)
+    assert (values < threshold).sum() == round(share * n)
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 33])
+def test_where_no_number_of_rows_is_that_share_there_are_fewer(n):
+    values = random().normal(size=n)
+    for share in (0.01, 0.1, 0.25, 0.5):
+        threshold = quantile(values, unit(values), share)
+        assert (values < threshold).sum() == int(share * n)
+
+
+def test_a_threshold_is_no_rows_own_score():
+    # A last bit would otherwise decide whether that row is an outlier.
+    values = random().normal(size=40)
+    for share in (0.1, 0.25, 0.5):
+        assert quantile(values, unit(values), share) not in values
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.4, 0.5])
+def test_below_it_lie_the_same_rows_whether_weighted_or_repeated(share):
+    values, weight = known_and_weight()
+    repeated = np.repeat(values, weight.astype(int))
+    threshold = quantile(values, weight, share)
+    expected = repeated < quantile(repeated, unit(repeated), share)
+    np.testing.assert_array_equal(repeated < threshold, expected)
+    assert weight[values < threshold].sum() <= share * weight.sum()
+
+
+def test_sums_of_weights_that_are_no_round_numbers_do():
+    values = random().normal(size=100)
+    threshold = quantile(values, np.full(100, 0.1), 0.3)
+    assert (values < threshold).sum() == 30
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_of_equal_values_none_are_below(share):
+    values = np.full(20, 3.0)
+    assert quantile(values, unit(values), share) == 3
+
+
+def test_median_and_range_are_numpys():
+    values = random().normal(size=400)
+    method = "averaged_inverted_cdf"
+    q1, q2, q3 = np.quantile(values, [0.25, 0.5, 0.75], method=method)
+    median, spread = median_and_range(values, unit(values))
+    assert median == pytest.approx(q2)
+    assert spread == pytest.approx(q3 - q1)
+
+
+def test_median_and_range_of_a_normal_sample():
+    values = random().normal(2, 3, size=20_001)
+    median, spread = median_and_range(values, unit(values))
+    assert median == pytest.approx(2, abs=0.1)
+    assert spread == pytest.approx(3 * 1.349, rel=0.03)
+
+
+@pytest.mark.parametrize("n", [200, 203])
+def test_median_and_range_take_weights_as_repetition(n):
+    values, weight = known_and_weight(n)
+    values += 1e-3 * np.arange(n)
+    repeated = np.repeat(values, weight.astype(int))
+    expected = median_and_range(repeated, unit(repeated))
+    np.testing.assert_allclose(median_and_range(values, weight), expected, rtol=1e-9)

@@ -1,0 +1,233 @@
+"""What a call borrows from torch and numpy's global state, it gives back."""
+
+import random
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_wine
+from skorch.callbacks import Callback
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sklearn_ae import AutoencoderTransformer
+from sklearn_ae._runtime import (
+    MIN_FLOPS_FOR_THREADS,
+    few_threads,
+    gradients,
+    random_generator,
+    resolve_device,
+    torch_generator,
+)
+
+X = load_wine().data
+N_THREADS = 3
+
+
+pytestmark = pytest.mark.usefixtures("several_threads")
+
+
+def global_state():
+    kind, keys, *position = np.random.get_state()  # noqa: NPY002
+    return {
+        "threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": (kind, keys.tolist(), *position),
+        "python": random.getstate(),
+        "grad": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "printing": np.get_printoptions(),
+        "errors": np.geterr(),
+    }
+
+
+@contextmanager
+def unchanged():
+    before = global_state()
+    yield
+    assert global_state() == before
+
+
+class Seen(Callback):
+    """Remembers the number of threads during training."""
+
+    threads = None
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_batch_end(self, net, **kwargs):
+        self.threads = torch.get_num_threads()
+
+
+class Fails(Callback):
+    def on_batch_end(self, net, **kwargs):
+        raise RuntimeError("in training")
+
+
+def transformer(**params):
+    return AutoencoderTransformer(**({"n_components": 2, "max_iter": 2} | params))
+
+
+@pytest.mark.parametrize("random_state", [None, 0])
+@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize("scale", ["standard", "quantile"])
+def test_fit_and_inference_leave_the_global_state_as_it_was(random_state, init, scale):
+    with unchanged():
+        ae = transformer(init=init, random_state=random_state, scale=scale).fit(X)
+        ae.partial_fit(X)
+        Z = ae.transform(X)
+        ae.inverse_transform(Z)
+        ae.score(X)
+        ae.score_samples(X)
+        ae.fit_transform(X)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_fit_that_fails_leaves_the_global_state_as_it_was(method):
+    with unchanged():
+        ae = transformer(net_params={"callbacks": [Fails()]})
+        with pytest.raises(RuntimeError, match="in training"):
+            getattr(ae, method)(X)
+
+
+@contextmanager
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "context", [double_by_default, torch.no_grad, torch.inference_mode]
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_the_callers_torch_settings_change_nothing(context, method):
+    expected = getattr(transformer(random_state=0), method)(X)
+    with context(), unchanged():
+        ae = getattr(transformer(random_state=0), method)(X)
+        np.testing.assert_array_equal(ae.transform(X), expected.transform(X))
+    assert ae.loss_curve_ == expected.loss_curve_
+    # What was fitted in there trains on out here.
+    ae.partial_fit(X)
+
+
+def test_the_callers_seeds_change_nothing():
+    results = []
+    for seed in (0, 1):
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        results.append(transformer(random_state=0).fit(X).loss_curve_)
+    assert results[0] == results[1]
+
+
+def test_a_small_network_trains_on_one_thread():
+    seen = Seen()
+    transformer(net_params={"callbacks": [seen]}).fit(X)
+    assert seen.threads == 1
+
+
+# -- few_threads -----------------------------------------------------------------
+
+
+def test_large_work_gets_the_callers_threads():
+    with few_threads():
+        assert torch.get_num_threads() == 1
+        with few_threads(2 * MIN_FLOPS_FOR_THREADS):
+            assert torch.get_num_threads() == N_THREADS
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == N_THREADS
+
+
+@pytest.mark.parametrize("first_out", [0, 1])
+@pytest.mark.parametrize("flops", [0, 2 * MIN_FLOPS_FOR_THREADS])
+def test_of_overlapping_contexts_the_last_restores(first_out, flops):
+    # As in two threads of one process, in either order.
+    contexts = [few_threads(), few_threads(flops)]
+    for context in contexts:
+        context.__enter__()
+    for i in (first_out, 1 - first_out):
+        contexts[i].__exit__(None, None, None)
+    assert torch.get_num_threads() == N_THREADS
+
+
+def blas_threads():
+    return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("first_out", [0, 1])
+@pytest.mark.parametrize("also", [True, False])
+def test_of_overlapping_contexts_the_last_restores_blas(first_out, also):
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = blas_threads()
+        assert max(before) == 2
+        with few_threads(blas=False):
+            assert blas_threads() == before
+        contexts = [few_threads(blas=also), few_threads()]
+        for context in contexts:
+            context.__enter__()
+        assert max(blas_threads()) == 1
+        for i in (first_out, 1 - first_out):
+            contexts[i].__exit__(None, None, None)
+        assert blas_threads() == before
+
+
+def test_an_error_inside_restores():
+    with pytest.raises(KeyboardInterrupt), few_threads():
+        raise KeyboardInterrupt
+    assert torch.get_num_threads() == N_THREADS
+
+
+def test_gradients_are_on_inside_a_callers_context():
+    with torch.inference_mode(), gradients():
+        x = torch.ones(2, requires_grad=True)
+        x.sum().backward()
+    assert torch.equal(x.grad, torch.ones(2))
+
+
+# -- generators and devices ------------------------------------------------------
+
+
+def test_no_random_state_is_fresh_entropy_and_leaves_numpys_generator_alone():
+    with unchanged():
+        draws = {random_generator(None).randint(2**31) for _ in range(5)}
+    assert len(draws) == 5
+
+
+def test_no_random_state_does_not_follow_numpys_seed():
+    codes = []
+    for _ in range(2):
+        np.random.seed(0)  # noqa: NPY002
+        codes.append(transformer(init="random").fit_transform(X))
+    assert not np.allclose(*codes)
+
+
+def test_an_int_seeds_and_an_instance_is_used():
+    assert random_generator(3).randint(2**31) == random_generator(3).randint(2**31)
+    given = np.random.RandomState(0)
+    assert random_generator(given) is given
+
+
+def test_torch_generators_differ_from_draw_to_draw():
+    source = np.random.RandomState(0)
+    seeds = {torch_generator(source).initial_seed() for _ in range(5)}
+    assert len(seeds) == 5
+    again = torch_generator(np.random.RandomState(0)).initial_seed()
+    assert again in seeds
+
+
+@pytest.mark.parametrize("device", ["nope", "cuda:99", "cpu:x"])
+def test_a_device_that_is_not_there_is_an_error_that_names_the_parameter(device):
+    with pytest.raises(ValueError, match=rf"device='{device}' can't be used.*'auto'"):
+        transformer(device=device).fit(X)
+
+
+def test_auto_is_cuda_where_there_is_one(monkeypatch):
+    assert resolve_device("cpu") == torch.device("cpu")
+    for available, name in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda a=available: a)
+        assert resolve_device("auto") == torch.device(name)
