@@ -56,7 +56,7 @@ def products(X, seed, n_epochs):
     rng = np.random.default_rng(seed)
     pairs = list(pairwise(_sizes(X)))
     weights = [rng.normal(size=p).astype(np.float32) / 9 for p in pairs]
-    gradients = [np.empty_like(w) for w in weights]
+    enable_gradients = [np.empty_like(w) for w in weights]
     outputs = [np.empty((BATCH, m), np.float32) for _, m in pairs]
     inputs = [np.empty((BATCH, m), np.float32) for m, _ in pairs]
     for start in range(0, n_epochs * len(X), BATCH):
@@ -65,7 +65,7 @@ def products(X, seed, n_epochs):
             h = np.matmul(h, w, out=out)
         for i in reversed(range(len(weights))):
             a = outputs[i - 1] if i else first
-            np.matmul(a.T, h, out=gradients[i])
+            np.matmul(a.T, h, out=enable_gradients[i])
             if i:
                 h = np.matmul(h, weights[i].T, out=inputs[i])
     return None
@@ -108,7 +108,7 @@ def flat(X, seed, n_epochs):
     return _apply(module)
 
 
-def by_hand(X, seed, n_epochs):
+def manual_backward(X, seed, n_epochs):
     """The same in numpy, by the chain rule written out: as bare as a loop can be."""
     module = _module(X, seed)
     vector = _flattened(module)
@@ -251,7 +251,7 @@ LOOPS = {
     "matrix products": products,
     "bare torch": bare,
     "torch, flat": flat,
-    "numpy, by hand": by_hand,
+    "numpy, by hand": manual_backward,
     "MLPRegressor": mlp_regressor,
     "skorch": stock_skorch,
     "PyOD": pyod,

@@ -33,7 +33,7 @@ def torch_generator(random: np.random.RandomState) -> torch.Generator:
 
 
 @contextmanager
-def own_randomness(
+def fork_torch_rng(
     random: np.random.RandomState, device: str | torch.device
 ) -> Iterator[None]:
     """Seeds torch's global generators, for networks that draw from them (dropout).
@@ -100,7 +100,7 @@ _threads = _Threads()
 
 
 @contextmanager
-def few_threads(flops_per_step: float = 0.0, *, blas: bool = True) -> Iterator[None]:
+def limit_threads(flops_per_step: float = 0.0, *, blas: bool = True) -> Iterator[None]:
     """One thread for small work, torch's own number for large; restored on exit.
 
     If ``blas``, the linear algebra libraries below numpy are held to one thread as
@@ -119,7 +119,7 @@ def few_threads(flops_per_step: float = 0.0, *, blas: bool = True) -> Iterator[N
 
 
 @contextmanager
-def gradients() -> Iterator[None]:
+def enable_gradients() -> Iterator[None]:
     """Gradients on, even inside a caller's ``no_grad`` or ``inference_mode``."""
     with torch.inference_mode(False), torch.enable_grad():
         yield

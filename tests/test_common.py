@@ -23,7 +23,7 @@ def conv(**params):
     return setting(**({"architecture": "conv", "hidden_layer_sizes": (4,)} | params))
 
 
-class Own:
+class CallableArchitecture:
     """A user's networks; with a name that is the same in each process."""
 
     def __repr__(self):
@@ -75,8 +75,8 @@ SETTINGS = [
     conv(corruption_level=(0.05, 2.0), n_components=2),
     conv(sparsity="kl", sparsity_weight=0.1),
     conv(latent="gaussian"),
-    setting(architecture=Own()),
-    setting(architecture=Own(), init="random", latent="gaussian"),
+    setting(architecture=CallableArchitecture()),
+    setting(architecture=CallableArchitecture(), init="random", latent="gaussian"),
     setting(
         latent="gaussian",
         corruption_level=0.5,
@@ -100,7 +100,7 @@ DETECTORS = [
     detector(method="reconstruction"),
     detector(method="reconstruction", latent="gaussian"),
     detector(architecture="conv", hidden_layer_sizes=(4,)),
-    detector(architecture=Own()),
+    detector(architecture=CallableArchitecture()),
 ]
 
 

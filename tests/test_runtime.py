@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from sklearn_ae import AutoencoderTransformer
 from sklearn_ae._runtime import (
     MIN_FLOPS_FOR_THREADS,
-    few_threads,
-    gradients,
+    enable_gradients,
+    limit_threads,
     random_generator,
     resolve_device,
     torch_generator,
@@ -135,9 +135,9 @@ def test_a_small_network_trains_on_one_thread():
 
 
 def test_large_work_gets_the_callers_threads():
-    with few_threads():
+    with limit_threads():
         assert torch.get_num_threads() == 1
-        with few_threads(2 * MIN_FLOPS_FOR_THREADS):
+        with limit_threads(2 * MIN_FLOPS_FOR_THREADS):
             assert torch.get_num_threads() == N_THREADS
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == N_THREADS
@@ -147,7 +147,7 @@ def test_large_work_gets_the_callers_threads():
 @pytest.mark.parametrize("flops", [0, 2 * MIN_FLOPS_FOR_THREADS])
 def test_of_overlapping_contexts_the_last_restores(first_out, flops):
     # As in two threads of one process, in either order.
-    contexts = [few_threads(), few_threads(flops)]
+    contexts = [limit_threads(), limit_threads(flops)]
     for context in contexts:
         context.__enter__()
     for i in (first_out, 1 - first_out):
@@ -165,9 +165,9 @@ def test_of_overlapping_contexts_the_last_restores_blas(first_out, also):
     with threadpool_limits(limits=2, user_api="blas"):
         before = blas_threads()
         assert max(before) == 2
-        with few_threads(blas=False):
+        with limit_threads(blas=False):
             assert blas_threads() == before
-        contexts = [few_threads(blas=also), few_threads()]
+        contexts = [limit_threads(blas=also), limit_threads()]
         for context in contexts:
             context.__enter__()
         assert max(blas_threads()) == 1
@@ -177,13 +177,13 @@ def test_of_overlapping_contexts_the_last_restores_blas(first_out, also):
 
 
 def test_an_error_inside_restores():
-    with pytest.raises(KeyboardInterrupt), few_threads():
+    with pytest.raises(KeyboardInterrupt), limit_threads():
         raise KeyboardInterrupt
     assert torch.get_num_threads() == N_THREADS
 
 
 def test_gradients_are_on_inside_a_callers_context():
-    with torch.inference_mode(), gradients():
+    with torch.inference_mode(), enable_gradients():
         x = torch.ones(2, requires_grad=True)
         x.sum().backward()
     assert torch.equal(x.grad, torch.ones(2))

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_ae.nn import Corruption, by_hand, cost, has_rules
+from sklearn_ae.nn import Corruption, cost, has_rules, manual_backward
 from sklearn_ae.objective import noise_variance
-from sklearn_ae.training._batches import Batch, Rows
-from sklearn_ae.training._net import Net, Run, Task
+from sklearn_ae.training._batches import Batch, WeightedRows
+from sklearn_ae.training._net import Net, Task, TrainingConfig
 
 # Smallest variance of a component in use.
 MIN_ACTIVITY = 0.01
@@ -41,20 +41,24 @@ class AutoencoderNet(Net):
 
     def _set_training(self, training: bool = True) -> None:
         """Switch modes where a network or callbacks of a user's may have some."""
-        if self.callbacks or self._by_hand is None:
+        if self.callbacks or self._manual_backward is None:
             super()._set_training(training)
 
     def train(
-        self, rows: Rows, monitored: Rows | None, run: Run, task: Task | None = None
+        self,
+        rows: WeightedRows,
+        monitored: WeightedRows | None,
+        run: TrainingConfig,
+        task: Task | None = None,
     ) -> None:
         """Train in place, by rules where there are some: they are not kept."""
         super().train(rows, monitored, run, task)
-        del self._by_hand
+        del self._manual_backward
 
     def _prepare(self) -> None:
-        self._by_hand = self._rules()
+        self._manual_backward = self._rules()
 
-    def _width(self, rows: Rows) -> int:
+    def _width(self, rows: WeightedRows) -> int:
         return cost(self.module_, rows.x.shape[1]).width
 
     def _rules(self) -> Callable[..., Any] | None:
@@ -63,14 +67,14 @@ class AutoencoderNet(Net):
         plain = self.criterion_.has_no_penalties and not self.callbacks
         # They take one thread; large steps may have more.
         if plain and torch.get_num_threads() == 1 and has_rules(self.module_):
-            return by_hand(self.module_)
+            return manual_backward(self.module_)
         return None
 
     def _loss(self, batch: Batch) -> Tensor:
-        if self._by_hand is not None:
-            return self._loss_by_hand(self._by_hand, batch)
+        if self._manual_backward is not None:
+            return self._loss_by_hand(self._manual_backward, batch)
         self._flat.grad.zero_()
-        losses = self._row_losses(batch, self._run.generator, self._warmth())
+        losses = self._row_losses(batch, self._run.generator, self._kl_warmup())
         loss = (losses * batch[1]).mean()
         loss.backward()
         return loss.detach()
@@ -95,25 +99,27 @@ class AutoencoderNet(Net):
         if self.corruption is None:
             return x, None
         x_in, levels = self.corruption(x, generator)
-        return x_in, levels if self.module_.is_told_levels else None
+        return x_in, levels if self.module_.is_noise_conditional else None
 
     def _importance(self, levels: Tensor) -> Tensor:
         assert self.corruption is not None
         return self.corruption.importance(levels)
 
     def _row_losses(
-        self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
+        self, batch: Batch, generator: torch.Generator, kl_warmup: float = 1.0
     ) -> Tensor:
         x, weight = batch
         x_in, levels = self._corrupted(x, generator)
         if self.criterion_.contracts:
             x_in = x_in.detach().requires_grad_()
-        if self._by_hand is not None:
-            losses = self.criterion_.reconstruction(x, self._by_hand(x_in, levels)[0])
+        if self._manual_backward is not None:
+            losses = self.criterion_.reconstruction(
+                x, self._manual_backward(x_in, levels)[0]
+            )
         else:
             x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
             losses = self.criterion_(
-                x, x_hat, x_in, z, log_variance, weight, generator, warmth=warmth
+                x, x_hat, x_in, z, log_variance, weight, generator, kl_warmup=kl_warmup
             )
         if levels is not None:
             losses = losses * self._importance(levels)
@@ -130,18 +136,18 @@ class AutoencoderNet(Net):
             losses = [self._row_losses(b, generator).detach() for b in blocks]
         return torch.cat(losses)
 
-    def _warmth(self) -> float:
+    def _kl_warmup(self) -> float:
         """Share of the divergence from the prior that counts at this step.
 
         It rises over the first quarter of a random start, where a code that is held to
         the prior before it says anything would collapse onto it (Bowman et al., 2016.
         Generating sentences from a continuous space. CoNLL). From PCA it need not.
         """
-        if self._run.cautious or not self._run.schedule:
+        if self._run.keep_start_unless_significant or not self._run.schedule:
             return 1.0
         return min(1.0, 4 * self._step / self._n_steps)
 
-    def measure(self, rows: Rows) -> None:
+    def measure(self, rows: WeightedRows) -> None:
         """Set the likelihood's variance, and count the components in use.
 
         A component is in use if its mean varies by more than 0.01 (Burda, Grosse and

@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import (
-    few_threads,
-    gradients,
-    own_randomness,
+    enable_gradients,
+    fork_torch_rng,
+    limit_threads,
     random_generator,
     resolve_device,
     torch_generator,
@@ -22,8 +22,8 @@ from sklearn_ae._runtime import (
 from sklearn_ae._validation import all_or_nothing, checked_weight
 from sklearn_ae.autoencoder._autoencoder_net import AutoencoderNet
 from sklearn_ae.autoencoder._code_prior import fitted_prior
-from sklearn_ae.autoencoder._inference import Codec
-from sklearn_ae.autoencoder._initialization import starting_corruption, starting_module
+from sklearn_ae.autoencoder._inference import FittedAutoencoder
+from sklearn_ae.autoencoder._initialization import fit_corruption, initial_autoencoder
 from sklearn_ae.autoencoder._parameters import (
     CONSTRAINTS,
     architecture,
@@ -34,7 +34,7 @@ from sklearn_ae.autoencoder._parameters import (
     free_net_params,
     has_mixture,
     have_common_unit,
-    is_told_levels,
+    is_noise_conditional,
     lasting_settings,
     learning_rate,
     max_batches,
@@ -45,11 +45,15 @@ from sklearn_ae.autoencoder._parameters import (
 )
 from sklearn_ae.nn import cost
 from sklearn_ae.objective import Objective
-from sklearn_ae.tables._column_scaler import Columns
-from sklearn_ae.tables._holdout import n_held_out, n_watched, typical_first
-from sklearn_ae.tables._rows import RowsOf, merge_equal_rows
-from sklearn_ae.training._batches import Rows
-from sklearn_ae.training._net import Run
+from sklearn_ae.tables._column_scaler import ColumnScaler
+from sklearn_ae.tables._holdout import (
+    move_influential_rows_last,
+    n_held_out,
+    n_in_sample_monitor,
+)
+from sklearn_ae.tables._rows import RowView, merge_equal_rows
+from sklearn_ae.training._batches import WeightedRows
+from sklearn_ae.training._net import TrainingConfig
 
 
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
@@ -100,14 +104,14 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             cold = not (self.warm_start and hasattr(self, "module_"))
             X, weight = self._validate(X, sample_weight, reset=cold)
             tasks = FitTasks(self, context, X, y, sample_weight)
-            with tasks, few_threads(), gradients():
+            with tasks, limit_threads(), enable_gradients():
                 matrix, weight, rows = self._prepare(X, weight, cold=cold)
                 corruption = self._corruption(matrix, weight) if cold else None
                 if trusted is not None:
                     matrix, weight = matrix[trusted[rows]], weight[trusted[rows]]
                 data = self._split(matrix, weight)
                 net = self._started(*data, corruption) if cold else self._continued()
-                watched = n_watched(len(matrix)) if trusted is None else 0
+                watched = n_in_sample_monitor(len(matrix)) if trusted is None else 0
                 n_monitored = data[-1] or watched
                 self._train(net, *data, n_monitored, tasks)
         return self
@@ -145,7 +149,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         with all_or_nothing(self):
             cold = not hasattr(self, "module_")
             X, weight = self._validate(X, sample_weight, reset=cold)
-            with few_threads(), gradients():
+            with limit_threads(), enable_gradients():
                 matrix, weight, _ = self._prepare(X, weight, cold=cold)
                 if cold:
                     corruption = self._corruption(matrix, weight)
@@ -176,14 +180,14 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         else:
             self._random = copy.deepcopy(self._random)
         rows, weight = merge_equal_rows(X, weight, self._order)
-        X = RowsOf(X, rows)
+        X = RowView(X, rows)
         if cold:
-            self._columns = Columns(scale(self)).fit(X, weight)
-        return self._columns.matrix(X), weight, rows
+            self._columns = ColumnScaler(scale(self)).fit(X, weight)
+        return self._columns.transform_float32(X), weight, rows
 
     def _split(self, matrix, weight):
         """Rows, put in order in place, and weights, and how many to hold out first."""
-        order = typical_first(matrix, weight)
+        order = move_influential_rows_last(matrix, weight)
         fraction = self.validation_fraction
         n = n_held_out(len(order), fraction) if self.early_stopping else 0
         return matrix, weight[order], n
@@ -193,7 +197,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _corruption(self, matrix, weight):
         level = corruption_level(self)
-        return starting_corruption(
+        return fit_corruption(
             self.corruption, level, matrix, weight, common=have_common_unit(self)
         )
 
@@ -201,7 +205,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """A net at its start: number of components and weights from the matrix."""
         components = self._components(matrix, weight)
         # A module of its own: one that is handed on would be trained on.
-        module = starting_module(
+        module = initial_autoencoder(
             matrix,
             weight,
             n_held_out,
@@ -211,7 +215,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             ),
             init=self.init,
             code=code_kind(self),
-            told=corruption if is_told_levels(self) else None,
+            noise_conditional=corruption if is_noise_conditional(self) else None,
             common=have_common_unit(self),
             random=self._random,
         )
@@ -243,7 +247,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         return net
 
     def _components(self, matrix, weight):
-        """How many components, as ``starting_module`` takes it."""
+        """How many components, as ``initial_autoencoder`` takes it."""
         return self.n_components
 
     def _net_for(self, module, components, corruption):
@@ -267,8 +271,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         rows = self._rows(net, matrix, weight)
         train = rows.part(slice(n_held_out, None))
         monitored = rows.part(slice(n_monitored)) if n_monitored else None
-        threads = few_threads(self._flops(net, len(train)))
-        with threads, own_randomness(self._random, net.device):
+        threads = limit_threads(self._flops(net, len(train)))
+        with threads, fork_torch_rng(self._random, net.device):
             n_iterations = max_iterations(self)
             run = self._run(len(train), n_iterations, max_batches(self), schedule=True)
             net.train(train, monitored, run, tasks)
@@ -287,10 +291,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """Train ``net`` on each row once, at a constant rate, and take it on."""
         rows = self._rows(net, matrix, weight)
         run = self._run(len(rows), 1, len(rows), schedule=False)
-        threads = few_threads(self._flops(net, len(rows)))
-        with threads, own_randomness(self._random, net.device):
+        threads = limit_threads(self._flops(net, len(rows)))
+        with threads, fork_torch_rng(self._random, net.device):
             net.train(rows, None, run)
-        prior = self._codec.prior if hasattr(self, "_codec") else None
+        prior = self._inference.prior if hasattr(self, "_inference") else None
         vars(self).update(
             self._fitted(net, rows, prior),
             n_iter_=getattr(self, "n_iter_", 0) + net.n_iter_,
@@ -301,10 +305,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _rows(self, net, matrix, weight):
         x = torch.from_numpy(matrix).to(net.device)
-        return Rows(x, torch.from_numpy(weight).to(net.device))
+        return WeightedRows(x, torch.from_numpy(weight).to(net.device))
 
     def _run(self, n_rows, n_iterations, max_batches, *, schedule):
-        return Run(
+        return TrainingConfig(
             n_iterations=n_iterations,
             max_batches=max_batches,
             batch_size=batch_size(self, n_rows),
@@ -314,7 +318,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             patience=self.n_iter_no_change,
             tol=self.tol,
             # A random start is nothing to hold on to.
-            cautious=self.init == "pca",
+            keep_start_unless_significant=self.init == "pca",
             verbose=bool(self.verbose),
             generator=torch_generator(self._random),
         )
@@ -327,11 +331,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """Attributes of an estimator that stops training where ``net`` is now."""
         if can_sample(self):
             net.measure(rows)
-        codec = Codec(self._columns, net.module_, net.criterion_, prior)
+        codec = FittedAutoencoder(self._columns, net.module_, net.criterion_, prior)
         active = {"n_active_components_": net.n_active_} if codec.is_random else {}
         return {
             "_columns": self._columns,
-            "_codec": codec,
+            "_inference": codec,
             "_net": net,
             "n_components_": codec.module.n_components,
             **active,
@@ -342,11 +346,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
     @property
     def module_(self):
         """The fitted network, to be read: what is changed in it may not be noticed."""
-        return self._codec.module
+        return self._inference.module
 
     def _check(self, X):
         # Asked on its own it takes as long as a row's code.
-        if not hasattr(self, "_codec"):
+        if not hasattr(self, "_inference"):
             check_is_fitted(self, "module_")
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
@@ -375,7 +379,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """
         X = self._check(X)
         sample_weight = checked_weight(sample_weight, X)
-        scaled, reconstruction = self._codec.scaled(X)
+        scaled, reconstruction = self._inference.scaled(X)
         return float(
             r2_score(
                 scaled,
@@ -405,6 +409,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             its log-density.
         """
         X = self._check(X)
-        if self._codec.is_random:
-            return self._codec.log_densities(X).astype(np.float64)
-        return -self._codec.row_losses(X).astype(np.float64)
+        if self._inference.is_random:
+            return self._inference.log_densities(X).astype(np.float64)
+        return -self._inference.row_losses(X).astype(np.float64)

@@ -6,7 +6,7 @@ from sklearn.utils import check_array
 
 
 class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Names, dtypes and widths of codes; ``_codec`` is the fitted ``Codec``."""
+    """Names, dtypes and widths of codes of estimators with an ``_inference``."""
 
     def _checked_code(self, Z):
         """Codes as an array, refused if they are not of this estimator's width."""
@@ -20,7 +20,7 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _n_features_out(self):
-        return self._codec.module.n_components
+        return self._inference.module.n_components
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_ae._runtime import few_threads
+from sklearn_ae._runtime import limit_threads
 from sklearn_ae.autoencoder._code_prior import StandardNormal
-from sklearn_ae.nn import GaussianEncoder, cost, folded
+from sklearn_ae.nn import GaussianEncoder, cost, fused_affine
 from sklearn_ae.objective import importance_weights
 from sklearn_ae.training._batches import row_blocks
 
@@ -25,7 +25,7 @@ MIN_ROWS_FOR_NUMPY = 128
 _DRAWN_ROWS = 256
 
 
-class Codec:
+class FittedAutoencoder:
     """Maps between table (n, d) and code (n, k), in the dtype of what is given.
 
     float64 is computed in float64: a row's result then does not depend, beyond the last
@@ -122,7 +122,7 @@ class Codec:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(N_DRAWS, k, generator=generator, dtype=torch.float64)
         bound = functools.partial(_bound, noise, self.prior)
-        with few_threads():
+        with limit_threads():
             return self._in_blocks(bound, X, self.columns.transform)
 
     def sample(self, n, random, *, noise):
@@ -145,7 +145,7 @@ class Codec:
         by_numpy = self._is_for_numpy(X)
         parts, width = self._parts_for(X.dtype, by_numpy), max(self._width, X.shape[1])
         result = None
-        with few_threads(blas=by_numpy), torch.inference_mode():
+        with limit_threads(blas=by_numpy), torch.inference_mode():
             for rows in row_blocks(len(X), width, torch.float64):
                 x = torch.from_numpy(into(X[rows])).to(self._device)
                 # What is out of range is so in silence, as it is in torch.
@@ -176,14 +176,14 @@ class Codec:
                 module = copy.deepcopy(module).double()
             self._parts[dtype, by_numpy] = _Parts(
                 module,
-                folded(module.encoder, by_numpy=by_numpy),
-                folded(module.decoder, by_numpy=by_numpy),
+                fused_affine(module.encoder, by_numpy=by_numpy),
+                fused_affine(module.decoder, by_numpy=by_numpy),
             )
         return self._parts[dtype, by_numpy]
 
     def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
-        level = noise.level if self.module.is_told_levels else None
+        level = noise.level if self.module.is_noise_conditional else None
         draws = torch.from_numpy(noise.draws).to(x)
         # Without noise the two would be the same.
         added = torch.cat([draws, -draws]) if noise.level else draws[:1]
@@ -209,8 +209,8 @@ class _Parts(NamedTuple):
 
 
 def _restored(parts, x, level=None):
-    told = () if level is None else (torch.full_like(x[:, :1], level),)
-    return parts.decode(parts.encode(x, *told))
+    noise_conditional = () if level is None else (torch.full_like(x[:, :1], level),)
+    return parts.decode(parts.encode(x, *noise_conditional))
 
 
 def _bound(noise, prior, parts, x):

@@ -16,7 +16,7 @@ MIN_SCALE = 1e-2
 MIN_NOISE = 1e-4
 
 
-def starting_module(
+def initial_autoencoder(
     matrix,
     weight,
     n_held_out,
@@ -25,7 +25,7 @@ def starting_module(
     architecture,
     init,
     code,
-    told,
+    noise_conditional,
     common,
     random,
 ):
@@ -58,7 +58,7 @@ def starting_module(
     if pca is None and (init == "pca" or not isinstance(n_components, Integral)):
         pca = principal_axes(matrix, weight, n_components, random)
     if pca is not None:
-        n_components = len(pca.axes)
+        n_components = len(pca.components)
     networks = architecture(torch_generator(random))
     if init == "random":
         return Autoencoder.random(networks, n_components, code=code)
@@ -66,16 +66,16 @@ def starting_module(
     if common:
         varies = np.isfinite(spread)
         spread = np.where(varies, _root_mean_square(spread[varies]), spread)
-    floor = MIN_SCALE * pca.scales[0] if pca.scales[0] > 0 else 1.0
+    floor = MIN_SCALE * pca.component_std[0] if pca.component_std[0] > 0 else 1.0
     around = {
         "mean": torch.from_numpy(pca.mean),
         "centre": torch.from_numpy(centre),
         "spread": torch.from_numpy(spread),
-        "axes": torch.from_numpy(pca.axes),
-        "scales": torch.from_numpy(np.maximum(pca.scales, floor)),
+        "components": torch.from_numpy(pca.components),
+        "component_std": torch.from_numpy(np.maximum(pca.component_std, floor)),
     }
-    if told is not None:
-        noise, levels = told.columns.spread, told.level
+    if noise_conditional is not None:
+        noise, levels = noise_conditional.columns.spread, noise_conditional.level
         return Autoencoder.around_wiener(networks, noise=noise, levels=levels, **around)
     noise = _noise_variance(matrix, weight, pca) if code == "gaussian" else 0.0
     return Autoencoder.around_linear(
@@ -83,7 +83,7 @@ def starting_module(
     )
 
 
-def starting_corruption(kind, level, matrix, weight, *, common):
+def fit_corruption(kind, level, matrix, weight, *, common):
     """``nn.Corruption`` in units of the columns, or of all of them; None at level 0."""
     if level == 0:
         return None
@@ -106,8 +106,8 @@ def _noise_variance(matrix, weight, pca):
     ]
     squares, n_features = np.concatenate(squares), matrix.shape[1]
     total = n_features * np.average(squares, weights=weight)
-    n_left = n_features - len(pca.scales)
-    rest = total - np.square(pca.scales).sum()
+    n_left = n_features - len(pca.component_std)
+    rest = total - np.square(pca.component_std).sum()
     least = max(MIN_NOISE * total / n_features, np.finfo(np.float32).tiny)
     return float(max(rest / n_left if n_left > 0 else 0.0, least))
 

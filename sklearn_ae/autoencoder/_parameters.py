@@ -11,7 +11,13 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ae._input_shape import MIN_SIDE, folded_shape
-from sklearn_ae.nn import ACTIVATIONS, CORRUPTIONS, Convolutions, Own, Perceptrons
+from sklearn_ae.nn import (
+    ACTIVATIONS,
+    CORRUPTIONS,
+    CallableArchitecture,
+    ConvArchitecture,
+    MLPArchitecture,
+)
 from sklearn_ae.objective import RECONSTRUCTION_LOSSES
 
 # Of an "mlp".
@@ -92,15 +98,15 @@ def is_conv(params):
 def architecture(params, n_features, generator):
     """What makes the networks of rows of ``n_features``."""
     if not isinstance(params.architecture, str):
-        return Own(params.architecture, n_features, generator)
+        return CallableArchitecture(params.architecture, n_features, generator)
     widths = hidden_widths(params)
     if not is_conv(params):
-        return Perceptrons(n_features, widths, params.activation, generator)
+        return MLPArchitecture(n_features, widths, params.activation, generator)
     channels, *sides = picture_shape(params, n_features)
     height, width = [1] * (2 - len(sides)) + sides
     widths = widths or _channels(height, width)
     shape = channels, height, width
-    return Convolutions(shape, widths, params.activation, generator)
+    return ConvArchitecture(shape, widths, params.activation, generator)
 
 
 def picture_shape(params, n_features):
@@ -183,7 +189,7 @@ def corruption_level(params):
     return float(level[0]), float(level[1])
 
 
-def is_told_levels(params):
+def is_noise_conditional(params):
     """Whether the encoder is told each row's level of the noise.
 
     Only around PCA is there a linear answer for each level to start at, and only of

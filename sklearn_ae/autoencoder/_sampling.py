@@ -11,7 +11,7 @@ from sklearn_ae.autoencoder._parameters import can_sample
 
 
 class SamplingMixin:
-    """``sample``, where there is something to draw from; ``_codec`` is the model."""
+    """``sample``, where there is a distribution to draw codes from."""
 
     @property
     def sample(self):
@@ -36,7 +36,7 @@ class SamplingMixin:
         X : ndarray of shape (n_samples, n_features_in_)
             Rows in input units, float64.
         """
-        codec = getattr(self, "_codec", None)
+        codec = getattr(self, "_inference", None)
         if can_sample(self) if codec is None else codec.prior is not None:
             return self._sample
         raise AttributeError(
@@ -52,4 +52,4 @@ class SamplingMixin:
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         check_scalar(noise, "noise", (bool, np.bool_))
         random = random_generator(random_state)
-        return self._codec.sample(n_samples, random, noise=noise)
+        return self._inference.sample(n_samples, random, noise=noise)

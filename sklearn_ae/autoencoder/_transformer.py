@@ -348,7 +348,7 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
             Codes: float32 for float32, else float64.
         """
         X = self._check(X)
-        return self._codec.encode(X)
+        return self._inference.encode(X)
 
     def inverse_transform(self, X):
         """Decode codes.
@@ -364,7 +364,7 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
             Rows in input units: float32 for float32, else float64.
         """
         check_is_fitted(self, "module_")
-        return self._codec.decode(self._checked_code(X))
+        return self._inference.decode(self._checked_code(X))
 
     def reconstruct(self, X):
         """Encode and decode the rows of X.
@@ -380,7 +380,7 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
             Rows in input units: float32 for float32, else float64.
         """
         X = self._check(X)
-        return self._codec.reconstruct(X)
+        return self._inference.reconstruct(X)
 
     @available_if(_was_corrupted)
     def denoise(self, X, *, level=None):
@@ -408,7 +408,7 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
             For a level that is missing, not needed, or outside of ``corruption_level``.
         """
         X = self._check(X)
-        if not self.module_.is_told_levels:
+        if not self.module_.is_noise_conditional:
             if level is not None:
                 raise ValueError(
                     f"level={level!r} is of no use: this encoder is not told levels. "
@@ -416,7 +416,7 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
                     "corruption, init='pca', a deterministic code and no network of "
                     "your own."
                 )
-            return self._codec.reconstruct(X)
+            return self._inference.reconstruct(X)
         low, high = self._net.corruption.level
         is_number = isinstance(level, Real) and not isinstance(level, bool)
         if not is_number or not low <= level <= high:
@@ -424,4 +424,4 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
                 f"level must be a number between {low} and {high}, the range of "
                 f"corruption_level, and say how much noise is on X, got {level!r}."
             )
-        return self._codec.reconstruct(X, float(level))
+        return self._inference.reconstruct(X, float(level))

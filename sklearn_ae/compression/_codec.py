@@ -15,7 +15,7 @@ from sklearn_ae.compression._residuals import ResidualGrid
 MAX_CELLS = 2**22
 
 
-class Compression:
+class Codec:
     """Rows as rounded codes and, where an error is bounded, what these miss.
 
     Parameters
@@ -30,8 +30,8 @@ class Compression:
         Columns of whole numbers, where an error is bounded.
     """
 
-    def __init__(self, codec, step, error_bound=None, is_integer=None):
-        self.codec, self.quantiser = codec, Quantiser(step)
+    def __init__(self, model, step, error_bound=None, is_integer=None):
+        self.model, self.quantiser = model, Quantiser(step)
         self.error_bound, self.is_integer = error_bound, is_integer
         self.residuals = None
 
@@ -50,7 +50,7 @@ class Compression:
         if self.error_bound is not None:
             predicted = self._predicted(self.quantiser.symbols(Z))
             # Of one unit are columns whose cells count as much, by one bound.
-            one_unit = self.codec.columns.scale is None and self.error_bound.ndim == 0
+            one_unit = self.model.columns.scale is None and self.error_bound.ndim == 0
             grid = ResidualGrid(self.error_bound, one_unit=one_unit)
             self.residuals = grid.fit(X, predicted, self.is_integer, weight)
         return self
@@ -71,14 +71,14 @@ class Compression:
         """Codes (n, k) of rows X (n, d), before they are rounded."""
         # In float64, so that a row's do not depend on those that it is sent with.
         with np.errstate(all="ignore"):
-            return self.codec.encode(np.asarray(X, dtype=np.float64))
+            return self.model.encode(np.asarray(X, dtype=np.float64))
 
     # -- streams -----------------------------------------------------------------
 
     @property
     def block_rows(self):
         """Rows of a block: fewer of wide ones, which bounds what one takes."""
-        return min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // len(self.codec.columns.shift_)))
+        return min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // len(self.model.columns.shift_)))
 
     def compress(self, X):
         """The stream of rows X (n, d) of a dtype that it may have."""
@@ -98,7 +98,7 @@ class Compression:
         return X
 
     def _refuse_others(self, header):
-        d = len(self.codec.columns.shift_)
+        d = len(self.model.columns.shift_)
         if header.n_features != d:
             raise ValueError(
                 f"The stream has {header.n_features} columns, the model {d}: it was "
@@ -142,14 +142,14 @@ class Compression:
     def decoded(self, symbols):
         """Rows (n, d), float64, of symbols: by the network in float32."""
         codes = self.quantiser.values(symbols).astype(np.float32)
-        scaled = self.codec.decode_scaled(codes)
+        scaled = self.model.decode_scaled(codes)
         with np.errstate(all="ignore"):
-            return self.codec.columns.inverse_transform(scaled.astype(np.float64))
+            return self.model.columns.inverse_transform(scaled.astype(np.float64))
 
     def _predicted(self, symbols):
         # Told apart on another machine by less than float32's rounding.
         with np.errstate(all="ignore"):
-            return self.codec.decode(self.quantiser.values(symbols))
+            return self.model.decode(self.quantiser.values(symbols))
 
     # -- what it is ---------------------------------------------------------------
 
@@ -163,10 +163,10 @@ class Compression:
 
     def _state(self):
         """Pieces of bytes on which decoding depends."""
-        for name, value in self.codec.module.decoder.state_dict().items():
+        for name, value in self.model.module.decoder.state_dict().items():
             yield name.encode()
             yield value.cpu().numpy().tobytes()
-        columns = self.codec.columns
+        columns = self.model.columns
         yield columns.shift_.astype("<f8").tobytes()
         yield columns.scale_.astype("<f8").tobytes()
         yield np.float64(self.quantiser.step).tobytes()

@@ -18,11 +18,11 @@ from sklearn_ae.autoencoder._codes import CodesMixin
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, is_conv, max_iterations
 from sklearn_ae.compression._container import storable
 from sklearn_ae.compression._error_bound import bounds_of_columns, refuse_rounded
-from sklearn_ae.compression._rate_autoencoder import RateAutoencoder
+from sklearn_ae.compression._rate_autoencoder import RateDistortionAutoencoder
 from sklearn_ae.compression._rate_target import Rate
 from sklearn_ae.compression._residuals import ResidualGrid
-from sklearn_ae.compression._step_search import fitted_compression, search
-from sklearn_ae.tables._column_scaler import have_one_unit
+from sklearn_ae.compression._step_search import fit_codec, search
+from sklearn_ae.tables._column_scaler import columns_look_like_pixels
 
 # Where no rate is asked for; and where bits a component are, and not how many.
 TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
@@ -304,7 +304,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=5,
             )
-        self._compression = fitted_compression(best, last, X, residuals)
+        self._codec = fit_codec(best, last, X, residuals)
         self.bits_per_row_, self.step_ = best.bits, best.step
         self.n_iter_ = sum(autoencoder.n_iter_ for autoencoder in autoencoders)
         self.loss_curve_ = last.loss_curve_
@@ -326,8 +326,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     def _autoencoder(self, X, aim, share, seed, error_bound=None, is_integer=None):
         scale = self.scale
         if scale == "auto":
-            scale = None if is_conv(self) or have_one_unit(X) else "minmax"
-        autoencoder = RateAutoencoder(
+            scale = None if is_conv(self) or columns_look_like_pixels(X) else "minmax"
+        autoencoder = RateDistortionAutoencoder(
             scale=scale, **{name: getattr(self, name) for name in _PASSED_ON}
         )
         max_iter = math.ceil(share * max_iterations(self))
@@ -365,8 +365,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             For missing or infinite values, or cells that can't be held to
             ``error_bound``.
         """
-        check_is_fitted(self, "_compression")
-        return self._compression.compress(self._check(X, reset=False))
+        check_is_fitted(self, "_codec")
+        return self._codec.compress(self._check(X, reset=False))
 
     def decompress(self, stream):
         """Decode what ``compress`` made.
@@ -386,8 +386,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             For a stream that is not whole, not as it was written, or was written by
             another model.
         """
-        check_is_fitted(self, "_compression")
-        return self._compression.decompress(stream)
+        check_is_fitted(self, "_codec")
+        return self._codec.decompress(stream)
 
     # -- codes -------------------------------------------------------------------
 
@@ -404,9 +404,9 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         X_new : ndarray of shape (n_samples, n_components_), or as ``set_output`` says
             Whole multiples of ``step_``: float32 for float32, else float64.
         """
-        check_is_fitted(self, "_compression")
+        check_is_fitted(self, "_codec")
         X = self._check(X, reset=False)
-        values = self._compression.quantiser.values(self._compression.symbols(X))
+        values = self._codec.quantiser.values(self._codec.symbols(X))
         return values.astype(np.float32) if X.dtype == np.float32 else values
 
     def inverse_transform(self, X):
@@ -422,17 +422,17 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         X_original : ndarray of shape (n_samples, n_features_in_)
             Rows in input units: float32 for float32, else float64.
         """
-        check_is_fitted(self, "_compression")
-        return self._codec.decode(self._checked_code(X))
+        check_is_fitted(self, "_codec")
+        return self._inference.decode(self._checked_code(X))
 
     @property
-    def _codec(self):
-        return self._compression.codec
+    def _inference(self):
+        return self._codec.model
 
     @property
     def module_(self):
         """The fitted network, to be read: what is changed in it may not be noticed."""
-        return self._codec.module
+        return self._inference.module
 
     @property
     def n_components_(self):

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sklearn_ae.autoencoder._inference import Codec
+from sklearn_ae.autoencoder._inference import FittedAutoencoder
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
-from sklearn_ae.compression._rate_net import RateNet
-from sklearn_ae.nn import LogisticPrior
-from sklearn_ae.tables._holdout import n_held_out, typical_first
+from sklearn_ae.compression._rate_net import RateDistortionNet
+from sklearn_ae.nn import LogisticEntropyModel
+from sklearn_ae.tables._holdout import move_influential_rows_last, n_held_out
 from sklearn_ae.tables._weighted_pca import principal_axes
 
 # Of the learning rate: what a step does to a code grows with the columns that it is of,
@@ -19,7 +19,7 @@ from sklearn_ae.tables._weighted_pca import principal_axes
 RATE_OF_ONE_COLUMN = 0.08
 
 
-class RateAutoencoder(AutoencoderTransformer):
+class RateDistortionAutoencoder(AutoencoderTransformer):
     """An autoencoder whose code is to be rounded; it remembers how it started.
 
     ``rate``, a ``Rate``, and ``error_bound``, that of ``AutoencoderCompressor``, are
@@ -38,7 +38,7 @@ class RateAutoencoder(AutoencoderTransformer):
         return matrix, weight, self.rows
 
     def _split(self, matrix, weight):
-        order = typical_first(matrix, weight)
+        order = move_influential_rows_last(matrix, weight)
         self.rows, self.weight = self.rows[order], weight[order]
         self.n_held_out = n_held_out(len(order), self.validation_fraction)
         return matrix, self.weight, self.n_held_out
@@ -46,7 +46,7 @@ class RateAutoencoder(AutoencoderTransformer):
     def _components(self, matrix, weight):
         n, d = matrix.shape
         pca = principal_axes(matrix, weight, min(n, d), self._random)
-        variances = np.pad(np.square(pca.scales), (0, d - min(n, d)))
+        variances = np.pad(np.square(pca.component_std), (0, d - min(n, d)))
         self.level, k = self.rate.level(variances, self.error_of, self._allowed())
         return pca.leading(k)
 
@@ -59,14 +59,14 @@ class RateAutoencoder(AutoencoderTransformer):
 
     @property
     def trained(self):
-        """The ``Codec`` of the trained network."""
-        return self._codec
+        """The ``FittedAutoencoder`` of the trained network."""
+        return self._inference
 
     @property
     def start(self):
-        """The ``Codec`` of the network as it was before training: PCA's."""
-        codec = self._codec
-        return Codec(codec.columns, self._untrained, codec.objective, None)
+        """The ``FittedAutoencoder`` of the network as it was before training: PCA's."""
+        model = self._inference
+        return FittedAutoencoder(model.columns, self._untrained, model.objective, None)
 
     def error_of(self, psnr):
         """Mean squared error of a scaled cell at a PSNR in dB."""
@@ -88,5 +88,7 @@ class RateAutoencoder(AutoencoderTransformer):
 
     def _net_for(self, module, pca, corruption):
         self._untrained, self.step = copy.deepcopy(module), math.sqrt(12 * self.level)
-        module.prior = LogisticPrior(torch.from_numpy(pca.scales), self.step)
-        return RateNet, {"level": self.level}
+        module.prior = LogisticEntropyModel(
+            torch.from_numpy(pca.component_std), self.step
+        )
+        return RateDistortionNet, {"level": self.level}

@@ -10,7 +10,7 @@ from sklearn_ae.autoencoder._autoencoder_net import AutoencoderNet
 from sklearn_ae.training._batches import Batch
 
 
-class RateNet(AutoencoderNet):
+class RateDistortionNet(AutoencoderNet):
     """The loop of an autoencoder whose code is to be rounded and stored.
 
     A row costs ``nats / d + squared error / (2 level)``, the error the mean over its d
@@ -21,7 +21,7 @@ class RateNet(AutoencoderNet):
     Parameters
     ----------
     module, criterion, **kwargs
-        As ``AutoencoderNet``'s; the module has a ``LogisticPrior`` as its ``prior``.
+        As ``AutoencoderNet``'s; the module's ``prior`` is a ``LogisticEntropyModel``.
     level : float
         Squared error up to which a direction is not worth a nat, in scaled units.
     """
@@ -41,7 +41,7 @@ class RateNet(AutoencoderNet):
         return None
 
     def _row_losses(
-        self, batch: Batch, generator: torch.Generator, warmth: float = 1.0
+        self, batch: Batch, generator: torch.Generator, kl_warmup: float = 1.0
     ) -> Tensor:
         x, module = batch[0], self.module_
         z = module.prior.noisy(module.encoder(x), generator)

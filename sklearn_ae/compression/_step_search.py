@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_ae.autoencoder._inference import Codec
-from sklearn_ae.compression._codec import Compression
+from sklearn_ae.autoencoder._inference import FittedAutoencoder
+from sklearn_ae.compression._codec import Codec
 from sklearn_ae.compression._quantiser import Quantiser
 
 # Share of the iterations that tell by how much training beats what PCA says of a rate.
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
     bits: float
     error: float
     step: float
-    codec: Codec
+    model: FittedAutoencoder
 
 
 def search(fitted, X, rate, residuals):
@@ -65,13 +65,13 @@ def search(fitted, X, rate, residuals):
     Parameters
     ----------
     fitted : callable
-        Of a rate to train for and a share of the iterations, a ``RateAutoencoder``.
+        ``(rate, share of the iterations) -> RateDistortionAutoencoder``.
     X : ndarray of shape (n, d)
         What is fitted to, in the dtype that is to be restored.
     rate : Rate
         That is asked for.
     residuals : dict
-        As ``Compression``'s, where an error is bounded.
+        As ``Codec``'s, where an error is bounded.
     """
     autoencoders, outcomes, aim = [], [], rate
     for share in (1,) if rate.is_of_components_alone else (PILOT, 1):
@@ -89,7 +89,7 @@ def search(fitted, X, rate, residuals):
     return min(outcomes, key=lambda outcome: outcome[:2]), autoencoders
 
 
-def fitted_compression(best, autoencoder, X, residuals):
+def fit_codec(best, autoencoder, X, residuals):
     """What is kept: the best network and step, with tables of all rows or of many.
 
     Parameters
@@ -106,7 +106,7 @@ def fitted_compression(best, autoencoder, X, residuals):
         most = max(1, min(most, MAX_KEPT_CELLS // X.shape[1]))
     apart = -(-len(rows) // most)
     known, weight = X[rows[::apart]], weight[::apart]
-    compression = Compression(best.codec, best.step, **residuals)
+    compression = Codec(best.model, best.step, **residuals)
     return compression.fit(known, weight, compression.codes(known))
 
 
@@ -122,8 +122,8 @@ class Trial:
         As ``search``'s.
     """
 
-    def __init__(self, codec, autoencoder, X, rate, residuals):
-        self.codec, self.rate, self.residuals = codec, rate, residuals
+    def __init__(self, model, autoencoder, X, rate, residuals):
+        self.model, self.rate, self.residuals = model, rate, residuals
         self.level, self.step = autoencoder.level, autoencoder.step
         self.was_interrupted = False
         n, rows, weight = autoencoder.n_held_out, autoencoder.rows, autoencoder.weight
@@ -135,9 +135,9 @@ class Trial:
         held = slice(n) if n else seen
         self.seen, self.seen_weight = X[rows[seen]], weight[seen]
         self.held, self.weight = X[rows[held]], weight[held]
-        self.scaled = codec.columns.transform(self.held.astype(np.float64))
-        self.codes = codec.encode(self.held.astype(np.float64))
-        self.seen_codes = codec.encode(self.seen.astype(np.float64))
+        self.scaled = model.columns.transform(self.held.astype(np.float64))
+        self.codes = model.encode(self.held.astype(np.float64))
+        self.seen_codes = model.encode(self.seen.astype(np.float64))
         # Steps are asked for more than once.
         self.bits, self.error = cache(self._bits), cache(self._error)
         self.most = np.inf
@@ -181,7 +181,7 @@ class Trial:
         elif not self.residuals and self.rate.target_psnr is None:
             nats = bits * math.log(2) / self.scaled.shape[1]
             cost = nats + error / (2 * self.level)
-        return Outcome(falls_short, cost, bits, error, step, self.codec)
+        return Outcome(falls_short, cost, bits, error, step, self.model)
 
     def aim(self, best):
         """The rate to train for that comes to the one that is asked for.
@@ -211,7 +211,7 @@ class Trial:
 
     def _bits(self, step):
         """Mean bits of a row at a step."""
-        tried = Compression(self.codec, step, **self.residuals)
+        tried = Codec(self.model, step, **self.residuals)
         tried.fit(self.seen, self.seen_weight, self.seen_codes)
         bits = tried.bits(self.held, self.codes)
         return float(np.average(bits, weights=self.weight))
@@ -219,7 +219,7 @@ class Trial:
     def _error(self, step):
         """Mean squared error of a scaled cell at a step."""
         codes = Quantiser(step).rounded(self.codes).astype(np.float32)
-        cells = np.square(self.scaled - self.codec.decode_scaled(codes))
+        cells = np.square(self.scaled - self.model.decode_scaled(codes))
         return float(np.average(cells.mean(axis=1), weights=self.weight))
 
 

@@ -10,7 +10,7 @@ from sklearn.utils import check_scalar
 class ConformalMixin:
     """Conformal p-values of a detector that has held training rows out.
 
-    It has ``_check(X)``, ``_judges.scores_of_new(X)`` and, of the rows held out,
+    It has ``_check(X)``, ``_scorers.scores_of_new(X)`` and, of the rows held out,
     scores and weights as ``_held_out``.
 
     References
@@ -51,7 +51,7 @@ class ConformalMixin:
                 "p_values compares with training rows that were held out, and of fewer "
                 "than 4 distinct rows none is. Fit on more rows, or use score_samples."
             )
-        new = self._judges.scores_of_new(X)
+        new = self._scorers.scores_of_new(X)
         return conformal_p_values(new, scores, weight)
 
     def select_outliers(self, X, *, fdr=0.1):
@@ -87,14 +87,14 @@ class ConformalMixin:
         return false_discovery_control(self.p_values(X), method="bh") <= fdr
 
 
-def conformal_p_values(scores, known, weight):
+def conformal_p_values(scores, is_training_row, weight):
     """Share (n,) of the known scores that are as low as a row's or lower, itself one.
 
     For a row drawn as the known ones were, it is at most t with probability t or less
     (Vovk, Gammerman and Shafer, 2005. Algorithmic learning in a random world). It
     counts as much as a known one on average.
     """
-    order = np.argsort(known, kind="stable")
+    order = np.argsort(is_training_row, kind="stable")
     below = np.concatenate([[0.0], np.cumsum(weight[order] / weight.mean())])
-    place = np.searchsorted(known[order], scores, side="right")
+    place = np.searchsorted(is_training_row[order], scores, side="right")
     return (below[place] + 1) / (below[-1] + 1)

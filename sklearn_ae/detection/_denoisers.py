@@ -10,7 +10,7 @@ from sklearn_ae.autoencoder._parameters import (
     max_iterations,
 )
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
-from sklearn_ae.detection._evidence import Error, Noise
+from sklearn_ae.detection._evidence import DenoisingError, Noise
 from sklearn_ae.tables._rows import systematic_sample
 
 # Rows by which evidence is calibrated, at the most.
@@ -51,9 +51,9 @@ class Networks:
         Of the detector's fit.
     """
 
-    def __init__(self, detector, X, weight, seen, random, context):
-        self.detector, self.seen = detector, seen
-        self.X, self.weight = X[seen], weight[seen]
+    def __init__(self, detector, X, weight, is_train, random, context):
+        self.detector, self.is_train = detector, is_train
+        self.X, self.weight = X[is_train], weight[is_train]
         self.random, self.context = random, context
         self.fitted = []
         some = systematic_sample(self.weight, MAX_CALIBRATING)
@@ -61,14 +61,14 @@ class Networks:
 
     def error(self, scale, trusted, n_steps=N_STEPS):
         """The error of a new network that is trained on the trusted rows (n,)."""
-        trusted = trusted[self.seen]
+        trusted = trusted[self.is_train]
         params = self._params(scale, np.sum(trusted), n_steps)
         network = AutoencoderTransformer(**params)
         task = self.context.subcontext(task_name="network")
         with task.propagate_callback_context(network):
             network._fit(self.X, sample_weight=self.weight, trusted=trusted)
         self.fitted.append(network)
-        return Error(network._codec, self._noise(network), self._usual)
+        return DenoisingError(network._inference, self._noise(network), self._usual)
 
     def _params(self, scale, n_rows, n_steps):
         """Parameters of a network for so many rows to train on."""
@@ -77,7 +77,7 @@ class Networks:
         params = {name: value for name, value in params.items() if name in defaults}
         if self.detector.method == "auto":
             gaussian = params["corruption"] == "gaussian"
-            own = {
+            self_weight = {
                 "corruption_level": LEVELS if gaussian else LEVEL,
                 "alpha": float(np.clip(DECAY / n_rows, *DECAYS)),
                 "batch_size": BATCH_SIZE,
@@ -86,15 +86,15 @@ class Networks:
             }
         else:
             n_iterations = max_iterations(self.detector)
-            own = defaults | {"early_stopping": True, "max_iter": n_iterations}
+            self_weight = defaults | {"early_stopping": True, "max_iter": n_iterations}
         if is_conv(self.detector):
             # The transformer's, which are by the architecture.
-            del own["batch_size"], own["learning_rate_init"]
+            del self_weight["batch_size"], self_weight["learning_rate_init"]
         else:
-            own["hidden_layer_sizes"] = WIDTHS
+            self_weight["hidden_layer_sizes"] = WIDTHS
         for name, value in params.items():
-            if isinstance(value, str) and value == "auto" and name in own:
-                params[name] = own[name]
+            if isinstance(value, str) and value == "auto" and name in self_weight:
+                params[name] = self_weight[name]
         if params["max_iter"] == "auto":
             n_batches = -(
                 -n_rows // batch_size(AutoencoderTransformer(**params), n_rows)

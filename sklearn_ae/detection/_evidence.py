@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from sklearn_ae.detection._tail_probability import Surprise
+from sklearn_ae.detection._tail_probability import TailLogPValue
 
 # Neighbours of a row that its distance is the mean of.
 N_NEIGHBORS = 3
@@ -38,7 +38,7 @@ class Noise(NamedTuple):
     level: float
 
 
-class Distance:
+class NearestDistance:
     """Evidence of the nearest training rows: the mean distance to three of them."""
 
     def __init__(self, neighbors):
@@ -53,7 +53,7 @@ class Distance:
         return _shares(self.neighbors.parts(rows, N_NEIGHBORS))
 
 
-class WideDistance:
+class NeighbourhoodDistance:
     """Evidence of many training rows: the mean distance to the nearest 5 %."""
 
     def __init__(self, neighbors):
@@ -68,7 +68,7 @@ class WideDistance:
         return _shares(self.neighbors.wide_parts(rows))
 
 
-class Error:
+class DenoisingError:
     """Evidence of a network: the loss of a row's cells when restored from noise.
 
     Where the code is a distribution, it is how unlikely the row is.
@@ -82,15 +82,15 @@ class Error:
         What stands for a cell that is taken out, in input units.
     """
 
-    def __init__(self, codec, noise, usual):
-        self.codec = codec
+    def __init__(self, autoencoder, noise, usual):
+        self.autoencoder = autoencoder
         self.noise = noise
         self.usual = usual
 
     def values(self, rows):
         """Logarithm (n,) of the mean loss, or minus the bound of the log-density."""
         values = self._values(rows.X)
-        return -_finite(-values) if self.codec.is_random else _log(values)
+        return -_finite(-values) if self.autoencoder.is_random else _log(values)
 
     def shares(self, rows):
         """Share (n, d) of each cell, by how much better the row is without it.
@@ -113,12 +113,12 @@ class Error:
         return _shares(np.maximum(gains, 0))
 
     def _values(self, X):
-        if self.codec.is_random:
-            return -self.codec.log_densities(X)
-        return self.codec.denoising_losses(X, self.noise)
+        if self.autoencoder.is_random:
+            return -self.autoencoder.log_densities(X)
+        return self.autoencoder.denoising_losses(X, self.noise)
 
 
-class Fusion:
+class HarmonicMeanPValue:
     """Pieces of evidence as one number: their weighted harmonic mean p-value.
 
     Each piece's surprise is -log p. One that is sure is enough: the mean of 1/p is
@@ -168,11 +168,13 @@ class Fusion:
 
     def _terms(self, rows):
         """Logarithms of the terms (n_pieces, n) of the mean of 1/p."""
-        pieces = [surprise(e.values(rows), rows.own) for e, surprise in self.pieces]
+        pieces = [
+            surprise(e.values(rows), rows.self_weight) for e, surprise in self.pieces
+        ]
         return np.stack(pieces) + self._log_weights
 
 
-class Plain:
+class ReconstructionScore:
     """A network's own score: minus a row's loss, or its log-density."""
 
     def __init__(self, evidence):
@@ -180,10 +182,10 @@ class Plain:
 
     def scores(self, rows):
         """Scores (n,): higher is more normal."""
-        codec = self.evidence.codec
-        if codec.is_random:
-            return _finite(codec.log_densities(rows.X))
-        return _finite(-codec.row_losses(rows.X))
+        autoencoder = self.evidence.autoencoder
+        if autoencoder.is_random:
+            return _finite(autoencoder.log_densities(rows.X))
+        return _finite(-autoencoder.row_losses(rows.X))
 
     def explain(self, rows):
         """Explanation of the scores.
@@ -191,13 +193,13 @@ class Plain:
         Of a density, cells differ by their squared errors in units of the likelihood's
         variance; the rest, which no cell alone has, is shared evenly.
         """
-        codec, scores = self.evidence.codec, self.scores(rows)
-        cells, expected = codec.denoised(rows.X, self.evidence.noise)
+        autoencoder, scores = self.evidence.autoencoder, self.scores(rows)
+        cells, expected = autoencoder.denoised(rows.X, self.evidence.noise)
         # Of what is past float64.
         expected = np.where(np.isnan(expected), self.evidence.usual, expected)
         contributions = _finite(-cells)
-        if codec.is_random:
-            contributions /= 2 * codec.module.noise_variance.item()
+        if autoencoder.is_random:
+            contributions /= 2 * autoencoder.module.noise_variance.item()
         else:
             contributions /= cells.shape[1]
         rest = scores - contributions.sum(axis=1)
@@ -205,8 +207,8 @@ class Plain:
 
 
 def calibrated(evidence, rows, weight):
-    """The evidence and its ``Surprise`` by training rows."""
-    return evidence, Surprise(evidence.values(rows), weight)
+    """The evidence and its ``TailLogPValue`` by training rows."""
+    return evidence, TailLogPValue(evidence.values(rows), weight)
 
 
 def _finite(values):

@@ -12,7 +12,7 @@ from sklearn_ae.detection._evidence import Explanation
 class ExplanationMixin:
     """Explanations of a detector's scores.
 
-    It has ``_check(X)`` and ``_judges.explain(X)``.
+    It has ``_check(X)`` and ``_scorers.explain(X)``.
     """
 
     def explain(self, X):
@@ -45,7 +45,7 @@ class ExplanationMixin:
             DataFrame.
         """
         rows = self._check(X)
-        explanation = self._judges.explain(rows)
+        explanation = self._scorers.explain(rows)
         if not isinstance(X, pd.DataFrame):
             return explanation
         labels = {"index": X.index, "columns": X.columns}

@@ -30,7 +30,7 @@ _OFTEN = 3
 _ERRORS = 4
 
 
-class Rows:
+class QueryRows:
     """Rows to be judged, and what several judges ask of them, computed once.
 
     Parameters
@@ -43,14 +43,16 @@ class Rows:
         The weight that a row has in calibrations and should not have in its own.
     """
 
-    def __init__(self, X, known=False, own=0.0):
+    def __init__(self, X, is_training_row=False, self_weight=0.0):
         self.X = X
-        self.known = np.broadcast_to(known, len(X))
-        self.own = np.broadcast_to(own, len(X))
+        self.is_training_row = np.broadcast_to(is_training_row, len(X))
+        self.self_weight = np.broadcast_to(self_weight, len(X))
         self._scaled = {}
 
     def __getitem__(self, some):
-        return Rows(self.X[some], self.known[some], self.own[some])
+        return QueryRows(
+            self.X[some], self.is_training_row[some], self.self_weight[some]
+        )
 
     @cached_property
     def hashes(self):
@@ -78,7 +80,7 @@ class Neighbors:
 
     def __init__(self, columns, X, weight):
         self.columns = columns
-        rows = Rows(X[systematic_sample(weight, MAX_REFERENCES)])
+        rows = QueryRows(X[systematic_sample(weight, MAX_REFERENCES)])
         # By which large numbers do not hide small differences.
         self.centre = np.median(rows.scaled(columns), axis=0)
         self.references = self._scaled(rows)
@@ -157,16 +159,20 @@ class Neighbors:
         for block in gen_batches(len(scaled), max(1, _BLOCK // len(self.references))):
             squares = euclidean_distances(scaled[block], self.references, squared=True)
             squares -= np.square(self.references.T[aside[block]])
-            own = self._own(rows, block)
-            own &= own.sum(axis=1, keepdims=True) <= len(self.references) - k
-            squares[own] = np.inf
+            self_weight = self._own(rows, block)
+            self_weight &= (
+                self_weight.sum(axis=1, keepdims=True) <= len(self.references) - k
+            )
+            squares[self_weight] = np.inf
             nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
             parts.append(self.references[nearest].mean(axis=1))
         return self.columns.inverse_transform(np.concatenate(parts) + self.centre)
 
     def _own(self, rows, block):
         """Whether a reference is the known row itself: (n, number of references)."""
-        return rows.known[block, None] & (rows.hashes[block, None] == self._hashes)
+        return rows.is_training_row[block, None] & (
+            rows.hashes[block, None] == self._hashes
+        )
 
     def _blocks(self, rows, k):
         """Scaled rows, indices (n, k) of the nearest references, squared distances.
@@ -175,50 +181,57 @@ class Neighbors:
         """
         all_scaled, k = self._scaled(rows), max(1, min(k, len(self.references) - 1))
         for block in gen_batches(len(all_scaled), _ROWS):
-            scaled, own = all_scaled[block], None
-            if rows.known[block].any():
-                own = self._own(rows, block) & ~self._is_often
-            yield scaled, *self._nearest(scaled, k, own)
+            scaled, self_weight = all_scaled[block], None
+            if rows.is_training_row[block].any():
+                self_weight = self._own(rows, block) & ~self._is_often
+            yield scaled, *self._nearest(scaled, k, self_weight)
 
-    def _nearest(self, scaled, k, own):
+    def _nearest(self, scaled, k, self_weight):
         """Indices (n, k) of the nearest references, and squared distances.
 
         Found among the nearest by float32; where these cannot be told from the others
         by it, among the nearest by float64.
         """
-        some, likeness = self._candidates(scaled, 2 * k, own)
-        nearest, squares = self._lowest(scaled, some, k, own)
+        some, likeness = self._candidates(scaled, 2 * k, self_weight)
+        nearest, squares = self._lowest(scaled, some, k, self_weight)
         norms, farthest = np.square(scaled).sum(axis=1), squares.max(axis=1)
         error = _ERRORS * np.finfo(np.float32).eps * (norms + farthest)
         doubtful = np.flatnonzero(~(farthest + error < norms - 2 * likeness))
         if len(doubtful) and some.shape[1] < len(self.references):
-            scaled, own = scaled[doubtful], None if own is None else own[doubtful]
+            scaled, self_weight = (
+                scaled[doubtful],
+                None if self_weight is None else self_weight[doubtful],
+            )
             exact = euclidean_distances(scaled, self.references, squared=True)
-            if own is not None:
-                exact[own] = np.inf
+            if self_weight is not None:
+                exact[self_weight] = np.inf
             some = np.argpartition(exact, 2 * k - 1, axis=1)[:, : 2 * k]
-            nearest[doubtful], squares[doubtful] = self._lowest(scaled, some, k, own)
+            nearest[doubtful], squares[doubtful] = self._lowest(
+                scaled, some, k, self_weight
+            )
         return nearest, squares
 
-    def _lowest(self, scaled, some, k, own):
+    def _lowest(self, scaled, some, k, self_weight):
         """Those k of some references (n, m) that are nearest, and squared distances."""
         differences = scaled[:, None] - self.references[some]
         squares = np.einsum("ijk,ijk->ij", differences, differences)
-        if own is not None:
-            squares[np.take_along_axis(own, some, axis=1)] = np.inf
+        if self_weight is not None:
+            squares[np.take_along_axis(self_weight, some, axis=1)] = np.inf
         order = np.argpartition(squares, k - 1, axis=1)[:, :k]
         return tuple(np.take_along_axis(a, order, axis=1) for a in (some, squares))
 
-    def _candidates(self, scaled, n, own):
+    def _candidates(self, scaled, n, self_weight):
         """Indices of n references that are near; no other is more like than so much."""
         rows = np.clip(scaled, -_FAR32, _FAR32)
         rows = np.column_stack([rows, np.ones(len(rows))]).astype(np.float32)
         n_groups = self._likeness.shape[1] // _GROUP
         likeness = torch.from_numpy(rows) @ self._likeness
-        if own is not None:
+        if self_weight is not None:
             # Farther than all others, but for those that only fill a group.
             lowest = torch.finfo(torch.float32).min
-            likeness[:, : own.shape[1]].masked_fill_(torch.from_numpy(own), lowest / 2)
+            likeness[:, : self_weight.shape[1]].masked_fill_(
+                torch.from_numpy(self_weight), lowest / 2
+            )
         groups = likeness.view(len(rows), _GROUP, n_groups).amax(dim=1)
         best, groups = groups.topk(min(n, n_groups))
         indices = (groups[:, None] + n_groups * torch.arange(_GROUP)[:, None]).flatten(

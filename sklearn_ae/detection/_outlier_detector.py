@@ -20,7 +20,7 @@ from sklearn_ae.autoencoder._parameters import CONSTRAINTS
 from sklearn_ae.detection._conformal import ConformalMixin
 from sklearn_ae.detection._denoisers import Networks
 from sklearn_ae.detection._explanation import ExplanationMixin
-from sklearn_ae.detection._scorers import fused_judges, plain_judges
+from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
 from sklearn_ae.detection._tail_probability import median_and_range, quantile
 from sklearn_ae.detection._trimming import without_copies
 from sklearn_ae.tables._holdout import n_held_out
@@ -323,18 +323,24 @@ class AEOutlierDetector(
 
     def _learn(self, X, weight, random, context):
         """Judges, and scores to compare theirs with, from distinct rows."""
-        seen = np.arange(len(X)) >= n_held_out(len(X), self.validation_fraction)
+        is_train = np.arange(len(X)) >= n_held_out(len(X), self.validation_fraction)
         fused = self.method == "auto"
-        learned = without_copies(weight) if fused and self.contamination else weight
-        networks = Networks(self, X, learned, seen, random, context)
-        judges = fused_judges if fused else plain_judges
-        self._judges = judges(self, X, learned, networks)
+        training_weight = (
+            without_copies(weight) if fused and self.contamination else weight
+        )
+        networks = Networks(self, X, training_weight, is_train, random, context)
+        judges = fused_scorers if fused else reconstruction_scorers
+        self._scorers = judges(self, X, training_weight, networks)
         self.networks_ = networks.fitted
         some = slice(MAX_SCORES)
-        self._fitted_scores = self._judges.scores(X[some]), weight[some]
+        self._fitted_scores = self._scorers.scores(X[some]), weight[some]
         self._held_out = (
-            self._judges.scores_of_new(X[~seen], known=True, own=learned[~seen]),
-            weight[~seen],
+            self._scorers.scores_of_new(
+                X[~is_train],
+                is_training_row=True,
+                self_weight=training_weight[~is_train],
+            ),
+            weight[~is_train],
         )
 
     def set_contamination(self, contamination):
@@ -395,7 +401,7 @@ class AEOutlierDetector(
             or with ``latent="gaussian"`` the bound of its log-density.
         """
         X = self._check(X)
-        return self._judges.scores(X)
+        return self._scorers.scores(X)
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: below 0 for outliers.

@@ -8,7 +8,7 @@ TAIL = 0.8
 MIN_EXCESS = 1e-3
 
 
-class Surprise:
+class TailLogPValue:
     """-log p of a row, p the share of known rows that are as abnormal as it or more.
 
     Between two of them p is interpolated.
@@ -46,21 +46,27 @@ class Surprise:
         excess = np.average(tail, weights=weight) if weight.sum() > 0 else 0.0
         self._excess = max(excess, MIN_EXCESS)
 
-    def __call__(self, values, own=0.0):
+    def __call__(self, values, self_weight=0.0):
         """Surprise (n,) in nats, at least 0, of rows with ``values`` (n,).
 
-        ``own`` (n,) is the weight of those that are themselves among the known rows:
-        each is compared with the others.
+        ``self_weight`` (n,) is the weight of those that are themselves among the known
+        rows: each is compared with the others.
         """
         share = np.interp(values, self._values, self._shares)
-        share = (share * self._total - own) / np.maximum(self._total - own, own)
+        share = (share * self._total - self_weight) / np.maximum(
+            self._total - self_weight, self_weight
+        )
         body = -np.log(np.maximum(share, 1 - TAIL))
         beyond = np.maximum(values - self._start, 0)
         tail = (1 - TAIL) * self._total
         with np.errstate(invalid="ignore"):
-            excess = (tail * self._excess - own * beyond) / np.maximum(tail - own, own)
+            excess = (tail * self._excess - self_weight * beyond) / np.maximum(
+                tail - self_weight, self_weight
+            )
         # Where there are next to no others in the tail, they tell nothing.
-        excess = np.where((own > 0) & (tail > 2 * own), excess, self._excess)
+        excess = np.where(
+            (self_weight > 0) & (tail > 2 * self_weight), excess, self._excess
+        )
         beyond = beyond / np.maximum(excess, MIN_EXCESS) - np.log(1 - TAIL)
         return np.where(values > self._start, beyond, body)
 

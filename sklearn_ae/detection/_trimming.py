@@ -4,7 +4,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.utils import gen_batches
 
-from sklearn_ae.detection._neighbors import BLOCK, Rows
+from sklearn_ae.detection._neighbors import BLOCK, QueryRows
 from sklearn_ae.detection._tail_probability import median_and_range, quantile
 
 # Share of the rows that the covariance is of at the start and in the end, and steps.
@@ -44,7 +44,7 @@ def without_copies(weight):
     return np.where(often, weight, others.min())
 
 
-def suspicion(X, weight, neighbors, scaled):
+def outlyingness(X, weight, neighbors, scaled):
     """How much each training row looks like an outlier, by classical measures.
 
     Distance to the nearest 5 % of the rows, in each scaling; Mahalanobis distance under
@@ -74,7 +74,7 @@ def suspicion(X, weight, neighbors, scaled):
     measures = []
     for near in neighbors:
         distances = [
-            near.wide_mean_distances(Rows(X[block]))
+            near.wide_mean_distances(QueryRows(X[block]))
             for block in gen_batches(len(X), BLOCK)
         ]
         measures.append(np.log(np.concatenate(distances) + TINY))

@@ -22,12 +22,17 @@ class Architecture(Protocol):
     n_features: int
 
     def encoder(
-        self, n_out: int, *, at_zero: bool, n_told: int = 0, axes: Tensor | None = None
+        self,
+        n_out: int,
+        *,
+        at_zero: bool,
+        n_noise_features: int = 0,
+        components: Tensor | None = None,
     ) -> nn.Module:
-        """What maps (n, n_features + n_told) to (n, n_out).
+        """What maps (n, n_features + n_noise_features) to (n, n_out).
 
-        ``at_zero``: whether all that comes out of it at the start is zero. ``axes``, of
-        shape (n_out, n_features), are the directions that the code is along, if any.
+        ``at_zero``: its output is zero at the start. ``components``, of shape
+        (n_out, n_features), are the directions of the code, if it has any.
         """
 
     def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:
@@ -110,13 +115,13 @@ class Autoencoder(nn.Module):
         return self.decoder(z), z
 
     @property
-    def is_told_levels(self) -> bool:
+    def is_noise_conditional(self) -> bool:
         """Whether the encoder takes the level of the noise on each row."""
         return isinstance(self.encoder, WienerEncoder)
 
     def denoise(self, x: Tensor, levels: Tensor) -> Tensor:
         """Reconstruction (n, n_features) of rows with noise of ``levels`` (n, 1)."""
-        z = self.encoder(x, levels) if self.is_told_levels else self.encoder(x)
+        z = self.encoder(x, levels) if self.is_noise_conditional else self.encoder(x)
         return self.decoder(z)
 
     def draw(
@@ -128,7 +133,7 @@ class Autoencoder(nn.Module):
         the code is its mean; else there is no variance. ``levels``, of shape (n, 1),
         are of the noise on x, for an encoder that is told them.
         """
-        if self.is_told_levels:
+        if self.is_noise_conditional:
             z = self.encoder(x, levels)
             return self.decoder(z), z, None
         if not isinstance(self.encoder, GaussianEncoder):
@@ -163,12 +168,12 @@ class Autoencoder(nn.Module):
         mean: Tensor,
         centre: Tensor,
         spread: Tensor,
-        axes: Tensor,
-        scales: Tensor,
+        components: Tensor,
+        component_std: Tensor,
         noise_variance: float = 0.0,
         code: str = "plain",
     ) -> "Autoencoder":
-        """An autoencoder that starts as ``x -> mean + (x - mean) axes.T axes``.
+        """An autoencoder that starts at PCA: ``x -> mean + (x - mean) C.T C``.
 
         Parameters
         ----------
@@ -192,16 +197,18 @@ class Autoencoder(nn.Module):
             "gaussian" starts as probabilistic PCA with its exact posterior (Tipping and
             Bishop, 1999. Journal of the Royal Statistical Society B 61(3)).
         """
-        start = _LINEAR_STARTS[code](scales, noise_variance)
-        weight = start.gain[:, None] * axes
+        start = _LINEAR_STARTS[code](component_std, noise_variance)
+        weight = start.gain[:, None] * components
         bias, scale_out = weight @ (centre - mean), start.scale_out
         if code == "gaussian":
             weight = torch.cat([weight, torch.zeros_like(weight)])
-            variance = scales.square().clamp(min=noise_variance)
+            variance = component_std.square().clamp(min=noise_variance)
             bias = torch.cat([bias, (noise_variance / variance).log()])
             scale_out = torch.cat([scale_out, torch.ones_like(scale_out)])
         correction = architecture.encoder(
-            len(weight), at_zero=True, axes=axes if code == "plain" else None
+            len(weight),
+            at_zero=True,
+            components=components if code == "plain" else None,
         )
         network = CorrectedLinear(
             _linear(weight, bias),
@@ -210,17 +217,17 @@ class Autoencoder(nn.Module):
             scale_in=spread,
             scale_out=scale_out,
         )
-        back = _linear(axes.T * start.gain_back, mean)
+        back = _linear(components.T * start.gain_back, mean)
         decoder: nn.Module = back
-        if code != "plain" or not architecture.is_done_by_encoder(len(axes)):
+        if code != "plain" or not architecture.is_done_by_encoder(len(components)):
             decoder = CorrectedLinear(
                 back,
-                architecture.decoder(len(axes), at_zero=True),
+                architecture.decoder(len(components), at_zero=True),
                 shift_in=start.rest,
                 scale_in=start.scale,
                 scale_out=torch.where(spread.isfinite(), spread, 1.0),
             )
-        module = cls(CODES[code](network), decoder, len(axes))
+        module = cls(CODES[code](network), decoder, len(components))
         module.noise_variance.fill_(noise_variance)
         return module
 
@@ -232,8 +239,8 @@ class Autoencoder(nn.Module):
         mean: Tensor,
         centre: Tensor,
         spread: Tensor,
-        axes: Tensor,
-        scales: Tensor,
+        components: Tensor,
+        component_std: Tensor,
         noise: Tensor,
         levels: tuple[float, float],
     ) -> "Autoencoder":
@@ -249,29 +256,32 @@ class Autoencoder(nn.Module):
             The least and the greatest.
         """
         correction = architecture.encoder(
-            len(axes), at_zero=True, n_told=N_LEVEL_FEATURES, axes=axes
+            len(components),
+            at_zero=True,
+            n_noise_features=N_LEVEL_FEATURES,
+            components=components,
         )
         encoder = WienerEncoder(
-            _linear(axes, axes @ (centre - mean)),
+            _linear(components, components @ (centre - mean)),
             correction,
             LevelFeatures(*levels),
             shift_in=centre,
             scale_in=spread,
-            variance=scales.square(),
-            noise_variance=axes.square() @ noise.to(axes).square(),
+            variance=component_std.square(),
+            noise_variance=components.square() @ noise.to(components).square(),
         )
-        back = _linear(axes.T, mean)
+        back = _linear(components.T, mean)
         decoder: nn.Module = back
         # A code of all there is needs no more to be undone.
-        if len(axes) < architecture.n_features:
+        if len(components) < architecture.n_features:
             decoder = CorrectedLinear(
                 back,
-                architecture.decoder(len(axes), at_zero=True),
-                shift_in=torch.zeros_like(scales),
-                scale_in=scales,
+                architecture.decoder(len(components), at_zero=True),
+                shift_in=torch.zeros_like(component_std),
+                scale_in=component_std,
                 scale_out=torch.where(spread.isfinite(), spread, 1.0),
             )
-        return cls(encoder, decoder, len(axes))
+        return cls(encoder, decoder, len(components))
 
 
 def _n_outputs(n_components: int, code: str) -> int:
@@ -292,20 +302,20 @@ class _LinearStart(NamedTuple):
     scale_out: Tensor
 
 
-def _plain_start(scales: Tensor, noise_variance: float) -> _LinearStart:
-    one = torch.ones_like(scales)
-    return _LinearStart(one, one, 0 * one, scales, scales)
+def _plain_start(component_std: Tensor, noise_variance: float) -> _LinearStart:
+    one = torch.ones_like(component_std)
+    return _LinearStart(one, one, 0 * one, component_std, component_std)
 
 
-def _sigmoid_start(scales: Tensor, noise_variance: float) -> _LinearStart:
-    one, slope = torch.ones_like(scales), 0.25 * GAIN
-    back = scales / slope
-    return _LinearStart(GAIN / scales, back, 0.5 * one, slope * one, GAIN * one)
+def _sigmoid_start(component_std: Tensor, noise_variance: float) -> _LinearStart:
+    one, slope = torch.ones_like(component_std), 0.25 * GAIN
+    back = component_std / slope
+    return _LinearStart(GAIN / component_std, back, 0.5 * one, slope * one, GAIN * one)
 
 
-def _gaussian_start(scales: Tensor, noise_variance: float) -> _LinearStart:
-    one = torch.ones_like(scales)
-    variance = scales.square().clamp(min=noise_variance)
+def _gaussian_start(component_std: Tensor, noise_variance: float) -> _LinearStart:
+    one = torch.ones_like(component_std)
+    variance = component_std.square().clamp(min=noise_variance)
     root = (variance - noise_variance).sqrt()
     return _LinearStart(root / variance, root, 0 * one, one, one)
 

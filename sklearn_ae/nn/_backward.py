@@ -32,7 +32,7 @@ _ACTIVATIONS: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] 
 
 
 def has_rules(module: nn.Module) -> bool:
-    """Whether ``by_hand`` knows an autoencoder, on the CPU, and each of its parts.
+    """Whether ``manual_backward`` knows an autoencoder and each of its parts.
 
     A subclass may do anything, and is left to autograd. Hooks and frozen parameters are
     not looked for.
@@ -51,7 +51,7 @@ def has_rule(part: nn.Module) -> bool:
     return type(part) in _RULES and all(type(m) in known for m in part.modules())
 
 
-def by_hand(
+def manual_backward(
     module: Autoencoder,
 ) -> Callable[[Tensor, Tensor | None], tuple[Tensor, Callable[[Tensor], None]]]:
     """What runs a module that ``has_rules`` and sets its parameters' gradients.
@@ -68,7 +68,7 @@ def by_hand(
     """
     encoder = _RULES[type(module.encoder)](module.encoder)
     decoder = _RULES[type(module.decoder)](module.decoder)
-    is_told = module.is_told_levels
+    is_told = module.is_noise_conditional
 
     def run(
         x: Tensor, levels: Tensor | None

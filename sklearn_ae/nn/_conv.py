@@ -21,7 +21,7 @@ FIRST, DOUBLE, OTHER = 5, 4, 3
 
 
 @dataclass(frozen=True)
-class Convolutions:
+class ConvArchitecture:
     """Strided residual convolutions on rows that are pictures.
 
     A code as large as a row has an encoder that keeps the picture's resolution.
@@ -64,16 +64,25 @@ class Convolutions:
         return self.channels[-1] * math.prod(self.sides[-1])
 
     def encoder(
-        self, n_out: int, *, at_zero: bool, n_told: int = 0, axes: Tensor | None = None
+        self,
+        n_out: int,
+        *,
+        at_zero: bool,
+        n_noise_features: int = 0,
+        components: Tensor | None = None,
     ) -> nn.Module:
         """Convolutions down to the code; to one as large as a row, down and up."""
-        if axes is None or not self.is_done_by_encoder(n_out):
-            return ConvEncoder(self, n_out, n_told=n_told, at_zero=at_zero)
+        if components is None or not self.is_done_by_encoder(n_out):
+            return ConvEncoder(
+                self, n_out, n_noise_features=n_noise_features, at_zero=at_zero
+            )
         turn = EmptyLinear(self.n_features, n_out)
         with torch.no_grad():
-            turn.weight.copy_(axes)
+            turn.weight.copy_(components)
             turn.bias.zero_()
-        return nn.Sequential(ConvFilter(self, n_told=n_told, at_zero=at_zero), turn)
+        return nn.Sequential(
+            ConvFilter(self, n_noise_features=n_noise_features, at_zero=at_zero), turn
+        )
 
     def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:
         """Convolutions up from the code."""
@@ -98,10 +107,15 @@ class ConvEncoder(nn.Module):
     """
 
     def __init__(
-        self, plan: Convolutions, n_out: int, *, n_told: int = 0, at_zero: bool
+        self,
+        plan: ConvArchitecture,
+        n_out: int,
+        *,
+        n_noise_features: int = 0,
+        at_zero: bool,
     ) -> None:
         super().__init__()
-        self.down = _Down(plan, n_told)
+        self.down = _Down(plan, n_noise_features)
         self.last = EmptyLinear(plan.n_lowest, n_out)
         _draw(self, plan.generator, zero=self.last if at_zero else None)
 
@@ -122,7 +136,7 @@ class ConvDecoder(nn.Module):
         Whether the last layer starts at zero.
     """
 
-    def __init__(self, plan: Convolutions, n_in: int, *, at_zero: bool) -> None:
+    def __init__(self, plan: ConvArchitecture, n_in: int, *, at_zero: bool) -> None:
         super().__init__()
         self.first = EmptyLinear(n_in, plan.n_lowest)
         self.lowest = (plan.channels[-1], *plan.sides[-1])
@@ -152,9 +166,11 @@ class ConvFilter(nn.Module):
     biomedical image segmentation. MICCAI. NOTE: features are added, not concatenated.
     """
 
-    def __init__(self, plan: Convolutions, *, n_told: int = 0, at_zero: bool) -> None:
+    def __init__(
+        self, plan: ConvArchitecture, *, n_noise_features: int = 0, at_zero: bool
+    ) -> None:
         super().__init__()
-        self.down = _Down(plan, n_told)
+        self.down = _Down(plan, n_noise_features)
         self.up = _Up(plan)
         _draw(self, plan.generator, zero=self.up.doubles[-1] if at_zero else None)
 
@@ -167,11 +183,11 @@ class ConvFilter(nn.Module):
 class _Down(nn.Module):
     """Pictures to features at each resolution."""
 
-    def __init__(self, plan: Convolutions, n_told: int) -> None:
+    def __init__(self, plan: ConvArchitecture, n_noise_features: int) -> None:
         super().__init__()
         self.shape = plan.shape
         self.activation = ACTIVATIONS[plan.activation]()
-        widths = [plan.shape[0] + n_told, *plan.channels]
+        widths = [plan.shape[0] + n_noise_features, *plan.channels]
         taps = [FIRST, *[OTHER] * len(plan.channels)]
         self.halves = nn.ModuleList(
             _EmptyConv(*ends, _along(sides, n_taps), _along(sides, 2))
@@ -201,14 +217,16 @@ class _Down(nn.Module):
         if x.shape[1] == n_features:
             return picture
         # What is told of a row is told everywhere (Zhang, K., et al., 2018. FFDNet).
-        told = x[:, n_features:, None, None].expand(-1, -1, *self.shape[1:])
-        return torch.cat([picture, told], dim=1)
+        noise_conditional = x[:, n_features:, None, None].expand(
+            -1, -1, *self.shape[1:]
+        )
+        return torch.cat([picture, noise_conditional], dim=1)
 
 
 class _Up(nn.Module):
     """Features at the lowest resolution to pictures."""
 
-    def __init__(self, plan: Convolutions) -> None:
+    def __init__(self, plan: ConvArchitecture) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[plan.activation]()
         self.sides = plan.sides[-2::-1]

@@ -17,7 +17,7 @@ Layer = tuple[Tensor, Tensor]
 Product = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 
 
-def folded(part: nn.Module, *, by_numpy: bool = False) -> Callable[..., Tensor]:
+def fused_affine(part: nn.Module, *, by_numpy: bool = False) -> Callable[..., Tensor]:
     """What maps as ``part`` does, a single row in half of the time.
 
     Shifts and scales become part of the weights beside them (of a Wiener encoder they

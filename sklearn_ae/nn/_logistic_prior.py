@@ -11,7 +11,7 @@ MIN_PROBABILITY = 1e-9
 MIN_SPREAD = 0.05
 
 
-class LogisticPrior(nn.Module):
+class LogisticEntropyModel(nn.Module):
     """Nats that a code costs whose components are rounded to steps.
 
     Rounding is stood in for by uniform noise, of which this is the density: that of a
@@ -30,10 +30,10 @@ class LogisticPrior(nn.Module):
     compression. ICLR. NOTE: there the density is piecewise linear.
     """
 
-    def __init__(self, scales: Tensor, step: float) -> None:
+    def __init__(self, component_std: Tensor, step: float) -> None:
         super().__init__()
         self.step = step
-        spread = (scales / step).clamp(min=MIN_SPREAD).to(torch.float32)
+        spread = (component_std / step).clamp(min=MIN_SPREAD).to(torch.float32)
         self.mean = nn.Parameter(torch.zeros_like(spread))
         self.log_scale = nn.Parameter((spread * math.sqrt(3) / math.pi).log())
 

@@ -94,7 +94,7 @@ class ResidualMLP(MLP):
 
 
 @dataclass(frozen=True)
-class Perceptrons:
+class MLPArchitecture:
     """Multilayer perceptrons.
 
     Attributes
@@ -114,10 +114,17 @@ class Perceptrons:
     generator: Generator
 
     def encoder(
-        self, n_out: int, *, at_zero: bool, n_told: int = 0, axes: Tensor | None = None
+        self,
+        n_out: int,
+        *,
+        at_zero: bool,
+        n_noise_features: int = 0,
+        components: Tensor | None = None,
     ) -> MLP:
         """The hidden layers as they come."""
-        return self._network([self.n_features + n_told, *self.hidden, n_out], at_zero)
+        return self._network(
+            [self.n_features + n_noise_features, *self.hidden, n_out], at_zero
+        )
 
     def decoder(self, n_in: int, *, at_zero: bool) -> MLP:
         """The hidden layers in reverse."""

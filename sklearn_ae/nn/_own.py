@@ -13,7 +13,7 @@ Build = Callable[[int, int], tuple[nn.Module, nn.Module]]
 
 
 @dataclass(frozen=True)
-class Own:
+class CallableArchitecture:
     """A user's networks.
 
     Attributes
@@ -30,10 +30,15 @@ class Own:
     generator: Generator
 
     def encoder(
-        self, n_out: int, *, at_zero: bool, n_told: int = 0, axes: Tensor | None = None
+        self,
+        n_out: int,
+        *,
+        at_zero: bool,
+        n_noise_features: int = 0,
+        components: Tensor | None = None,
     ) -> nn.Module:
         """The first of two."""
-        assert n_told == 0  # They know nothing of levels.
+        assert n_noise_features == 0  # They know nothing of levels.
         return self._network(n_out, 0, at_zero)
 
     def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:

@@ -10,17 +10,17 @@ from sklearn_ae.objective._objective import Objective
 from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
 from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
 from sklearn_ae.objective._semi_supervised import (
-    Classes,
-    Numbers,
+    ClassificationObjective,
+    RegressionObjective,
     temperature,
     virtual_adversarial,
 )
 
 __all__ = [
     "RECONSTRUCTION_LOSSES",
-    "Classes",
-    "Numbers",
+    "ClassificationObjective",
     "Objective",
+    "RegressionObjective",
     "contraction",
     "gaussian_kl",
     "gaussian_nll",

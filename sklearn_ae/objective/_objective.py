@@ -91,12 +91,12 @@ class Objective:
         weight: Tensor,
         generator: Generator,
         *,
-        warmth: float = 1.0,
+        kl_warmup: float = 1.0,
     ) -> Tensor:
         """Loss of rows x that were given as ``x_in``, coded as z, restored as x_hat.
 
         ``log_variance`` is the code's, where it is a distribution with mean z; of its
-        divergence from the prior, the share ``warmth`` counts.
+        divergence from the prior, the share ``kl_warmup`` counts.
         """
         if log_variance is None:
             loss = self.reconstruction(x, x_hat)
@@ -104,7 +104,7 @@ class Objective:
             # Held fixed: at its best value the bound does not change with it.
             variance = noise_variance(x, x_hat, weight).detach()
             kl = gaussian_kl(z, log_variance)
-            loss = gaussian_nll(x, x_hat, variance) + warmth * self.beta * kl
+            loss = gaussian_nll(x, x_hat, variance) + kl_warmup * self.beta * kl
         if self.sparsity_weight > 0:
             loss = loss + self.sparsity_weight * self._sparsity(z, weight)
         if self.contracts:

@@ -17,7 +17,7 @@ PROBE = 0.1
 N_HALVINGS, MAX_TEMPERATURE = 30, 1e3
 
 
-class Classes:
+class ClassificationObjective:
     """Logits of classes.
 
     Parameters
@@ -43,7 +43,9 @@ class Classes:
         """Logits (n, n_classes) as they would be if all classes weighed the same."""
         return outputs - self.log_weight.to(outputs)
 
-    def judged(self, outputs: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def validation_loss(
+        self, outputs: Tensor, target: Tensor, weight: Tensor
+    ) -> Tensor:
         """Cross-entropy at the temperature that suits these rows best."""
         outputs = self.unweighted(outputs)
         softened = outputs / temperature(outputs, target, weight)
@@ -54,7 +56,7 @@ class Classes:
         log_p, log_q = outputs.log_softmax(1), others.log_softmax(1)
         return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
-    def indecision(self, outputs: Tensor, weight: Tensor) -> Tensor:
+    def negative_mutual_information(self, outputs: Tensor, weight: Tensor) -> Tensor:
         """Entropy of a row's classes, and how the mean row differs from the prior.
 
         The first asks for a clear answer to each row, the second that not all answers
@@ -69,14 +71,16 @@ class Classes:
         return apart - (log_p.exp() * log_p).sum(dim=1)
 
 
-class Numbers:
+class RegressionObjective:
     """Numbers in units of their standard deviation."""
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Squared error."""
         return (outputs - target).square().mean(dim=1)
 
-    def judged(self, outputs: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def validation_loss(
+        self, outputs: Tensor, target: Tensor, weight: Tensor
+    ) -> Tensor:
         """Squared error."""
         return self.losses(outputs, target)
 
@@ -84,7 +88,7 @@ class Numbers:
         """Squared difference."""
         return self.losses(outputs, others)
 
-    def indecision(self, outputs: Tensor, weight: Tensor) -> Tensor:
+    def negative_mutual_information(self, outputs: Tensor, weight: Tensor) -> Tensor:
         """None: a number is as clear as any other."""
         return torch.zeros_like(outputs[:, 0])
 

@@ -16,26 +16,26 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_ae._runtime import (
-    few_threads,
-    gradients,
-    own_randomness,
+    enable_gradients,
+    fork_torch_rng,
+    limit_threads,
     random_generator,
     resolve_device,
     torch_generator,
 )
 from sklearn_ae._validation import checked_weight
 from sklearn_ae.autoencoder._codes import CodesMixin
-from sklearn_ae.autoencoder._inference import Codec
+from sklearn_ae.autoencoder._inference import FittedAutoencoder
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.nn import Head, cost, early_layers, freeze, thaw
 from sklearn_ae.semi_supervised._consistency import half_way_to_the_next
 from sklearn_ae.semi_supervised._head_net import HeadNet
 from sklearn_ae.semi_supervised._labels import MergedRows
-from sklearn_ae.tables._column_scaler import have_one_unit
+from sklearn_ae.tables._column_scaler import columns_look_like_pixels
 from sklearn_ae.tables._holdout import n_held_out
 from sklearn_ae.training._batches import LabelledRows
-from sklearn_ae.training._net import Run
+from sklearn_ae.training._net import TrainingConfig
 
 # Of the autoencoder, where none is given: a linear head loses nothing that matters by
 # the variance that is left out; small weights make a network that goes on learning.
@@ -75,7 +75,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     """Phase 1, an autoencoder; phase 2, a head on its encoder, and both fine-tuned.
 
     A subclass has ``_linear_head(Z, target, weight)``, ``_criterion(target, weight)``,
-    ``_in_batches(target)`` and ``_judges(target, n)``.
+    ``_in_batches(target)`` and ``_holdout(target, n)``.
     """
 
     # -- phase 1 -----------------------------------------------------------------
@@ -96,7 +96,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     def _start_random(self, *, cold):
         """Draws that a failing call does not use up; at a cold start, nothing else."""
         if cold:
-            for name in ("_net", "_codec"):
+            for name in ("_net", "_inference"):
                 vars(self).pop(name, None)
             self._random = random_generator(self.random_state)
         else:
@@ -142,7 +142,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         return given
 
     def _default(self, X):
-        one_unit = have_one_unit(X)
+        one_unit = columns_look_like_pixels(X)
         return AutoencoderTransformer(
             architecture=self.architecture,
             input_shape=self.input_shape,
@@ -214,12 +214,12 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         if not self.early_stopping:
             return np.zeros(0, dtype=np.intp)
         n = n_held_out(len(labelled.X), self.validation_fraction)
-        rows = self._judges(labelled.target, n)
+        rows = self._holdout(labelled.target, n)
         return rows if len(rows) >= MIN_JUDGES else None
 
     def _head_on(self, rows):
         """Weights (n_outputs, n_components) and intercepts of a linear head."""
-        codes = self.autoencoder_._codec.encode(rows.X)
+        codes = self.autoencoder_._inference.encode(rows.X)
         return self._linear_head(codes, rows.target, rows.weight)
 
     def _net_of(self, head, labelled, everything):
@@ -258,7 +258,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     def _rows(self, net, rows):
         """Labelled rows as tensors."""
-        matrix = self.autoencoder_._columns.matrix(rows.X)
+        matrix = self.autoencoder_._columns.transform_float32(rows.X)
         target = self._in_batches(rows.target)
         return _tensors(net, MergedRows(matrix, rows.weight, target))
 
@@ -269,7 +269,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         X = np.concatenate([labelled.X, unlabelled.X])
         weight = np.concatenate([labelled.weight, unlabelled.weight])
         lacks = np.arange(len(X)) >= len(labelled.X)
-        matrix = self.autoencoder_._columns.matrix(X)
+        matrix = self.autoencoder_._columns.transform_float32(X)
         return MergedRows(matrix, weight, lacks.astype(np.float32))
 
     def _train(self, net, rows, judged, everything, tasks):
@@ -279,9 +279,9 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         asked = _tensors(net, everything) if len(everything.X) else None
         with (
             self._frozen(net.module_),
-            few_threads(flops),
-            gradients(),
-            own_randomness(self._random, net.device),
+            limit_threads(flops),
+            enable_gradients(),
+            fork_torch_rng(self._random, net.device),
         ):
             net.train(rows, judged, run, tasks, asked)
 
@@ -293,7 +293,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         size = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
         rate = self.learning_rate_init
         rate = LEARNING_RATE if rate == "auto" else rate
-        return Run(
+        return TrainingConfig(
             n_iterations=1 if once else self.max_iter,
             max_batches=-(-n_rows // size) if once else N_BATCHES,
             batch_size=size,
@@ -303,16 +303,16 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             shuffle=True,
             patience=self.n_iter_no_change,
             tol=self.tol,
-            cautious=True,
+            keep_start_unless_significant=True,
             verbose=bool(self.verbose),
             generator=torch_generator(self._random),
-            robust=False,
+            downweight_bad_rows=False,
             repeat=not once,
         )
 
     def _fitted(self, net, judged):
         """Attributes of an estimator that stops training where ``net`` is now."""
-        old, tuned = self.autoencoder_._codec, net.module_
+        old, tuned = self.autoencoder_._inference, net.module_
         # The decoder is the old one's: of the module that holds both, a copy is made.
         module = copy.copy(old.module)
         module._modules = dict(old.module._modules)
@@ -320,16 +320,18 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         thaw(module.encoder)
         head = (p.detach().double().cpu().numpy() for p in tuned.linear.parameters())
         return {
-            "_codec": Codec(old.columns, module, old.objective, old.prior),
+            "_inference": FittedAutoencoder(
+                old.columns, module, old.objective, old.prior
+            ),
             "_head": tuple(part.copy() for part in head),
         }
 
     def _take(self, head):
-        self._codec, self._head = self.autoencoder_._codec, head
+        self._inference, self._head = self.autoencoder_._inference, head
 
     def _learn_once(self, labelled, unlabelled):
         """One pass over the labelled rows of a batch, at a constant rate."""
-        if not hasattr(self, "_codec"):
+        if not hasattr(self, "_inference"):
             self._take(self._head_on(labelled))
             self.loss_curve_, self.validation_curve_ = [], []
         everything = self._everything(labelled, unlabelled)
@@ -365,13 +367,13 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             Codes: float32 for float32, else float64.
         """
         X = self._check(X)
-        return self._codec.encode(X)
+        return self._inference.encode(X)
 
     def _outputs(self, X):
         """Outputs (n, n_outputs) of the head, float64."""
         X = self._check(X)
         coef, intercept = self._head
-        return self._codec.encode(X).astype(np.float64) @ coef.T + intercept
+        return self._inference.encode(X).astype(np.float64) @ coef.T + intercept
 
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")

@@ -11,15 +11,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._validation import all_or_nothing
-from sklearn_ae.objective import Classes, temperature
+from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
     UNLABELLED,
     encoded_classes,
-    judges,
     labelled_rows,
     merged,
     some_rows,
+    stratified_holdout,
 )
 from sklearn_ae.semi_supervised._linear_heads import logistic_head
 
@@ -334,13 +334,15 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         mass = np.bincount(target, weights=weight, minlength=n_classes) + 1
         prior = self._class_weight * mass
         parts = prior / prior.sum(), np.log(self._class_weight)
-        return Classes(*(torch.from_numpy(p).float().to(device) for p in parts))
+        return ClassificationObjective(
+            *(torch.from_numpy(p).float().to(device) for p in parts)
+        )
 
     def _in_batches(self, target):
         return target
 
-    def _judges(self, target, n):
-        return judges(target, n)
+    def _holdout(self, target, n):
+        return stratified_holdout(target, n)
 
     def _take(self, head):
         super()._take(head)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from sklearn_ae.objective import virtual_adversarial
 from sklearn_ae.optim import flat_vector
-from sklearn_ae.training._batches import Batch, RowBatches, RowLoader, Rows
-from sklearn_ae.training._net import Net, Run, Task
+from sklearn_ae.training._batches import Batch, RowBatches, RowLoader, WeightedRows
+from sklearn_ae.training._net import Net, Task, TrainingConfig
 
 
 class HeadNet(Net):
@@ -19,8 +19,8 @@ class HeadNet(Net):
     Parameters
     ----------
     module, criterion, **kwargs
-        As ``Net``'s; the module is a ``Head`` and ``criterion()`` a ``Classes`` or a
-        ``Numbers``.
+        As ``Net``'s; the module is a ``Head`` and ``criterion()`` a
+        ``ClassificationObjective`` or a ``RegressionObjective``.
     radius : float
         How far around a row outputs should be the same, in scaled units.
     consistency_weight : float
@@ -46,11 +46,11 @@ class HeadNet(Net):
 
     def train(
         self,
-        rows: Rows,
-        monitored: Rows | None,
-        run: Run,
+        rows: WeightedRows,
+        monitored: WeightedRows | None,
+        run: TrainingConfig,
         task: Task | None = None,
-        everything: Rows | None = None,
+        everything: WeightedRows | None = None,
     ) -> None:
         """Train in place, as any net.
 
@@ -66,20 +66,22 @@ class HeadNet(Net):
         self.has_moved = not torch.equal(start, flat_vector(self.module_))
         del self._all
 
-    def outputs(self, rows: Rows) -> Tensor:
+    def outputs(self, rows: WeightedRows) -> Tensor:
         """Outputs (n, n_outputs) of the rows as they are."""
         self._set_training(False)
         with torch.no_grad():
             return torch.cat([self.module_(b[0]) for b in self.get_iterator(rows)])
 
-    def _width(self, rows: Rows) -> int:
+    def _width(self, rows: WeightedRows) -> int:
         return self.width
 
     def _losses(self) -> Tensor:
         if self.monitored is None:
             return torch.zeros(0)
         _, weight, target = self.monitored.__getitems__(slice(None))
-        return self.criterion_.judged(self.outputs(self.monitored), target, weight)
+        return self.criterion_.validation_loss(
+            self.outputs(self.monitored), target, weight
+        )
 
     def _n_waited(self) -> int:
         """Iterations without a gain; in training where no rows are judged by."""
@@ -111,11 +113,11 @@ class HeadNet(Net):
             self.radius,
             self._run.generator,
         )
-        clear = criterion.indecision(outputs, weight * unlabelled)
+        clear = criterion.negative_mutual_information(outputs, weight * unlabelled)
         return ((terms + unlabelled * clear) * weight).mean()
 
 
-def _beside(rows: Rows, run: Run) -> Iterator[Batch]:
+def _beside(rows: WeightedRows, run: TrainingConfig) -> Iterator[Batch]:
     """As many mini-batches as there are steps."""
     batches = RowBatches(
         len(rows),

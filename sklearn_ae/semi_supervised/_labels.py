@@ -86,7 +86,7 @@ def refuse_infinite(y):
         raise ValueError("Input y contains infinity; rows without a label have NaN.")
 
 
-def judges(target, n):
+def stratified_holdout(target, n):
     """Labelled rows (n,) to hold out: of each class its share, from the front.
 
     Rows are sorted by their rank within the class over its size. The last row of a

@@ -6,7 +6,7 @@ from sklearn.callback import with_callbacks
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._validation import all_or_nothing
-from sklearn_ae.objective import Numbers
+from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import encoded_numbers, merged, some_rows
 from sklearn_ae.semi_supervised._linear_heads import ridge_head
@@ -241,12 +241,12 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         return ridge_head(Z, target, weight)
 
     def _criterion(self, target, weight, device):
-        return Numbers()
+        return RegressionObjective()
 
     def _in_batches(self, target):
         return target[:, None].astype(np.float32)
 
-    def _judges(self, target, n):
+    def _holdout(self, target, n):
         return np.arange(n)
 
     # -- predictions -------------------------------------------------------------

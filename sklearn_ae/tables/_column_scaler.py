@@ -12,7 +12,7 @@ _MAX_ROWS_FOR_QUANTILES = 100_000
 _AT_THE_TOP, _NOT_BINARY = 0.5, 0.9
 
 
-class Columns:
+class ColumnScaler:
     """Scales the columns of a table, and undoes it.
 
     Parameters
@@ -27,7 +27,7 @@ class Columns:
         self.scale = scale
 
     def fit(self, X, sample_weight):
-        """Learn from X (n, d), float or ``RowsOf``, and its weights (n,)."""
+        """Learn from X (n, d), float or ``RowView``, and its weights (n,)."""
         by_range = self.scale in ("minmax", "quantile")
         scaler, low, high = StandardScaler(), np.inf, -np.inf
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -103,15 +103,15 @@ class Columns:
         back += self.shift_
         return back.astype(X.dtype, copy=False)
 
-    def matrix(self, X):
-        """Scaled columns of X (n, d), or ``RowsOf``, in float32, whatever its dtype."""
+    def transform_float32(self, X):
+        """Scaled columns of X (n, d), an array or a ``RowView``, in float32."""
         matrix = np.empty(X.shape, dtype=np.float32)
         for rows in cell_blocks(X):
             matrix[rows] = self.transform(X[rows])
         return matrix
 
 
-def have_one_unit(X):
+def columns_look_like_pixels(X):
     """Whether the columns are measured in one unit, as the pixels of a picture are.
 
     Told by their ranges: all that vary have the same lowest value, half or more the

@@ -19,12 +19,12 @@ def n_held_out(n_rows, fraction):
     return max(share, min(n_rows // 4, MIN_MONITORED))
 
 
-def n_watched(n_rows):
+def n_in_sample_monitor(n_rows):
     """How many of the rows that are trained on to judge by, where none is held out."""
     return min(n_rows, max(n_rows // 10, MIN_WATCHED), MAX_MONITORED)
 
 
-def typical_first(matrix, weight):
+def move_influential_rows_last(matrix, weight):
     """Put the rows that a column hangs on at the end, in place; return the order.
 
     Rows are held out from the front. A row that holds more than ``MAX_SHARE`` of a

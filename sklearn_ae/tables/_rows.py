@@ -48,7 +48,7 @@ def merge_equal_rows(
     return order[starts], np.add.reduceat(sample_weight[order], starts)
 
 
-class RowsOf:
+class RowView:
     """Some rows of a table in some order, gathered only as they are asked for.
 
     Parameters
@@ -96,7 +96,7 @@ def systematic_sample(weight: NDArray[np.float64], max_rows: int) -> NDArray[np.
     return np.searchsorted(total, targets)
 
 
-def cell_blocks(X: "NDArray[np.floating] | RowsOf") -> Iterator[slice]:
+def cell_blocks(X: "NDArray[np.floating] | RowView") -> Iterator[slice]:
     """Slices over the rows of a table: copies of one are small beside all of it."""
     return gen_batches(len(X), max(1, _CELLS // X.shape[1]))
 

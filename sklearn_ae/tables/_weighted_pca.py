@@ -27,16 +27,16 @@ class PrincipalAxes(NamedTuple):
     """
 
     mean: np.ndarray
-    axes: np.ndarray
-    scales: np.ndarray
+    components: np.ndarray
+    component_std: np.ndarray
 
     def leading(self, k):
         """The first k axes; past those that there are, zeros."""
-        missing = max(0, k - len(self.axes))
+        missing = max(0, k - len(self.components))
         return PrincipalAxes(
             self.mean,
-            np.pad(self.axes[:k], ((0, missing), (0, 0))),
-            np.pad(self.scales[:k], (0, missing)),
+            np.pad(self.components[:k], ((0, missing), (0, 0))),
+            np.pad(self.component_std[:k], (0, missing)),
         )
 
 
@@ -60,7 +60,7 @@ def principal_axes(X, weight, n_components, random):
     """
     root = np.sqrt(weight / weight.sum())
     mean = _weighted_mean(X, root**2)
-    variances, axes, total = _spectrum(X, mean, root, n_components, random)
+    variances, components, total = _spectrum(X, mean, root, n_components, random)
     n_kept = n_components
     if not isinstance(n_components, Integral):
         share = np.cumsum(variances) / max(total, np.finfo(float).tiny)
@@ -69,9 +69,9 @@ def principal_axes(X, weight, n_components, random):
     # Rounding, of the largest variance and of the mean that was taken off.
     noise = np.finfo(float).eps * (variances[:1] + np.finfo(float).eps * mean @ mean)
     real = variances > noise * max(X.shape)
-    axes = np.where(real[:, None], axes, 0.0)
-    scales = np.sqrt(np.where(real, variances, 0.0))
-    return PrincipalAxes(mean, axes, scales).leading(n_kept)
+    components = np.where(real[:, None], components, 0.0)
+    component_std = np.sqrt(np.where(real, variances, 0.0))
+    return PrincipalAxes(mean, components, component_std).leading(n_kept)
 
 
 def _weighted_mean(X, share):
@@ -87,12 +87,12 @@ def _spectrum(X, mean, root, n_components, random):
     if min(X.shape) > _MAX_EXACT:
         found = _leading(X, mean, root, n_components, random)
     if found is None:
-        variances, axes = _all(X, mean, root)
-        found = variances, axes, variances.sum()
-    variances, axes, total = found
+        variances, components = _all(X, mean, root)
+        found = variances, components, variances.sum()
+    variances, components, total = found
     # A sign that does not depend on the solver: the largest entry is positive.
-    _, axes = svd_flip(None, axes, u_based_decision=False)
-    return np.maximum(variances, 0), axes, total
+    _, components = svd_flip(None, components, u_based_decision=False)
+    return np.maximum(variances, 0), components, total
 
 
 def _leading(X, mean, root, n_components, random):
@@ -109,10 +109,10 @@ def _leading(X, mean, root, n_components, random):
         centred[rows] = (X[rows] - mean) * root[rows, None]
     total = sum(np.square(centred[r]).sum(dtype=float) for r in cell_blocks(centred))
     while k < most:
-        _, s, axes = randomized_svd(centred, k, random_state=random)
+        _, s, components = randomized_svd(centred, k, random_state=random)
         variances = s.astype(float) ** 2
         if not is_share or variances.sum() > n_components * total:
-            return variances, axes.astype(float), total
+            return variances, components.astype(float), total
         k *= 4
     return None
 
@@ -123,7 +123,7 @@ def _all(X, mean, root):
         for rows in cell_blocks(X):
             part = (X[rows] - mean) * root[rows, None]
             covariance += part.T @ part
-        variances, axes = np.linalg.eigh(covariance)
-        return variances[::-1], axes.T[::-1]
-    _, s, axes = np.linalg.svd((X - mean) * root[:, None], full_matrices=False)
-    return s**2, axes
+        variances, components = np.linalg.eigh(covariance)
+        return variances[::-1], components.T[::-1]
+    _, s, components = np.linalg.svd((X - mean) * root[:, None], full_matrices=False)
+    return s**2, components

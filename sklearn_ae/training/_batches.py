@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 Batch = tuple[Tensor, ...]
 
 
-class Rows(Dataset[Batch]):
+class WeightedRows(Dataset[Batch]):
     """A table and its weights as tensors; a list of indices is one gather.
 
     Parameters
@@ -36,18 +36,18 @@ class Rows(Dataset[Batch]):
         # In a third of the time that self.x[index] takes.
         return self.x.index_select(0, index), self.weight.index_select(0, index)
 
-    def part(self, rows: slice) -> "Rows":
+    def part(self, rows: slice) -> "WeightedRows":
         """Some of the rows, sharing memory with these."""
-        return Rows(self.x[rows], self.weight[rows])
+        return WeightedRows(self.x[rows], self.weight[rows])
 
 
-class LabelledRows(Rows):
+class LabelledRows(WeightedRows):
     """Rows with a target.
 
     Parameters
     ----------
     x, weight
-        As of ``Rows``.
+        As of ``WeightedRows``.
     target : Tensor of shape (n,) or (n, n_outputs)
     """
 
@@ -125,13 +125,15 @@ class RowBatches(Sampler[Tensor]):
 
 
 class RowLoader(DataLoader[Batch]):
-    """A ``DataLoader`` over ``Rows`` that slices tensors in this process.
+    """A ``DataLoader`` over ``WeightedRows`` that slices tensors in this process.
 
     It stays a DataLoader, so that tools which shard or move one (Accelerate) still
     can; iterating it costs what a bare loop over the indices does.
     """
 
-    def __init__(self, dataset: Rows, batches: Sequence[Tensor] | Sampler[Tensor]):
+    def __init__(
+        self, dataset: WeightedRows, batches: Sequence[Tensor] | Sampler[Tensor]
+    ):
         super().__init__(dataset, batch_sampler=batches, collate_fn=_as_is)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]

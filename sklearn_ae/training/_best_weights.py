@@ -10,7 +10,7 @@ from torch import Tensor
 CONFIDENCE = 0.84
 
 
-class Monitor:
+class BestWeights:
     """The best weights so far, those of the start among them.
 
     Rows are judged by ``weight * influence * loss``, where the influence of a row whose
@@ -51,18 +51,23 @@ class Monitor:
         weight: Tensor,
         *,
         tol: float,
-        cautious: bool,
-        robust: bool = True,
+        keep_start_unless_significant: bool,
+        downweight_bad_rows: bool = True,
     ) -> None:
-        self.tol, self.cautious = tol, cautious
+        self.tol, self.keep_start_unless_significant = (
+            tol,
+            keep_start_unless_significant,
+        )
         self._weight = weight
         self._start = self._best = vector.clone()
         self._start_losses = self._best_losses = losses
-        self._judged_by = weight * _influence(losses, weight) if robust else weight
+        self._judged_by = (
+            weight * _influence(losses, weight) if downweight_bad_rows else weight
+        )
         self.curve = [self._loss(losses)]
         self.n_waited = 0
 
-    def see(self, vector: Tensor, losses: Tensor) -> bool:
+    def update(self, vector: Tensor, losses: Tensor) -> bool:
         """Take new weights into account; False if they are not finite."""
         loss = self._loss(losses)
         self.curve.append(loss)
@@ -81,7 +86,7 @@ class Monitor:
         """The best weights seen."""
         return self._best
 
-    def choose(self) -> tuple[Tensor, float]:
+    def select(self) -> tuple[Tensor, float]:
         """The weights to keep, and their mean loss.
 
         The best; if cautious, only where its gain over the start is more than chance:
@@ -89,7 +94,11 @@ class Monitor:
         one-sided).
         """
         gain = (self._start_losses - self._best_losses) * self._judged_by
-        if self.cautious and len(gain) > 0 and not _more_than_chance(gain):
+        if (
+            self.keep_start_unless_significant
+            and len(gain) > 0
+            and not _more_than_chance(gain)
+        ):
             return self._start, self.curve[0]
         return self._best, self._loss(self._best_losses)
 

@@ -18,8 +18,14 @@ from sklearn_ae.optim import (
     flat_vector,
     one_cycle,
 )
-from sklearn_ae.training._batches import Batch, RowBatches, RowLoader, Rows, row_blocks
-from sklearn_ae.training._best_weights import Monitor
+from sklearn_ae.training._batches import (
+    Batch,
+    RowBatches,
+    RowLoader,
+    WeightedRows,
+    row_blocks,
+)
+from sklearn_ae.training._best_weights import BestWeights
 
 MAX_RECOVERIES = 3
 
@@ -39,7 +45,7 @@ class _Stop(Exception):
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingConfig:
     """One stretch of training.
 
     Attributes
@@ -77,10 +83,10 @@ class Run:
     shuffle: bool
     patience: int
     tol: float
-    cautious: bool
+    keep_start_unless_significant: bool
     verbose: bool
     generator: torch.Generator
-    robust: bool = True
+    downweight_bad_rows: bool = True
     repeat: bool = False
 
 
@@ -131,7 +137,7 @@ class Net(NeuralNet):
         self.optimizer_ = self.optimizer(*args, **kwargs)
         return self
 
-    def get_iterator(self, dataset: Rows, training: bool = False) -> RowLoader:
+    def get_iterator(self, dataset: WeightedRows, training: bool = False) -> RowLoader:
         """Mini-batches in training; else cache-sized blocks in order."""
         if not training:
             blocks = row_blocks(len(dataset), self._width(dataset), torch.float32)
@@ -199,7 +205,11 @@ class Net(NeuralNet):
     # -- training ----------------------------------------------------------------
 
     def train(
-        self, rows: Rows, monitored: Rows | None, run: Run, task: Task | None = None
+        self,
+        rows: WeightedRows,
+        monitored: WeightedRows | None,
+        run: TrainingConfig,
+        task: Task | None = None,
     ) -> None:
         """Train in place; the weights end at the best that the monitored rows saw.
 
@@ -237,13 +247,13 @@ class Net(NeuralNet):
             self._average = RunningAverage(vector.data)
             self._current = vector.data.clone()
             weight = torch.ones(0) if monitored is None else monitored.weight
-            self._monitor = Monitor(
+            self._best_weights = BestWeights(
                 vector.data,
                 self._losses(),
                 weight,
                 tol=run.tol,
-                cautious=run.cautious,
-                robust=run.robust,
+                keep_start_unless_significant=run.keep_start_unless_significant,
+                downweight_bad_rows=run.downweight_bad_rows,
             )
             try:
                 self.notify("on_train_begin", X=rows)
@@ -253,7 +263,7 @@ class Net(NeuralNet):
             except KeyboardInterrupt:
                 self.was_interrupted = True
                 if monitored is None:
-                    self._monitor.see(vector.data, self._losses())
+                    self._best_weights.update(vector.data, self._losses())
                 warnings.warn(
                     f"Interrupted after {self.n_iter_} of {run.n_iterations} "
                     "iterations: the best weights so far are kept.",
@@ -261,14 +271,14 @@ class Net(NeuralNet):
                     stacklevel=2,
                 )
             finally:
-                kept, self.best_loss_ = self._monitor.choose()
+                kept, self.best_loss_ = self._best_weights.select()
                 vector.data.copy_(kept)
-                self.validation_curve_ = self._monitor.curve
+                self.validation_curve_ = self._best_weights.curve
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
         del self._run, self.monitored, self._task
         del self._batches, self._flat
-        del self._average, self._current, self._monitor
+        del self._average, self._current, self._best_weights
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Start an iteration, unless the last one was to be the last."""
@@ -290,9 +300,9 @@ class Net(NeuralNet):
         self._current.copy_(vector)
         if self.monitored is not None:
             vector.copy_(self._average.value)
-        seen = self._monitor.see(vector, self._losses())
+        seen = self._best_weights.update(vector, self._losses())
         if self.monitored is not None:
-            self._record("valid_loss", self._monitor.curve[-1])
+            self._record("valid_loss", self._best_weights.curve[-1])
         if not (seen and math.isfinite(self.loss_curve_[-1])):
             self._recover()
         self._report()
@@ -303,14 +313,14 @@ class Net(NeuralNet):
 
     def _n_waited(self) -> int:
         """Iterations without a gain."""
-        return self._monitor.n_waited
+        return self._best_weights.n_waited
 
     def _recover(self) -> None:
         self._n_recoveries += 1
         self._peak *= 0.1
-        self._flat.vector.data.copy_(self._monitor.best)
-        self._current.copy_(self._monitor.best)
-        self._average.restart(self._monitor.best)
+        self._flat.vector.data.copy_(self._best_weights.best)
+        self._current.copy_(self._best_weights.best)
+        self._average.restart(self._best_weights.best)
         self.optimizer_.state.clear()
         last = self._n_recoveries == MAX_RECOVERIES
         warnings.warn(
@@ -335,7 +345,7 @@ class Net(NeuralNet):
     def _prepare(self) -> None:
         """Get ready to train, once the parameters are views of one vector."""
 
-    def _width(self, rows: Rows) -> int:
+    def _width(self, rows: WeightedRows) -> int:
         """Numbers in the widest output of a part, for a row."""
         raise NotImplementedError
 

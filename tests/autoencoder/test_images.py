@@ -325,7 +325,7 @@ def test_it_is_the_whole_network_where_the_start_is_random():
 def test_ones_own_network_in_the_variants(params):
     ae = own(**params).fit(X)
     assert np.isfinite(ae.reconstruct(X_TEST)).all()
-    assert not ae.module_.is_told_levels
+    assert not ae.module_.is_noise_conditional
 
 
 def test_dropout_is_of_training_alone_and_repeats():

@@ -45,8 +45,8 @@ def test_blas_is_held_to_one_thread_for_numpys_products(ae, n, expected, monkeyp
         seen.update(threads())
         return scale(rows)
 
-    seen, scale = set(), ae._codec.columns.transform
-    monkeypatch.setattr(ae._codec.columns, "transform", spy)
+    seen, scale = set(), ae._inference.columns.transform
+    monkeypatch.setattr(ae._inference.columns, "transform", spy)
     with threadpool_limits(2, user_api="blas"):
         ae.transform(X[:n].astype(np.float32))
         assert threads() == {2}
@@ -58,7 +58,7 @@ def test_rows_past_all_range_are_coded_in_silence(n):
     ae = AutoencoderTransformer(2, max_iter=5, random_state=0).fit(X[:100])
     # In range before and after scaling, but not when added up.
     rows = np.full((n, 4), 3e38, np.float32)
-    assert np.isfinite(ae._codec.columns.transform(rows)).all()
+    assert np.isfinite(ae._inference.columns.transform(rows)).all()
     assert not np.isfinite(ae.transform(rows)).all()
 
 

@@ -200,8 +200,8 @@ def test_score_is_r2_of_the_scaled_columns_weighted_by_variance(scale):
     scaler = clone(SCALERS[scale]).fit(X)
     Z, back = scaler.transform(X[:90]), scaler.transform(ae.reconstruct(X[:90]))
     residual = np.square(Z - back).sum()
-    by_hand = 1 - residual / np.square(Z - Z.mean(axis=0)).sum()
-    assert ae.score(X[:90]) == pytest.approx(by_hand, rel=1e-9)
+    manual_backward = 1 - residual / np.square(Z - Z.mean(axis=0)).sum()
+    assert ae.score(X[:90]) == pytest.approx(manual_backward, rel=1e-9)
     assert ae.score(X[:90]) == pytest.approx(
         r2_score(Z, back, multioutput="variance_weighted"), rel=1e-9
     )

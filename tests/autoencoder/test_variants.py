@@ -37,7 +37,7 @@ def transformer(n_components=8, **params):
 
 def mean_jacobian_norm(ae, X):
     """Mean squared Frobenius norm of the encoder's Jacobian, from torch.func."""
-    x = torch.from_numpy(ae._columns.matrix(X))
+    x = torch.from_numpy(ae._columns.transform_float32(X))
     jacobian = torch.func.vmap(torch.func.jacrev(ae.module_.encoder))(x)
     return jacobian.square().sum(dim=(1, 2)).mean().item()
 
@@ -138,7 +138,7 @@ def told(n_components=8, **params):
 
 def restored(ae, X, level):
     """Mean squared error of rows after noise of a level was added and taken off."""
-    x = torch.from_numpy(ae._columns.matrix(X))
+    x = torch.from_numpy(ae._columns.transform_float32(X))
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     spread = ae._net.corruption.columns.spread
     with torch.no_grad():
@@ -196,7 +196,7 @@ def test_with_a_range_there_may_be_any_number_of_components(n_components):
 )
 def test_only_around_pca_of_normal_noise_is_the_encoder_told_levels(params, is_told):
     ae = told(**params, max_iter=1).fit(TRAIN)
-    assert ae.module_.is_told_levels == is_told
+    assert ae.module_.is_noise_conditional == is_told
 
 
 def test_a_told_network_starts_at_the_linear_answer_to_each_level():
@@ -300,7 +300,7 @@ def test_a_told_network_survives_a_pickle():
 
 def test_rows_as_they_are_have_the_lowest_level():
     ae = told(max_iter=3).fit(TRAIN)
-    x = torch.from_numpy(ae._columns.matrix(TEST))
+    x = torch.from_numpy(ae._columns.transform_float32(TEST))
     with torch.no_grad():
         codes = ae.module_.encoder(x, torch.full((len(x), 1), RANGE[0]))
     np.testing.assert_allclose(ae.transform(TEST), codes, rtol=1e-5, atol=1e-5)
@@ -660,7 +660,7 @@ def test_score_is_the_integral_over_the_code(clusters, prior):
     decoded = ae._columns.transform(ae.inverse_transform(grid))
     variance = ae.module_.noise_variance.item()
     squares = ((scaled[:, None] - decoded) ** 2).sum(axis=2)
-    log_joint = ae._codec.prior.log_density(grid) - 0.5 * squares / variance
+    log_joint = ae._inference.prior.log_density(grid) - 0.5 * squares / variance
     exact = np.log(np.exp(log_joint).sum(axis=1) * (grid[1] - grid[0]))
     exact -= 2 * np.log(2 * np.pi * variance)
     scores = ae.score_samples(clusters[600:650])
@@ -670,8 +670,8 @@ def test_score_is_the_integral_over_the_code(clusters, prior):
 
 def test_partial_fit_leaves_the_prior_as_it_is(clusters):
     ae = transformer(2, latent="gaussian", scale="standard", max_iter=5).fit(clusters)
-    mixture = ae._codec.prior
-    assert ae.partial_fit(clusters[:50])._codec.prior is mixture
+    mixture = ae._inference.prior
+    assert ae.partial_fit(clusters[:50])._inference.prior is mixture
     # Without a fit there is the one of training, or none.
     new = transformer(2, latent="gaussian").partial_fit(clusters)
     assert new.sample(3).shape == (3, 4)
@@ -681,7 +681,7 @@ def test_partial_fit_leaves_the_prior_as_it_is(clusters):
 def test_a_prior_may_change_in_a_warm_start(clusters):
     ae = transformer(2, latent="gaussian", warm_start=True, max_iter=2).fit(clusters)
     ae.set_params(prior="normal").fit(clusters)
-    assert type(ae._codec.prior).__name__ == "StandardNormal"
+    assert type(ae._inference.prior).__name__ == "StandardNormal"
 
 
 def test_samples_survive_a_pickle(clusters):

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from sklearn_ae import AutoencoderCompressor
-from sklearn_ae.autoencoder._inference import Codec
-from sklearn_ae.compression._codec import Compression
+from sklearn_ae.autoencoder._inference import FittedAutoencoder
+from sklearn_ae.compression._codec import Codec
 from sklearn_ae.compression._entropy_coding import SymbolModels, _Table
 from sklearn_ae.compression._residuals import ResidualGrid
 from sklearn_ae.nn import Autoencoder
-from sklearn_ae.tables._column_scaler import Columns
+from sklearn_ae.tables._column_scaler import ColumnScaler
 
 PATH = Path(__file__).with_suffix(".npz")
 TOTAL = 2**24
@@ -50,11 +50,11 @@ def golden_model(*, lossless):
         decoder.bias.zero_()
         encoder.weight.copy_(torch.from_numpy(DECODER.T))
         encoder.bias.zero_()
-    columns = Columns("minmax")
+    columns = ColumnScaler("minmax")
     columns.shift_, columns.scale_ = OFFSET, SCALE
     columns.constant_ = np.full(4, np.nan)
-    codec = Codec(columns, Autoencoder(encoder, decoder, 2), None, None)
-    compression = Compression(codec, STEP)
+    model = FittedAutoencoder(columns, Autoencoder(encoder, decoder, 2), None, None)
+    compression = Codec(model, STEP)
     # One table of few symbols, one whose bins hold four each: both have escapes.
     compression.quantiser.models = models(
         2, table(-3, 0, [1, 5, 9, 30, 9, 5, 1, 1]), table(-2, 2, [1, 8, 8, 1, 1])
@@ -75,7 +75,7 @@ def golden_model(*, lossless):
             4, *(table(-4, 0, [1, 2, 4, n, 16, 8, 4, 2, 1, 1]) for n in range(5, 13))
         )
     model = AutoencoderCompressor(error_bound=0 if lossless else None)
-    model._compression, model.n_features_in_ = compression, 4
+    model._codec, model.n_features_in_ = compression, 4
     return model
 
 

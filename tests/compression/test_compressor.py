@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn_ae import AutoencoderCompressor
 from sklearn_ae.compression._container import Header, _checksum, pack, unpack
 from sklearn_ae.compression._quantiser import Quantiser
-from sklearn_ae.compression._rate_net import RateNet
+from sklearn_ae.compression._rate_net import RateDistortionNet
 from sklearn_ae.compression._rate_target import Rate
 from sklearn_ae.compression._step_search import Outcome, Trial
 from sklearn_ae.metrics import peak_signal_noise_ratio
@@ -159,8 +159,8 @@ def test_where_training_gains_nothing_it_is_pca():
     ours = compressor(25, learning_rate_init=1e-9, max_iter=4).fit(TRAIN)
     k, pca = ours.n_components_, PCA().fit(TRAIN.astype(float))
     codes = pca.transform(TEST.astype(float))[:, :k]
-    codes /= ours._compression.codec.columns.scale_[0]
-    ours_codes = ours._compression.codec.encode(TEST.astype(float))
+    codes /= ours._codec.model.columns.scale_[0]
+    ours_codes = ours._codec.model.encode(TEST.astype(float))
     np.testing.assert_allclose(np.abs(ours_codes), np.abs(codes), atol=1e-3)
 
 
@@ -302,7 +302,7 @@ def test_what_is_stored_is_the_code_that_transform_gives(trained):
 def test_codes_in_a_stream_are_those_codes(trained):
     blocks = unpack(trained.compress(TEST))[1]
     start = 2  # Bytes of the length.
-    models = trained._compression.quantiser.models
+    models = trained._codec.quantiser.models
     symbols = models.decode(bytes(blocks[0])[start:], len(TEST))
     np.testing.assert_array_equal(symbols * trained.step_, trained.transform(TEST))
 
@@ -362,9 +362,9 @@ def test_streams_of_version_1_are_read(name):
 
 def test_the_golden_streams_have_what_can_go_wrong():
     model = golden_model(lossless=True)
-    symbols = model._compression.symbols(rows())
+    symbols = model._codec.symbols(rows())
     for table, column in zip(
-        model._compression.quantiser.models._tables, symbols.T, strict=True
+        model._codec.quantiser.models._tables, symbols.T, strict=True
     ):
         index, beyond = table.index(column >> table.shift)
         assert len(beyond) > 0
@@ -386,19 +386,19 @@ def test_a_stream_of_another_model_is_refused(small):
 @pytest.mark.parametrize("part", ["decoder", "step", "tables", "columns", "residuals"])
 def test_the_fingerprint_is_of_all_that_decoding_depends_on(small, part):
     other = pickle.loads(pickle.dumps(small))
-    compression = other._compression
+    compression = other._codec
     vars(compression).pop("fingerprint", None)
     if part == "decoder":
-        next(compression.codec.module.decoder.parameters()).data.view(-1)[0] += 1e-3
+        next(compression.model.module.decoder.parameters()).data.view(-1)[0] += 1e-3
     elif part == "step":
         compression.quantiser.step *= 1 + 1e-12
     elif part == "tables":
         compression.quantiser.models._tables[0].frequencies[:2] += (1, -1)
     elif part == "columns":
-        compression.codec.columns.shift_[0] += 1e-12
+        compression.model.columns.shift_[0] += 1e-12
     else:
         compression.residuals._models._tables[3].frequencies[:2] += (1, -1)
-    assert compression.fingerprint != small._compression.fingerprint
+    assert compression.fingerprint != small._codec.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -503,7 +503,7 @@ def test_ten_thousand_damaged_streams(kind):
     ],
 )
 def test_rows_that_are_only_stated_take_no_memory(n_rows, n_blocks, said):
-    fingerprint = golden_model(lossless=False)._compression.fingerprint
+    fingerprint = golden_model(lossless=False)._codec.fingerprint
     numbers = (b"SKAE", 1, 1, 0, n_rows, 4, 4_096, n_blocks, fingerprint)
     body = struct.pack("<4sBBHQIII16s", *numbers) + bytes(8 * n_blocks)
     tracemalloc.start()
@@ -660,7 +660,7 @@ def test_a_weight_of_two_is_the_row_twice(params):
 @pytest.mark.parametrize("pressed", [3, 60])
 def test_an_interrupted_fit_keeps_the_best_so_far(monkeypatch, pressed):
     steps = []
-    train_step = RateNet.train_step
+    train_step = RateDistortionNet.train_step
 
     def interrupted(self, batch, **params):
         steps.append(1)
@@ -668,7 +668,7 @@ def test_an_interrupted_fit_keeps_the_best_so_far(monkeypatch, pressed):
             signal.raise_signal(signal.SIGINT)
         return train_step(self, batch, **params)
 
-    monkeypatch.setattr(RateNet, "train_step", interrupted)
+    monkeypatch.setattr(RateDistortionNet, "train_step", interrupted)
     ours = compressor(20, max_iter=200)
     with pytest.warns(ConvergenceWarning, match="Interrupted after"):
         ours.fit(TRAIN)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_ae.compression._rate_autoencoder import RateAutoencoder
+from sklearn_ae.compression._rate_autoencoder import RateDistortionAutoencoder
 from sklearn_ae.compression._rate_target import Rate
 
 RNG = np.random.default_rng(0)
@@ -18,7 +18,7 @@ RATE = Rate(target_psnr=25.0)
 
 def fitted(rate=RATE, **params):
     params = {"scale": None, "max_iter": 2, "random_state": 0} | params
-    autoencoder = RateAutoencoder(**params)
+    autoencoder = RateDistortionAutoencoder(**params)
     autoencoder.rate, autoencoder.error_bound = rate, None
     return autoencoder.fit(X)
 
@@ -26,7 +26,7 @@ def fitted(rate=RATE, **params):
 def test_a_row_costs_its_nats_and_its_error():
     autoencoder = fitted()
     net, module = autoencoder._net, autoencoder._net.module_
-    x = torch.from_numpy(autoencoder._columns.matrix(X))
+    x = torch.from_numpy(autoencoder._columns.transform_float32(X))
     draws = [torch.Generator().manual_seed(3) for _ in range(2)]
     with torch.no_grad():
         losses = net._row_losses((x, torch.ones(len(x))), draws[0])

@@ -19,15 +19,20 @@ def known_and_weight(n=200):
 
 
 def test_p_values_are_the_share_as_low_or_lower_counting_the_row_itself():
-    known, weight = known_and_weight()
-    asked = np.r_[known, np.linspace(-5, 5, 37)]
-    expected = [(1 + (known <= one).sum()) / (1 + len(known)) for one in asked]
-    np.testing.assert_allclose(conformal_p_values(asked, known, unit(known)), expected)
+    is_training_row, weight = known_and_weight()
+    asked = np.r_[is_training_row, np.linspace(-5, 5, 37)]
+    expected = [
+        (1 + (is_training_row <= one).sum()) / (1 + len(is_training_row))
+        for one in asked
+    ]
+    np.testing.assert_allclose(
+        conformal_p_values(asked, is_training_row, unit(is_training_row)), expected
+    )
     # With weights, as much of their sum; the row itself has the mean weight.
-    below = [weight[known <= one].sum() / weight.mean() for one in asked]
-    expected = (1 + np.array(below)) / (1 + len(known))
+    below = [weight[is_training_row <= one].sum() / weight.mean() for one in asked]
+    expected = (1 + np.array(below)) / (1 + len(is_training_row))
     for size in (1, 1e-3, 1e3):
-        p = conformal_p_values(asked, known, size * weight)
+        p = conformal_p_values(asked, is_training_row, size * weight)
         np.testing.assert_allclose(p, expected)
 
 
@@ -54,6 +59,8 @@ def test_p_values_of_equal_scores_are_never_too_small():
 
 
 def test_p_values_lie_above_one_in_n_plus_one_and_up_to_one():
-    known = random().normal(size=99)
-    p = conformal_p_values(np.array([-np.inf, -9, 9, np.inf]), known, np.ones(99))
+    is_training_row = random().normal(size=99)
+    p = conformal_p_values(
+        np.array([-np.inf, -9, 9, np.inf]), is_training_row, np.ones(99)
+    )
     np.testing.assert_allclose(p, [0.01, 0.01, 1, 1])

@@ -8,19 +8,19 @@ from sklearn_ae import AutoencoderTransformer
 from sklearn_ae.detection._evidence import (
     LEAST_PART,
     N_NEIGHBORS,
-    Distance,
-    Error,
-    Fusion,
+    DenoisingError,
+    HarmonicMeanPValue,
+    NearestDistance,
+    NeighbourhoodDistance,
     Noise,
-    Plain,
-    WideDistance,
+    ReconstructionScore,
     _log,
     _shares,
     calibrated,
 )
-from sklearn_ae.detection._neighbors import Neighbors, Rows
-from sklearn_ae.detection._tail_probability import TAIL, Surprise
-from sklearn_ae.tables._column_scaler import Columns
+from sklearn_ae.detection._neighbors import Neighbors, QueryRows
+from sklearn_ae.detection._tail_probability import TAIL, TailLogPValue
+from sklearn_ae.tables._column_scaler import ColumnScaler
 
 WINE = load_wine().data
 TRAIN, NEW = WINE[::2], WINE[1::2]
@@ -30,7 +30,7 @@ ONE = np.ones(len(TRAIN))
 
 def distance(scale="standard", X=TRAIN):
     weight = np.ones(len(X))
-    return Distance(Neighbors(Columns(scale).fit(X, weight), X, weight))
+    return NearestDistance(Neighbors(ColumnScaler(scale).fit(X, weight), X, weight))
 
 
 TYPICAL = distance().neighbors
@@ -63,10 +63,10 @@ def transformers():
 
 def pieces(transformers):
     kinds = [distance(), distance("minmax"), distance("quantile")]
-    kinds.append(WideDistance(TYPICAL))
-    kinds.append(Error(transformers["told"]._codec, noise(), USUAL))
-    kinds.append(Error(transformers["gaussian"]._codec, SILENCE, USUAL))
-    return [calibrated(kind, Rows(TRAIN, True), ONE) for kind in kinds]
+    kinds.append(NeighbourhoodDistance(TYPICAL))
+    kinds.append(DenoisingError(transformers["told"]._inference, noise(), USUAL))
+    kinds.append(DenoisingError(transformers["gaussian"]._inference, SILENCE, USUAL))
+    return [calibrated(kind, QueryRows(TRAIN, True), ONE) for kind in kinds]
 
 
 # -- pieces --------------------------------------------------------------------------
@@ -74,28 +74,30 @@ def pieces(transformers):
 
 def test_a_distance_counts_by_its_logarithm():
     evidence = distance()
-    expected = evidence.neighbors.mean_distances(Rows(NEW), N_NEIGHBORS)
-    np.testing.assert_allclose(np.exp(evidence.values(Rows(NEW))), expected)
-    shares = evidence.shares(Rows(NEW))
-    cells = evidence.neighbors.parts(Rows(NEW), N_NEIGHBORS)
+    expected = evidence.neighbors.mean_distances(QueryRows(NEW), N_NEIGHBORS)
+    np.testing.assert_allclose(np.exp(evidence.values(QueryRows(NEW))), expected)
+    shares = evidence.shares(QueryRows(NEW))
+    cells = evidence.neighbors.parts(QueryRows(NEW), N_NEIGHBORS)
     np.testing.assert_allclose(shares * expected[:, None], cells)
 
 
 def test_so_does_a_wide_distance_whether_a_row_is_known_or_not():
-    evidence = WideDistance(TYPICAL)
-    expected = TYPICAL.wide_mean_distances(Rows(NEW))
-    shares = evidence.shares(Rows(NEW))
+    evidence = NeighbourhoodDistance(TYPICAL)
+    expected = TYPICAL.wide_mean_distances(QueryRows(NEW))
+    shares = evidence.shares(QueryRows(NEW))
     np.testing.assert_allclose(
-        shares * expected[:, None], TYPICAL.wide_parts(Rows(NEW))
+        shares * expected[:, None], TYPICAL.wide_parts(QueryRows(NEW))
     )
-    for known in (False, True):
-        np.testing.assert_allclose(np.exp(evidence.values(Rows(NEW, known))), expected)
+    for is_training_row in (False, True):
+        np.testing.assert_allclose(
+            np.exp(evidence.values(QueryRows(NEW, is_training_row))), expected
+        )
 
 
 def restored(ae, one):
     """Scaled rows, and what the network makes of them and noise."""
     x = torch.from_numpy(ae._columns.transform(NEW))
-    module = ae._codec._parts_for(x.numpy().dtype, False).module
+    module = ae._inference._parts_for(x.numpy().dtype, False).module
     levels = torch.full((len(x), 1), one.level, dtype=torch.float64)
     draws = [*torch.from_numpy(one.draws), *-torch.from_numpy(one.draws)]
     with torch.no_grad():
@@ -112,61 +114,65 @@ def test_an_error_is_the_mean_over_the_draws_and_their_opposites(
     assert len(x_hat) == 2 * n_draws
     cells = (x_hat - x).abs() if kind == "absolute" else (x_hat - x).square()
     cells = cells.mean(dim=0).numpy()
-    error = Error(ae._codec, one, USUAL)
+    error = DenoisingError(ae._inference, one, USUAL)
     np.testing.assert_allclose(
-        np.exp(error.values(Rows(NEW))), cells.mean(axis=1), rtol=1e-6
+        np.exp(error.values(QueryRows(NEW))), cells.mean(axis=1), rtol=1e-6
     )
     mean = ae._columns.inverse_transform(x_hat.mean(dim=0).numpy())
-    losses, expected = ae._codec.denoised(NEW, one)
+    losses, expected = ae._inference.denoised(NEW, one)
     np.testing.assert_allclose(losses, cells, rtol=1e-6)
     np.testing.assert_allclose(expected, mean, rtol=1e-6)
 
 
 def test_without_noise_an_error_is_the_networks_own(transformers):
     ae = transformers["plain"]
-    error = Error(ae._codec, SILENCE, USUAL)
+    error = DenoisingError(ae._inference, SILENCE, USUAL)
     expected = -ae.score_samples(NEW)
-    np.testing.assert_allclose(np.exp(error.values(Rows(NEW))), expected, rtol=1e-6)
-    _, expected = ae._codec.denoised(NEW, SILENCE)
+    np.testing.assert_allclose(
+        np.exp(error.values(QueryRows(NEW))), expected, rtol=1e-6
+    )
+    _, expected = ae._inference.denoised(NEW, SILENCE)
     np.testing.assert_allclose(expected, ae.reconstruct(NEW), rtol=1e-6)
 
 
 def test_of_a_random_code_evidence_is_minus_the_log_density(transformers):
     ae = transformers["gaussian"]
-    values = Error(ae._codec, SILENCE, USUAL).values(Rows(NEW))
+    values = DenoisingError(ae._inference, SILENCE, USUAL).values(QueryRows(NEW))
     np.testing.assert_allclose(values, -ae.score_samples(NEW))
 
 
 @pytest.mark.parametrize("kind", ["told", "absolute", "gaussian"])
 def test_a_cell_counts_by_how_much_better_the_row_is_without_it(kind, transformers):
-    error = Error(transformers[kind]._codec, noise(), USUAL)
-    shares = error.shares(Rows(NEW))
+    error = DenoisingError(transformers[kind]._inference, noise(), USUAL)
+    shares = error.shares(QueryRows(NEW))
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     losses = (lambda v: v) if kind == "gaussian" else np.exp
-    whole = losses(error.values(Rows(NEW)))
+    whole = losses(error.values(QueryRows(NEW)))
     gains = np.empty_like(NEW)
     for j in range(D):
         X = NEW.copy()
         X[:, j] = USUAL[j]
-        gains[:, j] = np.maximum(whole - losses(error.values(Rows(X))), 0)
+        gains[:, j] = np.maximum(whole - losses(error.values(QueryRows(X))), 0)
     np.testing.assert_allclose(shares, _shares(gains), atol=1e-9)
     # The usual row has nothing to gain.
-    np.testing.assert_allclose(error.shares(Rows(USUAL[None])), 1 / D)
+    np.testing.assert_allclose(error.shares(QueryRows(USUAL[None])), 1 / D)
 
 
 def test_a_network_does_not_ask_which_rows_are_known(transformers):
-    error = Error(transformers["told"]._codec, noise(), USUAL)
+    error = DenoisingError(transformers["told"]._inference, noise(), USUAL)
     np.testing.assert_array_equal(
-        error.values(Rows(NEW, True)), error.values(Rows(NEW))
+        error.values(QueryRows(NEW, True)), error.values(QueryRows(NEW))
     )
 
 
 def test_evidence_is_calibrated_by_known_rows():
-    evidence, surprise = calibrated(distance(), Rows(TRAIN, True), ONE)
-    known = evidence.values(Rows(TRAIN, True))
-    asked = np.linspace(known.min() - 1, known.max() + 1, 50)
-    np.testing.assert_array_equal(surprise(asked), Surprise(known, ONE)(asked))
-    assert surprise(known).mean() == pytest.approx(1, abs=0.15)
+    evidence, surprise = calibrated(distance(), QueryRows(TRAIN, True), ONE)
+    is_training_row = evidence.values(QueryRows(TRAIN, True))
+    asked = np.linspace(is_training_row.min() - 1, is_training_row.max() + 1, 50)
+    np.testing.assert_array_equal(
+        surprise(asked), TailLogPValue(is_training_row, ONE)(asked)
+    )
+    assert surprise(is_training_row).mean() == pytest.approx(1, abs=0.15)
 
 
 # -- fused ---------------------------------------------------------------------------
@@ -175,13 +181,13 @@ def test_evidence_is_calibrated_by_known_rows():
 @pytest.mark.parametrize("weights", [None, (1, 1, 0.1), (2, 2, 0.2)])
 def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value(weights):
     kinds = [distance(), distance("minmax"), distance("quantile")]
-    calibrated_kinds = [calibrated(kind, Rows(TRAIN, True), ONE) for kind in kinds]
-    judge = Fusion(calibrated_kinds, TYPICAL, weights)
-    values = np.array([kind.values(Rows(TRAIN, True)) for kind in kinds])
+    calibrated_kinds = [calibrated(kind, QueryRows(TRAIN, True), ONE) for kind in kinds]
+    judge = HarmonicMeanPValue(calibrated_kinds, TYPICAL, weights)
+    values = np.array([kind.values(QueryRows(TRAIN, True)) for kind in kinds])
     p = np.array([(v >= v[:, None]).mean(axis=1) for v in values])
     body = (p > 1.1 * (1 - TAIL)).all(axis=0)
     assert body.sum() > 40
-    scores = judge.scores(Rows(TRAIN, True))
+    scores = judge.scores(QueryRows(TRAIN, True))
     given = None if weights is None else np.reshape(weights, (3, 1)) * np.ones_like(p)
     np.testing.assert_allclose(
         scores[body], np.log(hmean(p, axis=0, weights=given))[body]
@@ -190,8 +196,10 @@ def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value(weights):
 
 def test_of_one_piece_the_score_is_its_own_surprise(transformers):
     for evidence, surprise in pieces(transformers):
-        scores = Fusion([(evidence, surprise)], TYPICAL).scores(Rows(NEW))
-        expected = -surprise(evidence.values(Rows(NEW)))
+        scores = HarmonicMeanPValue([(evidence, surprise)], TYPICAL).scores(
+            QueryRows(NEW)
+        )
+        expected = -surprise(evidence.values(QueryRows(NEW)))
         np.testing.assert_allclose(scores, expected, atol=1e-12)
 
 
@@ -199,8 +207,8 @@ def test_one_surprising_piece_decides(transformers):
     all_pieces = pieces(transformers)
     X = NEW.copy()
     X[:, 3] += np.linspace(0, 300, len(X))
-    surprises = np.array([s(e.values(Rows(X))) for e, s in all_pieces])
-    scores = Fusion(all_pieces, TYPICAL).scores(Rows(X))
+    surprises = np.array([s(e.values(QueryRows(X))) for e, s in all_pieces])
+    scores = HarmonicMeanPValue(all_pieces, TYPICAL).scores(QueryRows(X))
     assert (scores <= 0).all()
     # The harmonic mean of six is six times the least at the most.
     most = surprises.max(axis=0)
@@ -213,17 +221,17 @@ def test_one_surprising_piece_decides(transformers):
 @pytest.mark.parametrize("weights", [np.ones(6), (1, 0.1, 2, 1, 1, 0.5)])
 def test_contributions_sum_to_scores(weights, transformers):
     all_pieces = pieces(transformers)
-    judge = Fusion(all_pieces, TYPICAL, weights)
-    contributions, _ = judge.explain(Rows(NEW))
-    scores = judge.scores(Rows(NEW))
+    judge = HarmonicMeanPValue(all_pieces, TYPICAL, weights)
+    contributions, _ = judge.explain(QueryRows(NEW))
+    scores = judge.scores(QueryRows(NEW))
     np.testing.assert_allclose(contributions.sum(axis=1), scores, atol=1e-12)
     assert (contributions <= 0).all()
-    p = np.array([np.exp(-s(e.values(Rows(NEW)))) for e, s in all_pieces])
+    p = np.array([np.exp(-s(e.values(QueryRows(NEW)))) for e, s in all_pieces])
     parts = np.reshape(weights, (6, 1)) / p
     parts /= parts.sum(axis=0)
     parts = np.where(parts < LEAST_PART, 0, parts)
     parts /= parts.sum(axis=0)
-    shares = [evidence.shares(Rows(NEW)) for evidence, _ in all_pieces]
+    shares = [evidence.shares(QueryRows(NEW)) for evidence, _ in all_pieces]
     means = sum(part[:, None] * s for part, s in zip(parts, shares, strict=True))
     np.testing.assert_allclose(contributions, scores[:, None] * means, atol=1e-12)
 
@@ -232,7 +240,9 @@ def test_a_wrong_cell_contributes_most(transformers):
     X = NEW.copy()
     wrong = np.arange(len(X)) % D
     X[np.arange(len(X)), wrong] += 20 * TRAIN.std(axis=0)[wrong]
-    contributions, _ = Fusion(pieces(transformers), TYPICAL).explain(Rows(X))
+    contributions, _ = HarmonicMeanPValue(pieces(transformers), TYPICAL).explain(
+        QueryRows(X)
+    )
     assert (contributions.argmin(axis=1) == wrong).mean() > 0.9
 
 
@@ -241,12 +251,15 @@ def test_scores_and_explanations_of_far_rows_are_finite(value, transformers):
     X = TRAIN[:3].copy()
     X[1, 0] = value
     X[2] = -value
-    known = np.zeros(3, dtype=bool)
-    judges = [Fusion(pieces(transformers), TYPICAL)]
-    judges += [Plain(Error(ae._codec, SILENCE, USUAL)) for ae in transformers.values()]
+    is_training_row = np.zeros(3, dtype=bool)
+    judges = [HarmonicMeanPValue(pieces(transformers), TYPICAL)]
+    judges += [
+        ReconstructionScore(DenoisingError(ae._inference, SILENCE, USUAL))
+        for ae in transformers.values()
+    ]
     for judge in judges:
-        scores = judge.scores(Rows(X, known))
-        contributions, expected = judge.explain(Rows(X, known))
+        scores = judge.scores(QueryRows(X, is_training_row))
+        contributions, expected = judge.explain(QueryRows(X, is_training_row))
         for values in (scores, contributions, expected):
             assert np.isfinite(values).all()
         assert (scores[1:] < scores[0] - 1).all()
@@ -261,32 +274,36 @@ def test_plain_scores_are_the_networks_and_contributions_sum_to_them(
     kind, transformers
 ):
     ae = transformers[kind]
-    judge = Plain(Error(ae._codec, SILENCE, USUAL))
-    scores = judge.scores(Rows(NEW))
+    judge = ReconstructionScore(DenoisingError(ae._inference, SILENCE, USUAL))
+    scores = judge.scores(QueryRows(NEW))
     np.testing.assert_allclose(scores, ae.score_samples(NEW))
-    contributions, expected = judge.explain(Rows(NEW))
+    contributions, expected = judge.explain(QueryRows(NEW))
     np.testing.assert_allclose(contributions.sum(axis=1), scores)
     # A network that is told levels reconstructs as from its lowest.
-    tolerance = 0.02 if ae.module_.is_told_levels else 1e-6
+    tolerance = 0.02 if ae.module_.is_noise_conditional else 1e-6
     np.testing.assert_allclose(expected, ae.reconstruct(NEW), rtol=tolerance)
 
 
 @pytest.mark.parametrize("kind", ["plain", "absolute"])
 def test_a_cell_contributes_its_loss(kind, transformers):
     ae = transformers[kind]
-    x, x_hat = ae._codec.scaled(NEW)
+    x, x_hat = ae._inference.scaled(NEW)
     cells = np.abs(x - x_hat) ** (1 if kind == "absolute" else 2)
-    contributions, _ = Plain(Error(ae._codec, SILENCE, USUAL)).explain(Rows(NEW))
+    contributions, _ = ReconstructionScore(
+        DenoisingError(ae._inference, SILENCE, USUAL)
+    ).explain(QueryRows(NEW))
     np.testing.assert_allclose(contributions, -cells / D, atol=1e-9)
 
 
 def test_cells_of_a_density_differ_by_their_squares_in_the_likelihoods_units(
     transformers,
 ):
-    codec = transformers["gaussian"]._codec
+    codec = transformers["gaussian"]._inference
     x, x_hat = codec.scaled(NEW)
     expected = -0.5 * np.square(x - x_hat) / codec.module.noise_variance.item()
-    contributions, _ = Plain(Error(codec, SILENCE, USUAL)).explain(Rows(NEW))
+    contributions, _ = ReconstructionScore(
+        DenoisingError(codec, SILENCE, USUAL)
+    ).explain(QueryRows(NEW))
     rest = contributions - expected
     np.testing.assert_allclose(rest, rest[:, :1] * np.ones(D), rtol=1e-5)
 

@@ -5,9 +5,9 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
 from sklearn_ae.detection import _neighbors
-from sklearn_ae.detection._neighbors import Neighbors, Rows
+from sklearn_ae.detection._neighbors import Neighbors, QueryRows
 from sklearn_ae.semi_supervised._consistency import half_way_to_the_next
-from sklearn_ae.tables._column_scaler import Columns
+from sklearn_ae.tables._column_scaler import ColumnScaler
 
 WINE = load_wine().data
 TRAIN, NEW = WINE[::2], WINE[1::2]
@@ -16,7 +16,7 @@ SCALINGS = ["standard", "minmax", "quantile", None]
 
 def neighbors_of(X, scale="standard", weight=None):
     weight = np.ones(len(X)) if weight is None else weight.astype(float)
-    return Neighbors(Columns(scale).fit(X, weight), X, weight)
+    return Neighbors(ColumnScaler(scale).fit(X, weight), X, weight)
 
 
 def table(n=60, d=3):
@@ -32,22 +32,24 @@ def test_distances_are_those_of_brute_force(scale, k):
     near = neighbors_of(TRAIN, scale)
     scaled = near.columns.transform
     brute = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(scaled(TRAIN))
-    new = near.mean_distances(Rows(NEW), k)
+    new = near.mean_distances(QueryRows(NEW), k)
     expected = brute.kneighbors(scaled(NEW))[0].mean(axis=1)
     np.testing.assert_allclose(new, expected, rtol=1e-6)
     # Without rows, scikit-learn leaves each out of its own neighbours.
-    known = near.mean_distances(Rows(TRAIN, True), k)
-    np.testing.assert_allclose(known, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
+    is_training_row = near.mean_distances(QueryRows(TRAIN, True), k)
+    np.testing.assert_allclose(
+        is_training_row, brute.kneighbors()[0].mean(axis=1), rtol=1e-6
+    )
 
 
 def test_only_known_rows_are_left_out_of_their_neighbours():
     near = neighbors_of(TRAIN)
     some = np.arange(len(TRAIN)) % 3 == 0
-    mixed = near.mean_distances(Rows(TRAIN, some), 2)
-    known = near.mean_distances(Rows(TRAIN, True), 2)
-    new = near.mean_distances(Rows(TRAIN), 2)
-    np.testing.assert_array_equal(mixed, np.where(some, known, new))
-    np.testing.assert_allclose(2 * new, near.mean_distances(Rows(TRAIN, True), 1))
+    mixed = near.mean_distances(QueryRows(TRAIN, some), 2)
+    is_training_row = near.mean_distances(QueryRows(TRAIN, True), 2)
+    new = near.mean_distances(QueryRows(TRAIN), 2)
+    np.testing.assert_array_equal(mixed, np.where(some, is_training_row, new))
+    np.testing.assert_allclose(2 * new, near.mean_distances(QueryRows(TRAIN, True), 1))
 
 
 def test_copies_of_a_known_row_are_not_its_neighbours_but_a_new_ones():
@@ -57,18 +59,20 @@ def test_copies_of_a_known_row_are_not_its_neighbours_but_a_new_ones():
     plain = Neighbors(near.columns, X, np.ones(60))
     first = X[:1]
     for k in (2, 3, 59):
-        known, alone = (n.mean_distances(Rows(first, True), k) for n in (near, plain))
-        assert known == pytest.approx(alone)
-    assert near.mean_distances(Rows(first), 3) == pytest.approx(0, abs=1e-9)
-    assert near.mean_distances(Rows(first), 4) > 0.01
+        is_training_row, alone = (
+            n.mean_distances(QueryRows(first, True), k) for n in (near, plain)
+        )
+        assert is_training_row == pytest.approx(alone)
+    assert near.mean_distances(QueryRows(first), 3) == pytest.approx(0, abs=1e-9)
+    assert near.mean_distances(QueryRows(first), 4) > 0.01
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
 def test_a_known_row_in_float32_is_known(scale):
     near = neighbors_of(TRAIN, scale)
     rounded = TRAIN.astype(np.float32).astype(np.float64)
-    exact = near.mean_distances(Rows(TRAIN, True), 3)
-    again = near.mean_distances(Rows(rounded, True), 3)
+    exact = near.mean_distances(QueryRows(TRAIN, True), 3)
+    again = near.mean_distances(QueryRows(rounded, True), 3)
     np.testing.assert_allclose(again, exact, rtol=1e-4)
 
 
@@ -78,8 +82,8 @@ def test_so_it_is_if_the_column_is_far_from_zero(scale):
     X = table() * [1e5, 1, 1] + [1.7e9, 0, 0]
     near = neighbors_of(X, scale)
     rounded = X.astype(np.float32).astype(np.float64)
-    exact = near.mean_distances(Rows(X, True), 3)
-    again = near.mean_distances(Rows(rounded, True), 3)
+    exact = near.mean_distances(QueryRows(X, True), 3)
+    again = near.mean_distances(QueryRows(rounded, True), 3)
     np.testing.assert_allclose(again, exact, rtol=0.05)
 
 
@@ -89,17 +93,17 @@ def first(X):
 
 @pytest.mark.parametrize("block", [1, 40])
 def test_blocks_change_nothing(block, monkeypatch):
-    near, new = neighbors_of(TRAIN), Rows(NEW)
+    near, new = neighbors_of(TRAIN), QueryRows(NEW)
     distances = near.mean_distances(new, 3)
-    wide = near.wide_mean_distances(Rows(NEW))
+    wide = near.wide_mean_distances(QueryRows(NEW))
     parts, mean = near.parts(new, 3), near.mean(new, 3, first(NEW))
-    wide_parts = near.wide_parts(Rows(NEW))
+    wide_parts = near.wide_parts(QueryRows(NEW))
     monkeypatch.setattr(_neighbors, "_BLOCK", block)
     monkeypatch.setattr(_neighbors, "_ROWS", block)
     np.testing.assert_allclose(near.mean_distances(new, 3), distances)
-    np.testing.assert_allclose(near.wide_mean_distances(Rows(NEW)), wide)
+    np.testing.assert_allclose(near.wide_mean_distances(QueryRows(NEW)), wide)
     np.testing.assert_allclose(near.parts(new, 3), parts)
-    np.testing.assert_allclose(near.wide_parts(Rows(NEW)), wide_parts)
+    np.testing.assert_allclose(near.wide_parts(QueryRows(NEW)), wide_parts)
     np.testing.assert_allclose(near.mean(new, 3, first(NEW)), mean)
 
 
@@ -107,7 +111,9 @@ def test_blocks_change_nothing(block, monkeypatch):
 def test_copies_are_neighbours_of_a_row_that_has_many_more_than_usual(copies, usual):
     weight = np.full(len(TRAIN), float(usual))
     weight[7] = copies
-    distances = neighbors_of(TRAIN, weight=weight).mean_distances(Rows(TRAIN, True), 3)
+    distances = neighbors_of(TRAIN, weight=weight).mean_distances(
+        QueryRows(TRAIN, True), 3
+    )
     assert (distances[7] == 0) == (copies > 3 * usual)
     assert (np.delete(distances, 7) > 0).all()
 
@@ -116,23 +122,28 @@ def test_copies_are_neighbours_of_a_row_that_has_many_more_than_usual(copies, us
 def test_weights_of_one_size_change_nothing(scale):
     near = neighbors_of(TRAIN, scale)
     twice = Neighbors(near.columns, TRAIN, np.full(len(TRAIN), 4.0))
-    known, new = (n.mean_distances(Rows(TRAIN, True), 1) for n in (near, twice))
-    np.testing.assert_allclose(known, new)
+    is_training_row, new = (
+        n.mean_distances(QueryRows(TRAIN, True), 1) for n in (near, twice)
+    )
+    np.testing.assert_allclose(is_training_row, new)
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_weights_count_as_repetition(known):
+def test_weights_count_as_repetition(is_training_row):
     rng = np.random.default_rng(0)
     weight = rng.integers(1, 5, size=len(TRAIN))
     near = neighbors_of(TRAIN, weight=weight)
     repeated = Neighbors(
         near.columns, np.repeat(TRAIN, weight, axis=0), np.ones(weight.sum())
     )
-    asked = TRAIN if known else NEW
+    asked = TRAIN if is_training_row else NEW
     for k in (1, 3):
-        a, b = (n.mean_distances(Rows(asked, known), k) for n in (near, repeated))
+        a, b = (
+            n.mean_distances(QueryRows(asked, is_training_row), k)
+            for n in (near, repeated)
+        )
         np.testing.assert_allclose(a, b, atol=1e-12)
-    a, b = (n.wide_mean_distances(Rows(asked)) for n in (near, repeated))
+    a, b = (n.wide_mean_distances(QueryRows(asked)) for n in (near, repeated))
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -145,7 +156,7 @@ def test_neighbours_are_found_among_many(monkeypatch):
     scaled = near.columns.transform(X)
     brute = NearestNeighbors(n_neighbors=4, algorithm="kd_tree").fit(scaled)
     expected = brute.kneighbors(scaled)[0].mean(axis=1)
-    new = near.mean_distances(Rows(X), 4)
+    new = near.mean_distances(QueryRows(X), 4)
     np.testing.assert_allclose(new, expected, rtol=1e-6, atol=1e-9)
 
 
@@ -161,10 +172,12 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
     near = neighbors_of(X, None)
     brute = NearestNeighbors(n_neighbors=3, algorithm="kd_tree")
     brute.fit(near.columns.transform(X))
-    known = near.mean_distances(Rows(X, True), 3)
-    np.testing.assert_allclose(known, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
-    one_by_one = [near.mean_distances(Rows(X[[i]], True), 3)[0] for i in range(50)]
-    np.testing.assert_allclose(one_by_one, known[:50], rtol=1e-9)
+    is_training_row = near.mean_distances(QueryRows(X, True), 3)
+    np.testing.assert_allclose(
+        is_training_row, brute.kneighbors()[0].mean(axis=1), rtol=1e-6
+    )
+    one_by_one = [near.mean_distances(QueryRows(X[[i]], True), 3)[0] for i in range(50)]
+    np.testing.assert_allclose(one_by_one, is_training_row[:50], rtol=1e-9)
 
 
 # -- explanations --------------------------------------------------------------------
@@ -172,13 +185,13 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("scale", SCALINGS)
-def test_cells_sum_to_the_distance(scale, known):
+def test_cells_sum_to_the_distance(scale, is_training_row):
     near = neighbors_of(TRAIN, scale)
-    asked = TRAIN if known else NEW
-    cells = near.parts(Rows(asked, known), 3)
+    asked = TRAIN if is_training_row else NEW
+    cells = near.parts(QueryRows(asked, is_training_row), 3)
     assert cells.shape == asked.shape
     assert (cells >= 0).all()
-    distances = near.mean_distances(Rows(asked, known), 3)
+    distances = near.mean_distances(QueryRows(asked, is_training_row), 3)
     np.testing.assert_allclose(cells.sum(axis=1), distances)
 
 
@@ -191,7 +204,7 @@ def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
     squares[np.arange(len(NEW)), :, aside] = 0
     nearest = np.argsort(squares.sum(axis=2), axis=1)[:, :3]
     mean = near.columns.inverse_transform(scaled(TRAIN)[nearest].mean(axis=1))
-    np.testing.assert_allclose(near.mean(Rows(NEW), 3, aside), mean)
+    np.testing.assert_allclose(near.mean(QueryRows(NEW), 3, aside), mean)
 
 
 @pytest.mark.parametrize("weight", [1, 50])
@@ -202,8 +215,8 @@ def test_a_known_row_is_not_in_the_mean_that_it_is_compared_with(weight):
     weights[0] = weight
     near = neighbors_of(X, weight=weights)
     aside = np.ones(1, dtype=int)
-    assert near.mean(Rows(X[:1], True), 3, aside)[0, 1] < 15
-    assert near.mean(Rows(X[:1]), 3, aside)[0, 1] > 15
+    assert near.mean(QueryRows(X[:1], True), 3, aside)[0, 1] < 15
+    assert near.mean(QueryRows(X[:1]), 3, aside)[0, 1] > 15
 
 
 def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
@@ -211,10 +224,10 @@ def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
     spoilt = X[:20].copy()
     spoilt[:, 1] += 100
     near, aside = neighbors_of(X), np.ones(20, dtype=int)
-    cells = near.parts(Rows(spoilt), 3)
+    cells = near.parts(QueryRows(spoilt), 3)
     assert (cells[:, 1] > 0.99 * cells.sum(axis=1)).all()
     np.testing.assert_array_equal(
-        near.mean(Rows(spoilt), 3, aside), near.mean(Rows(X[:20]), 3, aside)
+        near.mean(QueryRows(spoilt), 3, aside), near.mean(QueryRows(X[:20]), 3, aside)
     )
 
 
@@ -229,7 +242,7 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
     for asked in (X, table(50) + 0.5):
         differences = near.columns.transform(asked)[:, None] - near.columns.transform(X)
         distances = np.sqrt(np.square(differences).sum(axis=2))
-        wide = near.wide_mean_distances(Rows(asked))
+        wide = near.wide_mean_distances(QueryRows(asked))
         # A row's distance to itself, by way of large squares, is not quite zero.
         expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
         np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
@@ -237,7 +250,7 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
         nearest = np.take_along_axis(differences, order[:, :, None], axis=1)
         lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
         cells = (nearest**2 / np.where(lengths > 0, lengths, 1)).mean(axis=1)
-        np.testing.assert_allclose(near.wide_parts(Rows(asked)), cells, atol=1e-9)
+        np.testing.assert_allclose(near.wide_parts(QueryRows(asked)), cells, atol=1e-9)
 
 
 def test_wide_distances_are_of_that_share_of_many_rows():
@@ -245,7 +258,7 @@ def test_wide_distances_are_of_that_share_of_many_rows():
     near = neighbors_of(X)
     assert len(near.references) == 4_000
     distances = pairwise_distances(near.references[:50], near.references)
-    wide = near.wide_mean_distances(Rows(X[:50]))
+    wide = near.wide_mean_distances(QueryRows(X[:50]))
     some = np.sort(distances[:, ::4], axis=1)[:, :50].mean(axis=1)
     np.testing.assert_allclose(wide, some, atol=1e-6)
     # A quarter of them tells about as much.
@@ -262,7 +275,7 @@ def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place
     scaled = near.columns.transform(X)
     distances = np.repeat(pairwise_distances(scaled), weight.astype(int), axis=1)
     exact = np.sort(distances, axis=1)[:, :100].mean(axis=1)
-    wide = near.wide_mean_distances(Rows(X))
+    wide = near.wide_mean_distances(QueryRows(X))
     assert np.median(wide) == pytest.approx(np.median(exact), rel=0.2)
 
 
@@ -274,10 +287,10 @@ def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
     X = table(4)
     near = neighbors_of(X, scale)
     distances = pairwise_distances(near.columns.transform(X))
-    known = near.mean_distances(Rows(X, True), 10)
-    np.testing.assert_allclose(known, distances.sum(axis=1) / 3)
+    is_training_row = near.mean_distances(QueryRows(X, True), 10)
+    np.testing.assert_allclose(is_training_row, distances.sum(axis=1) / 3)
     # Of new rows, too: no more than of known ones.
-    new = near.mean_distances(Rows(X), 10)
+    new = near.mean_distances(QueryRows(X), 10)
     farthest = distances.max(axis=1)
     np.testing.assert_allclose(new, (distances.sum(axis=1) - farthest) / 3, atol=1e-9)
 
@@ -285,10 +298,10 @@ def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
 def test_two_rows_have_each_other():
     X = np.array([[0.0, 1.0], [4.0, 1.0]])
     near = neighbors_of(X)
-    np.testing.assert_allclose(near.mean_distances(Rows(X, True), 3), 2)
-    cells = near.parts(Rows(X, True), 3)
+    np.testing.assert_allclose(near.mean_distances(QueryRows(X, True), 3), 2)
+    cells = near.parts(QueryRows(X, True), 3)
     np.testing.assert_allclose(cells, [[2, 0], [2, 0]])
-    new = near.mean_distances(Rows(np.array([[1.0, 1.0]])), 3)
+    new = near.mean_distances(QueryRows(np.array([[1.0, 1.0]])), 3)
     assert new == pytest.approx(0.5)
 
 
@@ -297,20 +310,20 @@ def test_two_rows_have_each_other():
 def test_a_row_alone_is_at_distance_zero(scale, weight):
     X = np.array([[3.0, -2.0]])
     near = neighbors_of(X, scale, np.array([weight]))
-    for known in (True, False):
-        assert near.mean_distances(Rows(X, known), 3) == 0
-        assert not near.parts(Rows(X, known), 3).any()
-    np.testing.assert_allclose(near.mean(Rows(X), 3, first(X)), X)
-    assert near.wide_mean_distances(Rows(X)) == 0
-    assert not near.wide_parts(Rows(X)).any()
+    for is_training_row in (True, False):
+        assert near.mean_distances(QueryRows(X, is_training_row), 3) == 0
+        assert not near.parts(QueryRows(X, is_training_row), 3).any()
+    np.testing.assert_allclose(near.mean(QueryRows(X), 3, first(X)), X)
+    assert near.wide_mean_distances(QueryRows(X)) == 0
+    assert not near.wide_parts(QueryRows(X)).any()
 
 
 def test_identical_rows_are_at_distance_zero():
     X = np.full((30, 3), 7.0)
     near = neighbors_of(X)
-    for known in (True, False):
-        assert not near.mean_distances(Rows(X, known), 3).any()
-    np.testing.assert_array_equal(near.mean(Rows(X), 3, first(X)), X)
+    for is_training_row in (True, False):
+        assert not near.mean_distances(QueryRows(X, is_training_row), 3).any()
+    np.testing.assert_array_equal(near.mean(QueryRows(X), 3, first(X)), X)
 
 
 @pytest.mark.parametrize("value", [1e200, -1e200, 1.7e308])
@@ -321,15 +334,15 @@ def test_far_rows_have_finite_distances(d, scale, value):
     near = neighbors_of(X, scale)
     far = X[:3].copy()
     far[0, 0] = far[1] = value
-    for known in (True, False):
-        distances = near.mean_distances(Rows(far, known), 3)
-        cells = near.parts(Rows(far, known), 3)
+    for is_training_row in (True, False):
+        distances = near.mean_distances(QueryRows(far, is_training_row), 3)
+        cells = near.parts(QueryRows(far, is_training_row), 3)
         for values in (
             distances,
             cells,
-            near.mean(Rows(far), 3, first(far)),
-            near.wide_mean_distances(Rows(far)),
-            near.wide_parts(Rows(far)),
+            near.mean(QueryRows(far), 3, first(far)),
+            near.wide_mean_distances(QueryRows(far)),
+            near.wide_parts(QueryRows(far)),
         ):
             assert np.isfinite(values).all()
         assert distances[:2].min() > 50 * distances[2]
@@ -353,9 +366,11 @@ def test_of_many_rows_some_are_kept(monkeypatch):
     distances = pairwise_distances(scaled, near.references)
     nearest = np.sort(distances, axis=1)
     is_kept = nearest[:, 0] < 1e-6
-    known = near.mean_distances(Rows(X, True), 1)
-    np.testing.assert_allclose(known[~is_kept], nearest[~is_kept, 0], rtol=1e-6)
-    np.testing.assert_allclose(known[is_kept], nearest[is_kept, 1], rtol=1e-6)
+    is_training_row = near.mean_distances(QueryRows(X, True), 1)
+    np.testing.assert_allclose(
+        is_training_row[~is_kept], nearest[~is_kept, 0], rtol=1e-6
+    )
+    np.testing.assert_allclose(is_training_row[is_kept], nearest[is_kept, 1], rtol=1e-6)
 
 
 def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):

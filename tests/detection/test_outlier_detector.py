@@ -80,7 +80,7 @@ def test_the_textbook_score_is_minus_the_error_of_the_scaled_columns():
     X = normal()
     fitted = detector("plain", n_components=2).fit(X)
     (network,) = fitted.networks_
-    deviation = network._codec.columns.scale_  # of the rows not held out
+    deviation = network._inference.columns.scale_  # of the rows not held out
     np.testing.assert_allclose(deviation, X.std(axis=0), rtol=0.2)
     error = np.square((X - network.reconstruct(X)) / deviation).mean(axis=1)
     np.testing.assert_allclose(fitted.score_samples(X), -error, rtol=1e-5)
@@ -157,7 +157,7 @@ def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypa
 def test_an_error_in_a_block_is_raised(fitted, monkeypatch):
     monkeypatch.setattr(_scorers, "BLOCK", 8)
     broken = clone(fitted).fit(normal())
-    broken._judges.new = None
+    broken._scorers.new = None
     with pytest.raises(AttributeError):
         broken.score_samples(normal(50, seed=1))
 
@@ -180,9 +180,9 @@ def test_a_clump_among_the_training_rows_is_found(size, spread):
 @pytest.mark.parametrize(("n", "together"), [(180, True), (190, False)])
 def test_training_rows_are_judged_like_new_ones_where_trusted_ones_are_few(n, together):
     X = normal(n, 7)  # a quarter is held out; of the rest 40 % are trusted, 54 or 58
-    judges = detector().fit(X)._judges
-    seen = judges.scores(X), judges.scores_of_new(X, known=True)
-    assert np.array_equal(*seen) == together
+    judges = detector().fit(X)._scorers
+    is_train = judges.scores(X), judges.scores_of_new(X, is_training_row=True)
+    assert np.array_equal(*is_train) == together
 
 
 def test_a_training_row_that_stands_alone_amid_the_others_is_found():
@@ -459,16 +459,16 @@ def test_the_guilty_cell_is_found_and_what_it_should_have_been(load):
 
 
 def test_callbacks_reach_the_networks():
-    seen = []
+    is_train = []
 
     class Seen(ProgressBar):
         def on_fit_task_end(self, *args, **kwargs):
-            seen.append(1)
+            is_train.append(1)
             return False
 
     fitted = detector(max_iter=2).set_callbacks(Seen())
     fitted.fit(normal(50))
-    assert len(seen) >= 6
+    assert len(is_train) >= 6
 
 
 def test_a_monitor_sees_the_threshold_of_its_fit():

@@ -4,7 +4,7 @@ from scipy.stats import gumbel_r
 
 from sklearn_ae.detection._tail_probability import (
     TAIL,
-    Surprise,
+    TailLogPValue,
     median_and_range,
     quantile,
 )
@@ -20,7 +20,7 @@ def unit(values):
 
 def surprise_of(values, weight=None):
     values = np.asarray(values, dtype=float)
-    return Surprise(values, unit(values) if weight is None else weight)
+    return TailLogPValue(values, unit(values) if weight is None else weight)
 
 
 def known_and_weight(n=200):
@@ -34,32 +34,36 @@ def known_and_weight(n=200):
 
 @pytest.mark.parametrize("n", [5, 99, 1_000])
 def test_in_the_body_surprise_is_minus_log_of_the_share_as_abnormal_or_more(n):
-    known = random().normal(size=n).round(1)
-    asked = np.unique(known)
-    share = (known >= asked[:, None]).mean(axis=1)
+    is_training_row = random().normal(size=n).round(1)
+    asked = np.unique(is_training_row)
+    share = (is_training_row >= asked[:, None]).mean(axis=1)
     body = share > 1 - TAIL
     expected = -np.log(share[body])
-    np.testing.assert_allclose(surprise_of(known)(asked[body]), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        surprise_of(is_training_row)(asked[body]), expected, atol=1e-12
+    )
     # Half of the way to the next.
     asked, share = (asked[1:] + asked[:-1]) / 2, (share[1:] + share[:-1]) / 2
     expected = -np.log(share[body[1:]])
-    np.testing.assert_allclose(surprise_of(known)(asked[body[1:]]), expected)
-    assert surprise_of(known)(known.min() - 1) == 0
+    np.testing.assert_allclose(surprise_of(is_training_row)(asked[body[1:]]), expected)
+    assert surprise_of(is_training_row)(is_training_row.min() - 1) == 0
 
 
 def test_far_beyond_an_exponential_sample_surprise_is_its_log_survival():
-    known = random().exponential(size=20_000) + 5
+    is_training_row = random().exponential(size=20_000) + 5
     asked = np.array([1.0, 2.0, 8.0, 30.0, 500.0])
-    assert asked[3] > 2 * (known.max() - 5)
+    assert asked[3] > 2 * (is_training_row.max() - 5)
     # The mean of 4,000 excesses is off by 1.6 %.
-    np.testing.assert_allclose(surprise_of(known)(asked + 5), asked, rtol=0.05)
+    np.testing.assert_allclose(
+        surprise_of(is_training_row)(asked + 5), asked, rtol=0.05
+    )
 
 
 def test_so_it_is_of_other_tails_that_fall_off_exponentially():
-    known = gumbel_r.rvs(size=20_000, random_state=0)
+    is_training_row = gumbel_r.rvs(size=20_000, random_state=0)
     asked = np.array([2.0, 5.0, 20.0])
     np.testing.assert_allclose(
-        surprise_of(known)(asked), -gumbel_r.logsf(asked), rtol=0.08
+        surprise_of(is_training_row)(asked), -gumbel_r.logsf(asked), rtol=0.08
     )
 
 
@@ -77,9 +81,9 @@ def test_so_it_is_of_other_tails_that_fall_off_exponentially():
     ],
     ids=str,
 )
-def test_surprise_rises_from_zero_whatever_is_known(known):
+def test_surprise_rises_from_zero_whatever_is_known(is_training_row):
     asked = [-np.inf, -1e300, 0.0, 2.9, 3.0, np.nextafter(3.0, 4), 5, 20, np.inf]
-    surprise = surprise_of(known)(np.array(asked))
+    surprise = surprise_of(is_training_row)(np.array(asked))
     assert not np.isnan(surprise).any()
     assert surprise[0] == 0
     assert (np.diff(surprise) >= 0).all()
@@ -93,15 +97,15 @@ def test_beyond_equal_values_anything_is_surprising():
 
 
 def test_a_row_beyond_all_that_are_known_is_more_surprising_than_the_last():
-    known = random().normal(size=100)
-    last = known.max()
-    surprise = surprise_of(known)(np.array([last, last + 1]))
+    is_training_row = random().normal(size=100)
+    last = is_training_row.max()
+    surprise = surprise_of(is_training_row)(np.array([last, last + 1]))
     assert surprise[1] > surprise[0] + 1
 
 
 def test_known_rows_can_be_compared_with_the_others_only():
     values = np.sort(random().exponential(size=100))
-    surprise = surprise_of(values)(values, own=1.0)
+    surprise = surprise_of(values)(values, self_weight=1.0)
     others = np.arange(99, -1, -1) / 99  # of 99, how many are as abnormal or more
     np.testing.assert_allclose(surprise[:80], -np.log(np.maximum(others[:80], 0.2)))
     beyond = values[81:] - values[80]
@@ -109,36 +113,40 @@ def test_known_rows_can_be_compared_with_the_others_only():
     expected = beyond / mean_of_others - np.log(0.2)
     np.testing.assert_allclose(surprise[81:], expected)
     # One alone, or next to it, has no others.
-    assert np.isfinite(surprise_of(values[:5])(values[:5], own=1.0)).all()
+    assert np.isfinite(surprise_of(values[:5])(values[:5], self_weight=1.0)).all()
 
 
 def test_surprise_does_not_depend_on_the_order_nor_on_the_unit_of_weights():
-    known, weight = known_and_weight()
-    known = known + 1e-6 * np.arange(len(known))
+    is_training_row, weight = known_and_weight()
+    is_training_row = is_training_row + 1e-6 * np.arange(len(is_training_row))
     asked = np.linspace(-5, 5, 101)
-    expected = Surprise(known, weight)(asked)
-    shuffled = random().permutation(len(known))
-    other = Surprise(known[shuffled], 0.25 * weight[shuffled])(asked)
+    expected = TailLogPValue(is_training_row, weight)(asked)
+    shuffled = random().permutation(len(is_training_row))
+    other = TailLogPValue(is_training_row[shuffled], 0.25 * weight[shuffled])(asked)
     np.testing.assert_allclose(other, expected, atol=1e-12)
 
 
 def test_in_the_body_weights_count_as_repetition():
-    known, weight = known_and_weight()
-    repeated = np.repeat(known, weight.astype(int))
+    is_training_row, weight = known_and_weight()
+    repeated = np.repeat(is_training_row, weight.astype(int))
     asked = np.linspace(-5, np.quantile(repeated, 0.79), 101)
     expected = surprise_of(repeated)(asked)
-    np.testing.assert_allclose(Surprise(known, weight)(asked), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        TailLogPValue(is_training_row, weight)(asked), expected, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("heavy", [False, True])
 def test_in_the_tail_too(heavy):
-    known, weight = np.unique(known_and_weight()[0]), known_and_weight()[1]
-    weight = weight[: len(known)]
+    is_training_row, weight = np.unique(known_and_weight()[0]), known_and_weight()[1]
+    weight = weight[: len(is_training_row)]
     if heavy:
-        weight[int(0.7 * len(known))] = 300
+        weight[int(0.7 * len(is_training_row))] = 300
     asked = np.linspace(-5, 9, 101)
-    expected = surprise_of(np.repeat(known, weight.astype(int)))(asked)
-    np.testing.assert_allclose(Surprise(known, weight)(asked), expected, rtol=1e-9)
+    expected = surprise_of(np.repeat(is_training_row, weight.astype(int)))(asked)
+    np.testing.assert_allclose(
+        TailLogPValue(is_training_row, weight)(asked), expected, rtol=1e-9
+    )
 
 
 # -- thresholds ----------------------------------------------------------------------

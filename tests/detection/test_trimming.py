@@ -9,12 +9,12 @@ from sklearn_ae.detection._trimming import (
     CORE,
     N_BINS,
     lowest,
+    outlyingness,
     rarity,
-    suspicion,
     trimmed_mahalanobis,
     without_copies,
 )
-from sklearn_ae.tables._column_scaler import Columns
+from sklearn_ae.tables._column_scaler import ColumnScaler
 
 
 def random():
@@ -29,9 +29,11 @@ def correlated(n, d):
 
 def suspicion_of(X, weight=None):
     weight = np.ones(len(X)) if weight is None else weight.astype(float)
-    columns = [Columns(s).fit(X, weight) for s in ("standard", "minmax", "quantile")]
+    columns = [
+        ColumnScaler(s).fit(X, weight) for s in ("standard", "minmax", "quantile")
+    ]
     neighbors = [Neighbors(c, X, weight) for c in columns]
-    return suspicion(X, weight, neighbors, columns[0].transform(X))
+    return outlyingness(X, weight, neighbors, columns[0].transform(X))
 
 
 def distances_of(X, weight=None):
@@ -265,7 +267,7 @@ TABLES = {
 def test_measures_are_finite(name):
     X = TABLES[name]
     weight = np.ones(len(X))
-    scaled = Columns("standard").fit(X, weight).transform(X)
+    scaled = ColumnScaler("standard").fit(X, weight).transform(X)
     for values in (
         suspicion_of(X),
         trimmed_mahalanobis(scaled, weight),

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import scale
 from torch import nn
 
-from sklearn_ae.nn import Autoencoder, CorrectedLinear, Perceptrons
+from sklearn_ae.nn import Autoencoder, CorrectedLinear, MLPArchitecture
 
 
 def generator(seed=0):
@@ -26,12 +26,14 @@ def around(
     if constant is not None:
         spread[constant] = np.inf
     return Autoencoder.around_linear(
-        Perceptrons(d, hidden, activation, generator()),
+        MLPArchitecture(d, hidden, activation, generator()),
         mean=tensor(pca.mean_),
         centre=tensor(np.linspace(-1.0, 3.0, d)) if centre is None else centre,
         spread=tensor(spread),
-        axes=tensor(np.pad(pca.components_, ((0, n_extra), (0, 0)))),
-        scales=tensor(np.pad(pca.singular_values_, (0, n_extra), constant_values=1.0)),
+        components=tensor(np.pad(pca.components_, ((0, n_extra), (0, 0)))),
+        component_std=tensor(
+            np.pad(pca.singular_values_, (0, n_extra), constant_values=1.0)
+        ),
     )
 
 
@@ -88,7 +90,7 @@ def test_no_two_parameters_share_memory(X):
 
 
 def test_random_is_the_mirrored_mlp_without_a_linear_path():
-    model = Autoencoder.random(Perceptrons(5, (4, 3), "tanh", generator()), 2)
+    model = Autoencoder.random(MLPArchitecture(5, (4, 3), "tanh", generator()), 2)
     shapes = [tuple(layer.weight.shape) for layer in model.encoder.layers]
     back = [tuple(layer.weight.shape) for layer in model.decoder.layers]
     assert shapes == [(4, 5), (3, 4), (2, 3)]
@@ -100,7 +102,7 @@ def test_random_is_the_mirrored_mlp_without_a_linear_path():
 
 
 def test_forward_is_the_decoder_of_the_encoder(X):
-    model = Autoencoder.random(Perceptrons(13, (6,), "tanh", generator()), 2)
+    model = Autoencoder.random(MLPArchitecture(13, (6,), "tanh", generator()), 2)
     x = tensor(X).float()
     with torch.no_grad():
         x_hat, z = model(x)
@@ -134,7 +136,7 @@ def test_gradient_is_that_of_finite_differences(X, kind):
     if kind == "pca":
         model = around(PCA(2).fit(X), hidden=(3, 3))
     else:
-        model = Autoencoder.random(Perceptrons(3, (4,), "silu", generator()), 2)
+        model = Autoencoder.random(MLPArchitecture(3, (4,), "silu", generator()), 2)
     model = model.double()
     with torch.no_grad():
         for p in model.parameters():
@@ -151,5 +153,5 @@ def test_gradient_is_that_of_finite_differences(X, kind):
 def test_building_leaves_torchs_global_generator_alone(X):
     before = torch.get_rng_state()
     around(PCA(3).fit(X))
-    Autoencoder.random(Perceptrons(5, (4,), "tanh", generator()), 2)
+    Autoencoder.random(MLPArchitecture(5, (4,), "tanh", generator()), 2)
     assert torch.equal(torch.get_rng_state(), before)

@@ -8,10 +8,10 @@ from sklearn_ae.nn import (
     ACTIVATIONS,
     Autoencoder,
     GaussianEncoder,
-    Perceptrons,
-    by_hand,
-    folded,
+    MLPArchitecture,
+    fused_affine,
     has_rules,
+    manual_backward,
 )
 from sklearn_ae.nn._backward import _RULES
 from sklearn_ae.nn._folded import _FOLDED
@@ -38,7 +38,7 @@ START = {
 
 
 def networks(hidden, activation):
-    return Perceptrons(D, hidden, activation, generator())
+    return MLPArchitecture(D, hidden, activation, generator())
 
 
 def random(hidden, activation):
@@ -83,16 +83,16 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
     assert has_rules(module)
     x, grad = drawn(N, D, seed=4).double(), drawn(N, D, seed=5).double()
     levels = torch.linspace(*LEVELS, N).double()[:, None]
-    levels = levels if says_levels and module.is_told_levels else None
+    levels = levels if says_levels and module.is_noise_conditional else None
     with torch.inference_mode():
-        mine, back = by_hand(module)(x, levels)
+        mine, back = manual_backward(module)(x, levels)
         back(grad)
-    gradients = [p.grad.clone() for p in module.parameters()]
+    enable_gradients = [p.grad.clone() for p in module.parameters()]
     x_hat, _, _ = module.draw(x, generator(), levels)
     module.zero_grad()
     x_hat.backward(grad)
     torch.testing.assert_close(mine, x_hat, rtol=1e-12, atol=1e-12)
-    for by_p, p in zip(gradients, module.parameters(), strict=True):
+    for by_p, p in zip(enable_gradients, module.parameters(), strict=True):
         torch.testing.assert_close(by_p, p.grad, rtol=1e-10, atol=1e-12)
 
 
@@ -103,7 +103,7 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
 def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, by_numpy):
     module = moved(make(hidden, activation))
     x = drawn(N, D, seed=4).double()
-    fold = partial(folded, by_numpy=by_numpy)
+    fold = partial(fused_affine, by_numpy=by_numpy)
     with torch.no_grad():
         z = module.encoder(x)
         x_hat = module.decoder(z)
@@ -111,10 +111,10 @@ def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, by_numpy)
         close = {"rtol": 1e-12, "atol": 1e-12}
         torch.testing.assert_close(encode(x), z, **close)
         torch.testing.assert_close(decode(z), x_hat, **close)
-        if module.is_told_levels:
+        if module.is_noise_conditional:
             levels = torch.linspace(*LEVELS, N).double()[:, None]
-            told = module.encoder(x, levels)
-            torch.testing.assert_close(encode(x, levels), told, **close)
+            noise_conditional = module.encoder(x, levels)
+            torch.testing.assert_close(encode(x, levels), noise_conditional, **close)
         # Rows as they were, and weights of its own.
         assert torch.equal(x, drawn(N, D, seed=4).double())
         for p in module.parameters():
@@ -129,7 +129,7 @@ def test_what_has_rules_to_train_can_be_folded():
 
 def test_a_part_without_a_rule_is_its_own_pass():
     encoder = GaussianEncoder(random((6,), "relu").encoder)
-    assert folded(encoder) is encoder
+    assert fused_affine(encoder) is encoder
 
 
 def test_what_has_no_rules_is_left_to_autograd():
@@ -151,9 +151,9 @@ def test_what_has_no_rules_is_left_to_autograd():
     normed = random((6,), "relu")
     nn.utils.parametrizations.weight_norm(normed.decoder.layers[1])
     assert not has_rules(normed)
-    told = wiener((6,), "relu")
-    told.encoder.features = nn.Softplus()
-    assert not has_rules(told)
+    noise_conditional = wiener((6,), "relu")
+    noise_conditional.encoder.features = nn.Softplus()
+    assert not has_rules(noise_conditional)
     assert not has_rules(random((6,), "relu").to("meta"))
     around = linear((6,), "relu")
     around.decoder.correction = around.decoder.linear

@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_ae.nn import (
     Autoencoder,
+    ConvArchitecture,
     ConvDecoder,
     ConvEncoder,
     ConvFilter,
-    Convolutions,
-    Perceptrons,
+    MLPArchitecture,
     cost,
 )
 
@@ -27,7 +27,7 @@ def generator(seed=0):
 
 
 def plan(shape, channels=(4, 6), activation="silu", seed=0):
-    return Convolutions(shape, channels, activation, generator(seed))
+    return ConvArchitecture(shape, channels, activation, generator(seed))
 
 
 def rows(shape, n=5):
@@ -38,15 +38,15 @@ def rows(shape, n=5):
 @pytest.mark.parametrize("shape", SHAPES + TINY)
 def test_rows_of_any_shape_are_mapped_to_codes_and_back(shape, channels):
     networks, x = plan(shape, channels), rows(shape)
-    told = torch.ones(5, 4)
+    noise_conditional = torch.ones(5, 4)
     with torch.no_grad():
         assert ConvEncoder(networks, 7, at_zero=False)(x).shape == (5, 7)
         assert ConvDecoder(networks, 7, at_zero=False)(x[:, :1].expand(5, 7)).shape == (
             5,
             networks.n_features,
         )
-        both = torch.cat([x, told], dim=1)
-        filtered = ConvFilter(networks, n_told=4, at_zero=False)(both)
+        both = torch.cat([x, noise_conditional], dim=1)
+        filtered = ConvFilter(networks, n_noise_features=4, at_zero=False)(both)
         assert filtered.shape == x.shape
 
 
@@ -154,12 +154,12 @@ def test_gradients_are_those_of_finite_differences(shape, activation):
 @pytest.mark.parametrize("network", [ConvFilter, lambda p, **k: ConvEncoder(p, 3, **k)])
 def test_what_is_told_of_a_row_counts_at_each_place(network):
     shape = (1, 8, 8)
-    told = torch.zeros(1, 2, requires_grad=True)
-    out = network(plan(shape), n_told=2, at_zero=False)(
-        torch.cat([rows(shape, 1), told], dim=1)
+    noise_conditional = torch.zeros(1, 2, requires_grad=True)
+    out = network(plan(shape), n_noise_features=2, at_zero=False)(
+        torch.cat([rows(shape, 1), noise_conditional], dim=1)
     )
     for cell in out[0, :3]:
-        (slope,) = torch.autograd.grad(cell, told, retain_graph=True)
+        (slope,) = torch.autograd.grad(cell, noise_conditional, retain_graph=True)
         assert (slope != 0).all()
 
 
@@ -180,8 +180,8 @@ def test_weights_are_the_generators_and_the_global_one_stays():
 
 def start(X, n_components, **more):
     pca = PCA(n_components).fit(X)
-    scales = np.sqrt(pca.explained_variance_)
-    parts = {"mean": pca.mean_, "axes": pca.components_, "scales": scales}
+    component_std = np.sqrt(pca.explained_variance_)
+    parts = {"mean": pca.mean_, "axes": pca.components_, "scales": component_std}
     parts |= {"centre": X.mean(axis=0), "spread": np.full(X.shape[1], X.std())}
     return pca, {k: torch.from_numpy(v) for k, v in (parts | more).items()}
 
@@ -246,7 +246,7 @@ def test_cost_is_that_of_torchs_counter(shape):
     for module in (
         Autoencoder.random(networks, 3),
         Autoencoder.random(
-            Perceptrons(networks.n_features, (5,), "relu", generator()), 3
+            MLPArchitecture(networks.n_features, (5,), "relu", generator()), 3
         ),
     ):
         biases = sum(p.numel() for p in module.parameters() if p.dim() == 1)
@@ -255,7 +255,7 @@ def test_cost_is_that_of_torchs_counter(shape):
 
 
 def test_a_number_alone_has_no_width():
-    module = Autoencoder.random(Perceptrons(3, (5,), "relu", generator()), 2)
+    module = Autoencoder.random(MLPArchitecture(3, (5,), "relu", generator()), 2)
     module.encoder.gain = nn.Parameter(torch.tensor(1.0))
     assert cost(module, 3).width == 5
 

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_ae.nn import Autoencoder, GaussianEncoder, Perceptrons
+from sklearn_ae.nn import Autoencoder, GaussianEncoder, MLPArchitecture
 
 
 def generator(seed=0):
@@ -25,7 +25,7 @@ def test_a_variance_stays_finite():
 
 def test_a_draw_has_the_moments_of_the_posterior():
     module = Autoencoder.random(
-        Perceptrons(3, (4,), "tanh", generator()), 2, code="gaussian"
+        MLPArchitecture(3, (4,), "tanh", generator()), 2, code="gaussian"
     )
     module.decoder = nn.Identity()
     x = torch.tensor([[1.0, -2.0, 0.5]]).expand(40_000, 3)
@@ -39,7 +39,7 @@ def test_a_draw_has_the_moments_of_the_posterior():
 
 
 def test_a_plain_code_is_not_drawn():
-    module = Autoencoder.random(Perceptrons(3, (4,), "tanh", generator()), 2)
+    module = Autoencoder.random(MLPArchitecture(3, (4,), "tanh", generator()), 2)
     x = torch.randn(5, 3, generator=generator())
     with torch.no_grad():
         x_hat, z, log_variance = module.draw(x, generator())

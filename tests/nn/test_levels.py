@@ -11,7 +11,7 @@ from sklearn_ae.nn import (
     Autoencoder,
     Corruption,
     LevelFeatures,
-    Perceptrons,
+    MLPArchitecture,
     WienerEncoder,
 )
 
@@ -155,16 +155,19 @@ def normal():
 
 def around(mean, covariance, n_components, hidden=(8, 8), noise=None):
     """An untrained autoencoder around the leading axes of a covariance."""
-    variances, axes = np.linalg.eigh(covariance)
-    variances, axes = variances[::-1][:n_components], axes.T[::-1][:n_components]
+    variances, components = np.linalg.eigh(covariance)
+    variances, components = (
+        variances[::-1][:n_components],
+        components.T[::-1][:n_components],
+    )
     spread = np.sqrt(np.diag(covariance))
     return Autoencoder.around_wiener(
-        Perceptrons(len(mean), hidden, "silu", generator()),
+        MLPArchitecture(len(mean), hidden, "silu", generator()),
         mean=tensor(mean),
         centre=tensor(mean),
         spread=tensor(spread),
-        axes=tensor(axes.copy()),
-        scales=tensor(np.sqrt(variances)),
+        components=tensor(components.copy()),
+        component_std=tensor(np.sqrt(variances)),
         noise=tensor(spread if noise is None else noise),
         levels=LEVELS,
     )
@@ -190,10 +193,10 @@ def test_it_starts_at_the_posterior_mean_of_a_normal(normal, level, hidden):
 @pytest.mark.parametrize("level", SOME_LEVELS)
 def test_of_fewer_components_it_is_the_leading_part(normal, level):
     mean, covariance, X = normal
-    variances, axes = np.linalg.eigh(covariance)
-    v, axes = variances[-3:], axes[:, -3:]
+    variances, components = np.linalg.eigh(covariance)
+    v, components = variances[-3:], components[:, -3:]
     share = v / (v + (1.7 * level) ** 2)
-    expected = mean + (X - mean) @ axes * share @ axes.T
+    expected = mean + (X - mean) @ components * share @ components.T
     got = denoised(around(mean, covariance, 3), X, level)
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
@@ -201,8 +204,8 @@ def test_of_fewer_components_it_is_the_leading_part(normal, level):
 @pytest.mark.parametrize("n_components", [3, 6])
 def test_without_noise_it_is_pcas_projection(normal, n_components):
     mean, covariance, X = normal
-    axes = np.linalg.eigh(covariance)[1][:, 6 - n_components :]
-    expected = mean + (X - mean) @ axes @ axes.T
+    components = np.linalg.eigh(covariance)[1][:, 6 - n_components :]
+    expected = mean + (X - mean) @ components @ components.T
     for level in (0.0, 1e-12, 1e-4):
         got = denoised(around(mean, covariance, n_components), X, level)
         np.testing.assert_allclose(got, expected, atol=2e-5)
@@ -242,7 +245,7 @@ def test_without_a_level_it_is_the_lowest(normal):
 
 
 def test_an_encoder_that_is_not_told_leaves_levels_out():
-    module = Autoencoder.random(Perceptrons(3, (4,), "tanh", generator()), 2)
+    module = Autoencoder.random(MLPArchitecture(3, (4,), "tanh", generator()), 2)
     x = torch.randn(5, 3, generator=generator())
     with torch.no_grad():
         assert torch.equal(module.denoise(x, column_of(1.0, 5)), module(x)[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import logistic
 
-from sklearn_ae.nn import LogisticPrior
+from sklearn_ae.nn import LogisticEntropyModel
 
 SCALES = torch.tensor([0.5, 2.0, 30.0], dtype=torch.float64)
 
@@ -16,7 +16,7 @@ def generator(seed=0):
 
 
 def prior(step=0.25):
-    return LogisticPrior(SCALES, step).double()
+    return LogisticEntropyModel(SCALES, step).double()
 
 
 def test_nats_are_those_of_the_cell_under_a_logistic_distribution():
@@ -37,7 +37,7 @@ def test_cells_have_a_probability_of_one_in_sum():
         z[:, j : j + 1] = whole
         own = module(z[400:401]).item() - others
         assert own == pytest.approx(0, abs=1e-9)
-        at_zero = LogisticPrior(SCALES[j : j + 1], 1.0).double()
+        at_zero = LogisticEntropyModel(SCALES[j : j + 1], 1.0).double()
         assert (-at_zero(whole)).exp().sum().item() == pytest.approx(1, abs=1e-6)
 
 
@@ -50,7 +50,7 @@ def test_what_is_far_out_costs_much_and_not_infinitely():
 
 
 def test_gradients_lead_to_the_distribution_of_the_codes():
-    module = LogisticPrior(torch.ones(2), 0.1)
+    module = LogisticEntropyModel(torch.ones(2), 0.1)
     z = 3 + 0.5 * torch.randn(4_000, 2, generator=generator())
     optimiser = torch.optim.Adam(module.parameters(), lr=0.1)
     before = module(z).mean().item()
@@ -75,5 +75,5 @@ def test_noise_is_uniform_within_half_a_step():
 
 
 def test_a_component_without_spread_has_one():
-    module = LogisticPrior(torch.zeros(1), 1.0)
+    module = LogisticEntropyModel(torch.zeros(1), 1.0)
     assert module(torch.zeros(1, 1)).isfinite().all()

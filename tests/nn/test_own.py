@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_ae.nn import Own
+from sklearn_ae.nn import CallableArchitecture
 
 
 def generator():
@@ -10,7 +10,7 @@ def generator():
 
 
 def built(*parts, n_components=2):
-    own = Own(lambda d, k: parts, 3, generator())
+    own = CallableArchitecture(lambda d, k: parts, 3, generator())
     encoder = own.encoder(n_components, at_zero=False)
     return encoder, own.decoder(n_components, at_zero=False)
 
@@ -20,7 +20,7 @@ def linear(n_features, n_components):
 
 
 def test_the_encoder_is_the_first_and_the_decoder_the_second():
-    own = Own(linear, 5, generator())
+    own = CallableArchitecture(linear, 5, generator())
     assert own.encoder(2, at_zero=False).weight.shape == (2, 5)
     assert own.decoder(2, at_zero=False).weight.shape == (5, 2)
 
@@ -28,14 +28,14 @@ def test_the_encoder_is_the_first_and_the_decoder_the_second():
 def test_numbers_are_single_whatever_torchs_default():
     torch.set_default_dtype(torch.float64)
     try:
-        part = Own(linear, 5, generator()).encoder(2, at_zero=True)
+        part = CallableArchitecture(linear, 5, generator()).encoder(2, at_zero=True)
     finally:
         torch.set_default_dtype(torch.float32)
     assert {p.dtype for p in part.parameters()} == {torch.float32}
 
 
 def test_a_gate_starts_at_zero_and_learns():
-    own = Own(linear, 5, generator())
+    own = CallableArchitecture(linear, 5, generator())
     part = own.encoder(2, at_zero=True)
     x = torch.randn(4, 5, generator=generator())
     assert (part(x) == 0).all()
@@ -45,10 +45,13 @@ def test_a_gate_starts_at_zero_and_learns():
 
 def test_weights_are_of_the_generator_and_the_global_one_stays():
     before = torch.get_rng_state()
-    one, same = (Own(linear, 5, generator()).encoder(2, at_zero=False) for _ in "ab")
+    one, same = (
+        CallableArchitecture(linear, 5, generator()).encoder(2, at_zero=False)
+        for _ in "ab"
+    )
     assert torch.equal(one.weight, same.weight)
     assert torch.equal(torch.get_rng_state(), before)
-    own = Own(linear, 5, generator())
+    own = CallableArchitecture(linear, 5, generator())
     first, second = (own.encoder(2, at_zero=False) for _ in "ab")
     assert not torch.equal(first.weight, second.weight)
 
@@ -60,7 +63,7 @@ def test_double_networks_become_single():
 
 @pytest.mark.parametrize("bad", [None, nn.Linear(3, 2), (nn.Linear(3, 2),), (1, 2)])
 def test_what_is_no_pair_of_modules_is_refused(bad):
-    own = Own(lambda d, k: bad, 3, generator())
+    own = CallableArchitecture(lambda d, k: bad, 3, generator())
     with pytest.raises(
         ValueError, match="architecture must return an encoder and a de"
     ):
@@ -88,7 +91,7 @@ def test_running_statistics_are_refused():
 
 
 def test_a_module_is_no_function():
-    own = Own(nn.Linear(3, 2), 3, generator())
+    own = CallableArchitecture(nn.Linear(3, 2), 3, generator())
     with pytest.raises(ValueError, match=r"must be a function .*got the module Linear"):
         own.encoder(2, at_zero=True)
 

@@ -62,16 +62,16 @@ def test_importance_weights_are_the_ratio_of_densities():
 
 
 @pytest.mark.parametrize(("beta", "warmth"), [(1.0, 1.0), (4.0, 0.5), (0.0, 1.0)])
-def test_objective_is_the_negative_bound(beta, warmth):
+def test_objective_is_the_negative_bound(beta, kl_warmup):
     x, x_hat = tensors(2, 7, 4)
     mean, log_variance = tensors(2, 7, 2, seed=1)
     weight = torch.ones(7, dtype=torch.float64)
     objective = Objective("squared_error", beta=beta)
     loss = objective(
-        x, x_hat, x, mean, log_variance, weight, torch.Generator(), warmth=warmth
+        x, x_hat, x, mean, log_variance, weight, torch.Generator(), kl_warmup=kl_warmup
     )
     variance = (x - x_hat).square().mean()
     # At the best variance the quadratic term is half a nat a cell.
     nll = 0.5 * 4 * (math.log(2 * math.pi) + variance.log() + 1)
     kl = gaussian_kl(mean, log_variance).mean()
-    torch.testing.assert_close(loss.mean(), nll + warmth * beta * kl)
+    torch.testing.assert_close(loss.mean(), nll + kl_warmup * beta * kl)

@@ -7,8 +7,8 @@ import pytest
 from sklearn_ae.semi_supervised._labels import (
     encoded_classes,
     encoded_numbers,
-    judges,
     merged,
+    stratified_holdout,
 )
 
 
@@ -53,7 +53,7 @@ def test_numbers():
 def test_judges_are_each_class_by_its_share():
     target = np.repeat([0, 1, 2, 3], [40, 20, 4, 1])
     target = np.random.default_rng(0).permutation(target)
-    rows = judges(target, 16)
+    rows = stratified_holdout(target, 16)
     assert np.bincount(target[rows], minlength=4).tolist() == [10, 5, 1, 0]
     # From the front of each class.
     for one in range(3):
@@ -64,7 +64,7 @@ def test_judges_are_each_class_by_its_share():
 
 def test_the_last_row_of_a_class_is_not_held_out():
     target = np.array([0, 0, 1, 1, 2])
-    assert judges(target, 5).tolist() == [0, 2]
+    assert stratified_holdout(target, 5).tolist() == [0, 2]
 
 
 def test_merged_rows_by_hand():

@@ -159,8 +159,8 @@ def test_all_rows_held_out_have_their_share_of_each_class(autoencoder):
     seen = {}
 
     class Spy(AutoencoderClassifier):
-        def _judges(self, target, n):
-            rows = super()._judges(target, n)
+        def _holdout(self, target, n):
+            rows = super()._holdout(target, n)
             seen["target"] = target[rows]
             return rows
 
@@ -375,9 +375,9 @@ def test_convolutions():
 def test_other_layers_may_be_frozen_later(autoencoder):
     settings = {"early_stopping": False, "max_iter": 1, "random_state": 0}
     ours = AutoencoderClassifier(autoencoder, fine_tune=1, **settings).fit(X, Y)
-    before = ours._codec.module.state_dict()
+    before = ours._inference.module.state_dict()
     ours.set_params(fine_tune=np.True_).partial_fit(X[:64], Y[:64])
-    after = ours._codec.module.state_dict()
+    after = ours._inference.module.state_dict()
     first = "encoder.correction.layers.0.weight"
     assert torch.equal(before[first], autoencoder.module_.state_dict()[first])
     assert not torch.equal(after[first], before[first])
@@ -391,7 +391,7 @@ def test_only_the_last_layers_are_fine_tuned(n_layers, latent):
     ours = AutoencoderClassifier(
         given, fine_tune=n_layers, early_stopping=False, max_iter=2, random_state=0
     ).fit(X, Y)
-    before, after = state(given), ours._codec.module.state_dict()
+    before, after = state(given), ours._inference.module.state_dict()
     moved = {n for n in before if not torch.equal(before[n], after[n])}
     path = "encoder." if latent == "deterministic" else "encoder.network."
     last = [f"{path}correction.layers.{3 - i}" for i in range(n_layers)]

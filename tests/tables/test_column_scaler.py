@@ -4,7 +4,7 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sklearn_ae.tables import _column_scaler, _rows
-from sklearn_ae.tables._column_scaler import Columns, have_one_unit
+from sklearn_ae.tables._column_scaler import ColumnScaler, columns_look_like_pixels
 from sklearn_ae.tables._normal_scores import NormalScores
 
 SCALES = ["standard", "minmax", "quantile", None]
@@ -16,7 +16,7 @@ def X():
 
 
 def fit(scale, X, weight=None):
-    return Columns(scale).fit(X, np.ones(len(X)) if weight is None else weight)
+    return ColumnScaler(scale).fit(X, np.ones(len(X)) if weight is None else weight)
 
 
 def reference(scale, X):
@@ -38,7 +38,7 @@ def test_scale_is_scikit_learns_scaler(scale, cells, X, monkeypatch):
     np.testing.assert_allclose(
         columns.inverse_transform(Z), scaler.inverse_transform(Z), rtol=1e-9
     )
-    np.testing.assert_allclose(columns.matrix(X), Z, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(columns.transform_float32(X), Z, rtol=1e-5, atol=1e-5)
 
 
 def test_no_scale_keeps_the_columns_shares_of_the_variance(X):
@@ -176,9 +176,9 @@ def test_quantiles_of_many_rows_are_those_of_a_sample(monkeypatch):
 def test_columns_with_one_unit():
     digits = load_digits().data
     rng = np.random.default_rng(0)
-    assert have_one_unit(digits)
-    assert not have_one_unit(load_iris().data)
-    assert not have_one_unit(rng.integers(2, size=(50, 9)).astype(float))
-    assert not have_one_unit(np.ones((9, 3)))
+    assert columns_look_like_pixels(digits)
+    assert not columns_look_like_pixels(load_iris().data)
+    assert not columns_look_like_pixels(rng.integers(2, size=(50, 9)).astype(float))
+    assert not columns_look_like_pixels(np.ones((9, 3)))
     # Constant columns have none.
-    assert have_one_unit(np.c_[np.zeros(len(digits)), digits])
+    assert columns_look_like_pixels(np.c_[np.zeros(len(digits)), digits])

@@ -3,7 +3,11 @@ import pytest
 
 from sklearn_ae.autoencoder import _initialization
 from sklearn_ae.tables import _rows
-from sklearn_ae.tables._holdout import MAX_SHARE, n_watched, typical_first
+from sklearn_ae.tables._holdout import (
+    MAX_SHARE,
+    move_influential_rows_last,
+    n_in_sample_monitor,
+)
 
 
 @pytest.mark.parametrize("cells", [9, 2**20])
@@ -18,7 +22,7 @@ def test_rows_that_a_column_hangs_on_go_to_the_end(rare, cells, monkeypatch):
     expected = np.argsort(share > MAX_SHARE, kind="stable")
     assert set(expected[60 - len(rare) :]) == set(rare)
     moved = X.copy()
-    order = typical_first(moved, weight)
+    order = move_influential_rows_last(moved, weight)
     np.testing.assert_array_equal(order, expected)
     np.testing.assert_array_equal(moved, X[expected])
 
@@ -40,4 +44,4 @@ def test_centre_and_spread_are_numpys_whatever_the_block(cells, monkeypatch):
     [(100, 100), (5_000, 1_000), (12_000, 1_200), (10**6, 5_000)],
 )
 def test_a_tenth_of_the_rows_is_watched_where_none_is_held_out(n_rows, expected):
-    assert n_watched(n_rows) == expected
+    assert n_in_sample_monitor(n_rows) == expected

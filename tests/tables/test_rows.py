@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sklearn_ae.tables import _rows
-from sklearn_ae.tables._rows import RowsOf, merge_equal_rows, systematic_sample
+from sklearn_ae.tables._rows import RowView, merge_equal_rows, systematic_sample
 
 
 @pytest.fixture(params=[np.float64, np.float32])
@@ -18,7 +18,7 @@ def as_dict(X, rows, weight):
 
 def test_rows_of_a_table_are_gathered_when_asked_for(X):
     rows = np.array([7, 0, 11, 3])
-    some = RowsOf(X, rows)
+    some = RowView(X, rows)
     assert (len(some), some.shape) == (4, (4, 3))
     np.testing.assert_array_equal(some[1:3], X[[0, 11]])
     np.testing.assert_array_equal(some[np.array([3, 0])], X[[3, 7]])

@@ -32,8 +32,8 @@ def assert_is_pca(ours, pca, n_samples):
     np.testing.assert_allclose(ours.mean, pca.mean_, atol=1e-9)
     # PCA divides by n - 1.
     variances = pca.explained_variance_ * (n_samples - 1) / n_samples
-    np.testing.assert_allclose(ours.scales**2, variances, rtol=1e-6)
-    cosines = np.abs(np.sum(ours.axes * pca.components_, axis=1))
+    np.testing.assert_allclose(ours.component_std**2, variances, rtol=1e-6)
+    cosines = np.abs(np.sum(ours.components * pca.components_, axis=1))
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
 
 
@@ -52,13 +52,13 @@ def test_a_share_keeps_as_many_axes_as_pca(name, share):
     X = table(name)
     pca = PCA(share, svd_solver="full").fit(X)
     ours = axes_of(X, share)
-    assert len(ours.axes) == len(ours.scales) == pca.n_components_
+    assert len(ours.components) == len(ours.component_std) == pca.n_components_
     assert_is_pca(ours, pca, len(X))
 
 
 def test_a_share_that_is_met_exactly_needs_one_more_as_in_pca():
     X = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    assert PCA(0.5).fit(X).n_components_ == len(axes_of(X, 0.5).axes) == 2
+    assert PCA(0.5).fit(X).n_components_ == len(axes_of(X, 0.5).components) == 2
 
 
 @pytest.mark.parametrize("shape", [(60, 20), (15, 40)])
@@ -92,41 +92,43 @@ def test_axes_past_the_rank_are_zero(n, d, rank):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d)) + 1
     k = d + 3
-    mean, axes, scales = axes_of(X, k)
-    assert axes.shape == (k, d)
-    assert scales.shape == (k,)
-    assert (scales[:rank] > 0.01).all()
-    assert not axes[rank:].any()
-    assert not scales[rank:].any()
+    mean, components, component_std = axes_of(X, k)
+    assert components.shape == (k, d)
+    assert component_std.shape == (k,)
+    assert (component_std[:rank] > 0.01).all()
+    assert not components[rank:].any()
+    assert not component_std[rank:].any()
     # What is there spans the data.
-    np.testing.assert_allclose(mean + (X - mean) @ axes.T @ axes, X, atol=1e-9)
+    np.testing.assert_allclose(
+        mean + (X - mean) @ components.T @ components, X, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("n_components", [3, 0.95])
 def test_a_table_of_constants_has_no_axes(n_components):
-    mean, axes, scales = axes_of(np.full((6, 3), 7.0), n_components)
+    mean, components, component_std = axes_of(np.full((6, 3), 7.0), n_components)
     np.testing.assert_allclose(mean, 7)
-    assert not axes.any()
-    assert not scales.any()
-    assert len(axes) >= 1
+    assert not components.any()
+    assert not component_std.any()
+    assert len(components) >= 1
 
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("k", [2, 4])
 def test_axes_are_orthonormal_in_falling_order_and_of_one_sign(name, k):
-    _, axes, scales = axes_of(table(name), k)
-    np.testing.assert_allclose(axes @ axes.T, np.eye(k), atol=1e-10)
-    assert (np.diff(scales) <= 0).all()
-    assert (axes[np.arange(k), np.abs(axes).argmax(axis=1)] > 0).all()
+    _, components, component_std = axes_of(table(name), k)
+    np.testing.assert_allclose(components @ components.T, np.eye(k), atol=1e-10)
+    assert (np.diff(component_std) <= 0).all()
+    assert (components[np.arange(k), np.abs(components).argmax(axis=1)] > 0).all()
 
 
 def test_the_sign_does_not_depend_on_the_solver():
     X = table("digits")[:200]
-    by_eigenvectors = axes_of(X, 3).axes
+    by_eigenvectors = axes_of(X, 3).components
     # Transposing rows and columns by repetition: the same rows, the other solver.
     few = np.unique(X[:50], axis=0)
-    by_svd = axes_of(few, 3).axes
-    again = axes_of(np.repeat(few, 2, axis=0), 3).axes
+    by_svd = axes_of(few, 3).components
+    again = axes_of(np.repeat(few, 2, axis=0), 3).components
     np.testing.assert_allclose(by_svd, again, atol=1e-8)
     assert by_eigenvectors.shape == by_svd.shape
 
@@ -150,12 +152,12 @@ def test_wide_tables_take_the_randomised_solver_and_span_pcas_subspace(monkeypat
     ours = axes_of(X, 3)
     pca = PCA(3, svd_solver="arpack", random_state=0).fit(X)
     assert called
-    assert subspace_angles(ours.axes.T, pca.components_.T).max() < 1e-3
+    assert subspace_angles(ours.components.T, pca.components_.T).max() < 1e-3
     np.testing.assert_allclose(
-        ours.scales**2, pca.explained_variance_ * 1_049 / 1_050, rtol=1e-4
+        ours.component_std**2, pca.explained_variance_ * 1_049 / 1_050, rtol=1e-4
     )
     # Its randomness is the generator's.
-    np.testing.assert_array_equal(ours.axes, axes_of(X, 3).axes)
+    np.testing.assert_array_equal(ours.components, axes_of(X, 3).components)
 
 
 @pytest.mark.parametrize(("share", "tries"), [(0.5, [4]), (0.999, [4, 16])])
@@ -173,9 +175,9 @@ def test_a_share_of_a_wide_table_is_reached_by_more_and_more_axes(
     X = low_rank(200, 150, 10)
     ours, pca = axes_of(X, share), PCA(share, svd_solver="full").fit(X)
     assert tried == tries
-    assert len(ours.axes) == pca.n_components_
+    assert len(ours.components) == pca.n_components_
     np.testing.assert_allclose(
-        ours.scales**2, pca.explained_variance_ * 199 / 200, rtol=1e-4
+        ours.component_std**2, pca.explained_variance_ * 199 / 200, rtol=1e-4
     )
 
 
@@ -189,7 +191,7 @@ def test_the_randomised_solver_is_kept_for_few_axes_of_large_tables(monkeypatch)
     X = low_rank(40, 50, 3)
     assert_is_pca(axes_of(X, 35), PCA(35, svd_solver="full").fit(X), 40)
     # For a share more axes would be tried at once than the exact solver is worth.
-    assert len(axes_of(X, 0.9).axes) == PCA(0.9).fit(X).n_components_
+    assert len(axes_of(X, 0.9).components) == PCA(0.9).fit(X).n_components_
     with pytest.raises(AssertionError):
         axes_of(X, 3)
 

@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from sklearn_ae.training._batches import RowBatches, RowLoader, Rows, row_blocks
+from sklearn_ae.training._batches import RowBatches, RowLoader, WeightedRows, row_blocks
 
 
 @pytest.fixture
 def rows():
     generator = torch.Generator().manual_seed(0)
-    return Rows(
+    return WeightedRows(
         torch.randn(23, 4, generator=generator),
         torch.rand(23, dtype=torch.float64, generator=generator),
     )

@@ -16,7 +16,7 @@ from sklearn_ae import AutoencoderTransformer, _runtime
 from sklearn_ae.autoencoder import _autoencoder_net
 from sklearn_ae.optim import one_cycle
 from sklearn_ae.tables import _holdout
-from sklearn_ae.training._best_weights import Monitor
+from sklearn_ae.training._best_weights import BestWeights
 
 X = load_wine().data
 ALL_DIGITS = load_digits().data
@@ -105,13 +105,17 @@ class Judge(Spy):
     def on_train_begin(self, net, **kwargs):
         super().on_train_begin(net, **kwargs)
         losses, weight = self._losses(net), net.monitored.weight
-        self.rule = Monitor(
-            torch.zeros(1), losses, weight, tol=0.02, cautious=net._run.cautious
+        self.rule = BestWeights(
+            torch.zeros(1),
+            losses,
+            weight,
+            tol=0.02,
+            keep_start_unless_significant=net._run.keep_start_unless_significant,
         )
         self.waits = []
 
     def on_epoch_end(self, net, **kwargs):
-        self.rule.see(torch.tensor([float(net.n_iter_)]), self._losses(net))
+        self.rule.update(torch.tensor([float(net.n_iter_)]), self._losses(net))
         self.waits.append(self.rule.n_waited)
 
 
@@ -130,7 +134,7 @@ def test_the_best_weights_on_the_monitored_rows_are_kept(
         max_iter=8,
     ).fit(X)
     # tests/test_monitor.py holds the rule itself.
-    kept, loss = judge.rule.choose()
+    kept, loss = judge.rule.select()
     assert len(ae.validation_curve_) == ae.n_iter_ + 1 == 9
     assert len(ae.loss_curve_) == ae.n_iter_
     assert ae.validation_curve_ == pytest.approx(judge.rule.curve, rel=1e-5)
@@ -509,10 +513,10 @@ WITHOUT = {
 def test_a_fit_by_hand_is_the_one_by_autograd(kind, monkeypatch):
     weight = np.linspace(0.5, 2, len(X))
     ae = transformer(**WITH_RULES[kind])
-    by_hand = ae.fit(X, sample_weight=weight).reconstruct(X)
+    manual_backward = ae.fit(X, sample_weight=weight).reconstruct(X)
     monkeypatch.setattr(_autoencoder_net, "has_rules", lambda module: False)
     by_autograd = clone(ae).fit(X, sample_weight=weight).reconstruct(X)
-    np.testing.assert_allclose(by_hand, by_autograd, rtol=1e-5)
+    np.testing.assert_allclose(manual_backward, by_autograd, rtol=1e-5)
 
 
 class Start(Shared):
