@@ -337,7 +337,7 @@ class Net(NeuralNet):
             return
         losses = [f"loss = {self.loss_curve_[-1]:.6f}"]
         if self.monitored is not None:
-            losses.append(f"monitored loss = {self._monitor.curve[-1]:.6f}")
+            losses.append(f"monitored loss = {self._best_weights.curve[-1]:.6f}")
         print(f"Iteration {self.n_iter_}, {', '.join(losses)}")
 
     # -- what a subclass says ------------------------------------------------------

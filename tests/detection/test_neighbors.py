@@ -128,7 +128,7 @@ def test_weights_of_one_size_change_nothing(scale):
     np.testing.assert_allclose(is_training_row, new)
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("is_training_row", [True, False])
 def test_weights_count_as_repetition(is_training_row):
     rng = np.random.default_rng(0)
     weight = rng.integers(1, 5, size=len(TRAIN))
@@ -183,7 +183,7 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
 # -- explanations --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("is_training_row", [True, False])
 @pytest.mark.parametrize("scale", SCALINGS)
 def test_cells_sum_to_the_distance(scale, is_training_row):
     near = neighbors_of(TRAIN, scale)

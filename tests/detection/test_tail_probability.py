@@ -68,7 +68,7 @@ def test_so_it_is_of_other_tails_that_fall_off_exponentially():
 
 
 @pytest.mark.parametrize(
-    "known",
+    "is_training_row",
     [
         [3.0],
         [3.0, 3.0],

@@ -32,8 +32,8 @@ START = {
     "mean": drawn(D, seed=1),
     "centre": drawn(D, seed=2),
     "spread": torch.tensor([0.5, 2.0, 1.0, torch.inf, 1.5]),
-    "axes": torch.linalg.qr(drawn(D, K, seed=3)).Q.T,
-    "scales": torch.tensor([2.0, 1.0, 0.3]),
+    "components": torch.linalg.qr(drawn(D, K, seed=3)).Q.T,
+    "component_std": torch.tensor([2.0, 1.0, 0.3]),
 }
 
 
@@ -52,7 +52,7 @@ def linear(hidden, activation):
 def wiener(hidden, activation, n_components=K):
     start = START
     if n_components == D:
-        start = START | {"axes": torch.eye(D), "scales": torch.ones(D)}
+        start = START | {"components": torch.eye(D), "component_std": torch.ones(D)}
     return Autoencoder.around_wiener(
         networks(hidden, activation),
         noise=torch.ones(D),

@@ -181,7 +181,11 @@ def test_weights_are_the_generators_and_the_global_one_stays():
 def start(X, n_components, **more):
     pca = PCA(n_components).fit(X)
     component_std = np.sqrt(pca.explained_variance_)
-    parts = {"mean": pca.mean_, "axes": pca.components_, "scales": component_std}
+    parts = {
+        "mean": pca.mean_,
+        "components": pca.components_,
+        "component_std": component_std,
+    }
     parts |= {"centre": X.mean(axis=0), "spread": np.full(X.shape[1], X.std())}
     return pca, {k: torch.from_numpy(v) for k, v in (parts | more).items()}
 

@@ -61,7 +61,7 @@ def test_importance_weights_are_the_ratio_of_densities():
     torch.testing.assert_close(weights, expected)
 
 
-@pytest.mark.parametrize(("beta", "warmth"), [(1.0, 1.0), (4.0, 0.5), (0.0, 1.0)])
+@pytest.mark.parametrize(("beta", "kl_warmup"), [(1.0, 1.0), (4.0, 0.5), (0.0, 1.0)])
 def test_objective_is_the_negative_bound(beta, kl_warmup):
     x, x_hat = tensors(2, 7, 4)
     mean, log_variance = tensors(2, 7, 2, seed=1)

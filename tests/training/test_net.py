@@ -541,7 +541,7 @@ def refuse(module):
 
 @pytest.mark.parametrize("kind", WITH_RULES | WITHOUT)
 def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
-    monkeypatch.setattr(_autoencoder_net, "by_hand", refuse)
+    monkeypatch.setattr(_autoencoder_net, "manual_backward", refuse)
     ae = transformer(**(WITH_RULES | WITHOUT)[kind])
     if kind in WITHOUT:
         ae.fit(X)
@@ -551,7 +551,7 @@ def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
 
 
 def test_steps_large_enough_for_threads_are_autograds(monkeypatch):
-    monkeypatch.setattr(_autoencoder_net, "by_hand", refuse)
+    monkeypatch.setattr(_autoencoder_net, "manual_backward", refuse)
     monkeypatch.setattr(_runtime, "MIN_FLOPS_FOR_THREADS", 0)
     before = torch.get_num_threads()
     try:
