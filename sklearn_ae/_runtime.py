@@ -1,4 +1,4 @@
-"""What a call borrows from torch and numpy's global state, and gives back."""
+"""State that a call takes and puts back: threads, generators, gradients, attributes."""
 
 import copy
 import threading
@@ -17,10 +17,9 @@ MIN_FLOPS_FOR_THREADS = 2e9
 
 
 def random_generator(random_state: object) -> np.random.RandomState:
-    """scikit-learn's ``check_random_state``, except that None is fresh entropy.
+    """Return scikit-learn's ``check_random_state``, but fresh entropy for None.
 
-    With None scikit-learn draws from numpy's global generator and moves it on; here
-    the global generator is neither read nor moved.
+    With None scikit-learn draws from numpy's global generator and moves it on.
     """
     return check_random_state(
         np.random.RandomState() if random_state is None else random_state
@@ -28,7 +27,7 @@ def random_generator(random_state: object) -> np.random.RandomState:
 
 
 def torch_generator(random: np.random.RandomState) -> torch.Generator:
-    """A torch generator of its own, seeded by the next draw of ``random``."""
+    """Return a new torch generator, seeded by the next draw of ``random``."""
     return torch.Generator().manual_seed(int(random.randint(2**31 - 1)))
 
 
@@ -36,9 +35,9 @@ def torch_generator(random: np.random.RandomState) -> torch.Generator:
 def fork_torch_rng(
     random: np.random.RandomState, device: str | torch.device
 ) -> Iterator[None]:
-    """Seeds torch's global generators, for networks that draw from them (dropout).
+    """Seed torch's global generators, which dropout draws from; put them back on exit.
 
-    They are put back. The seed is the next draw of a copy of ``random``.
+    The seed is the next draw of a copy of ``random``.
     """
     seed = int(copy.deepcopy(random).randint(2**31 - 1))
     devices = [device] if torch.device(device).type == "cuda" else []
@@ -50,12 +49,12 @@ def fork_torch_rng(
 
 
 def resolve_device(device: str) -> torch.device:
-    """The torch device that ``device`` names; "auto" is CUDA where there is one."""
+    """Return the torch device of that name; "auto" is CUDA where there is one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        # In double precision, and with a value: some devices lack one of them.
+        # Some devices lack double precision, or values.
         torch.zeros(1, device=resolved, dtype=torch.float64).item()
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
@@ -123,3 +122,15 @@ def enable_gradients() -> Iterator[None]:
     """Gradients on, even inside a caller's ``no_grad`` or ``inference_mode``."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+@contextmanager
+def all_or_nothing(estimator: object) -> Iterator[None]:
+    """Put back the estimator's attributes if the block fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

@@ -1,4 +1,4 @@
-"""The loop of an autoencoder: rows in, corrupted or not, and the same rows out."""
+"""The training loop of an autoencoder: its loss and gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_ae.nn import Corruption, cost, has_rules, manual_backward
+from sklearn_ae.nn import Corruption, cost
 from sklearn_ae.objective import noise_variance
 from sklearn_ae.training._batches import Batch, WeightedRows
-from sklearn_ae.training._net import Net, Task, TrainingConfig
-
-# Smallest variance of a component in use.
-MIN_ACTIVITY = 0.01
+from sklearn_ae.training._net import Net
 
 
 class AutoencoderNet(Net):
-    """The loop of an autoencoder.
+    """The training loop of an autoencoder.
 
     Parameters
     ----------
@@ -25,7 +22,7 @@ class AutoencoderNet(Net):
         As ``Net``'s; the module is an ``Autoencoder`` and ``criterion()`` an
         ``Objective``.
     corruption : Corruption, optional
-        Of the rows as the encoder gets them.
+        Corruption of the encoder's input.
     """
 
     def __init__(
@@ -40,62 +37,52 @@ class AutoencoderNet(Net):
         self.corruption = corruption
 
     def _set_training(self, training: bool = True) -> None:
-        """Switch modes where a network or callbacks of a user's may have some."""
-        if self.callbacks or self._manual_backward is None:
+        """Switch modes if a user's network or callbacks may depend on them."""
+        if self.callbacks or self._forward_backward is None:
             super()._set_training(training)
 
-    def train(
-        self,
-        rows: WeightedRows,
-        monitored: WeightedRows | None,
-        run: TrainingConfig,
-        task: Task | None = None,
-    ) -> None:
-        """Train in place, by rules where there are some: they are not kept."""
-        super().train(rows, monitored, run, task)
-        del self._manual_backward
-
     def _prepare(self) -> None:
-        self._manual_backward = self._rules()
+        self._forward_backward = self._manual_backward()
+
+    def _release(self) -> None:
+        # Views of the parameters, which are not pickled.
+        del self._forward_backward
 
     def _width(self, rows: WeightedRows) -> int:
         return cost(self.module_, rows.x.shape[1]).width
 
-    def _rules(self) -> Callable[..., Any] | None:
-        """What runs the module and sets its gradients, where autograd is not needed."""
+    def _manual_backward(self) -> Callable[..., Any] | None:
+        """The module with its backward pass, where autograd is not needed."""
         # A user's callbacks may freeze parameters, or hook into autograd.
-        plain = self.criterion_.has_no_penalties and not self.callbacks
-        # They take one thread; large steps may have more.
-        if plain and torch.get_num_threads() == 1 and has_rules(self.module_):
-            return manual_backward(self.module_)
+        simple = self.criterion_.has_no_penalties and not self.callbacks
+        # numpy's products take one thread; large steps may have more.
+        if simple and torch.get_num_threads() == 1 and self.module_.has_manual_backward:
+            return self.module_.make_forward_backward()
         return None
 
     def _loss(self, batch: Batch) -> Tensor:
-        if self._manual_backward is not None:
-            return self._loss_by_hand(self._manual_backward, batch)
-        self._flat.grad.zero_()
-        losses = self._row_losses(batch, self._run.generator, self._kl_warmup())
-        loss = (losses * batch[1]).mean()
-        loss.backward()
-        return loss.detach()
-
-    def _loss_by_hand(self, run: Callable[..., Any], batch: Batch) -> Tensor:
+        if self._forward_backward is None:
+            self._flat.grad.zero_()
+            losses = self._row_losses(batch, self._config.generator, self._kl_warmup())
+            loss = (losses * batch[1]).mean()
+            loss.backward()
+            return loss.detach()
         x, weight = batch
-        x_in, levels = self._corrupted(x, self._run.generator)
+        x_in, levels = self._corrupted(x, self._config.generator)
         with torch.inference_mode():
             if levels is not None:
                 weight = weight * self._importance(levels)
-            x_hat, back = run(x_in, levels)
+            x_hat, backward = self._forward_backward(x_in, levels)
             loss, gradient = self.criterion_.with_gradient(x, x_hat, weight)
-            # What diverges is told of by its loss.
+            # A diverging loss is reported by the loop, not by numpy.
             with np.errstate(all="ignore"):
-                back(gradient)
+                backward(gradient)
             return loss
 
     def _corrupted(
         self, x: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
-        """Rows as the encoder gets them, and the noise's levels if it is told them."""
+        """Corrupted rows, and their noise levels for a conditional encoder."""
         if self.corruption is None:
             return x, None
         x_in, levels = self.corruption(x, generator)
@@ -112,9 +99,9 @@ class AutoencoderNet(Net):
         x_in, levels = self._corrupted(x, generator)
         if self.criterion_.contracts:
             x_in = x_in.detach().requires_grad_()
-        if self._manual_backward is not None:
+        if self._forward_backward is not None:
             losses = self.criterion_.reconstruction(
-                x, self._manual_backward(x_in, levels)[0]
+                x, self._forward_backward(x_in, levels)[0]
             )
         else:
             x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
@@ -129,8 +116,8 @@ class AutoencoderNet(Net):
         if self.monitored is None:
             return torch.zeros(0)
         self._set_training(False)
-        # The same noise each time: what changes is the weights.
-        generator = torch.Generator().manual_seed(self._run.generator.initial_seed())
+        # The same noise each time: losses of different weights are compared.
+        generator = torch.Generator().manual_seed(self._config.generator.initial_seed())
         with torch.set_grad_enabled(self.criterion_.contracts):
             blocks = self.get_iterator(self.monitored)
             losses = [self._row_losses(b, generator).detach() for b in blocks]
@@ -139,11 +126,11 @@ class AutoencoderNet(Net):
     def _kl_warmup(self) -> float:
         """Share of the divergence from the prior that counts at this step.
 
-        It rises over the first quarter of a random start, where a code that is held to
-        the prior before it says anything would collapse onto it (Bowman et al., 2016.
-        Generating sentences from a continuous space. CoNLL). From PCA it need not.
+        KL annealing: it rises over the first quarter of a random start, whose posterior
+        would collapse onto the prior otherwise (Bowman et al., 2016. Generating
+        sentences from a continuous space. CoNLL). A start at PCA does not need it.
         """
-        if self._run.keep_start_unless_significant or not self._run.schedule:
+        if self._config.keep_start_unless_significant or not self._config.schedule:
             return 1.0
         return min(1.0, 4 * self._step / self._n_steps)
 
@@ -155,8 +142,8 @@ class AutoencoderNet(Net):
 
         Parameters
         ----------
-        rows : Rows
-            What was trained on.
+        rows : WeightedRows
+            Training rows.
         """
         generator = torch.Generator().manual_seed(0)
         total = torch.zeros((), dtype=torch.float64)
@@ -172,4 +159,4 @@ class AutoencoderNet(Net):
         n = rows.weight.double().sum().cpu()
         self.module_.noise_variance.copy_(total / n)
         activity = second / n - (first / n).square()
-        self.n_active_ = int((activity > MIN_ACTIVITY).sum())
+        self.n_active_ = int((activity > 0.01).sum())

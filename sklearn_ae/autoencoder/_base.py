@@ -1,7 +1,7 @@
-"""What every estimator here shares: parameters, fit, and inference in blocks."""
+"""Fit, partial_fit and scores of an autoencoder."""
 
 import copy
-import functools
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -12,52 +12,37 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import (
+    all_or_nothing,
     enable_gradients,
-    fork_torch_rng,
     limit_threads,
     random_generator,
-    resolve_device,
-    torch_generator,
 )
-from sklearn_ae._validation import all_or_nothing, checked_weight
 from sklearn_ae.autoencoder._autoencoder_net import AutoencoderNet
 from sklearn_ae.autoencoder._code_prior import fitted_prior
 from sklearn_ae.autoencoder._inference import FittedAutoencoder
-from sklearn_ae.autoencoder._initialization import fit_corruption, initial_autoencoder
+from sklearn_ae.autoencoder._initialization import (
+    fit_corruption,
+    initial_autoencoder,
+    initial_net,
+    scaled_rows,
+    training_config,
+    training_context,
+)
 from sklearn_ae.autoencoder._parameters import (
     CONSTRAINTS,
-    architecture,
-    batch_size,
     can_sample,
-    code_kind,
-    corruption_level,
-    free_net_params,
     has_mixture,
-    have_common_unit,
-    is_noise_conditional,
     lasting_settings,
-    learning_rate,
-    max_batches,
     max_iterations,
     picture_shape,
     refuse_contradictions,
-    scale,
 )
-from sklearn_ae.nn import cost
-from sklearn_ae.objective import Objective
-from sklearn_ae.tables._column_scaler import ColumnScaler
-from sklearn_ae.tables._holdout import (
-    move_influential_rows_last,
-    n_held_out,
-    n_in_sample_monitor,
-)
-from sklearn_ae.tables._rows import RowView, merge_equal_rows
+from sklearn_ae.tables._rows import checked_weight, column_moments, n_in_sample_monitor
 from sklearn_ae.training._batches import WeightedRows
-from sklearn_ae.training._net import TrainingConfig
 
 
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
-    """Fit, partial_fit and the maps between table, matrix and code."""
+    """Fit, partial_fit and scores."""
 
     _parameter_constraints: dict = CONSTRAINTS
 
@@ -93,27 +78,46 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         return self._fit(X, y, sample_weight)
 
     @with_callbacks
-    def _fit(self, X, y=None, sample_weight=None, trusted=None):
-        """As ``fit``, but trained on the rows that ``trusted`` marks.
+    def _fit(self, X, y=None, sample_weight=None, is_train=None):
+        """As ``fit``, but trained only on rows of the mask ``is_train`` (n_samples,).
 
-        The columns' scaling, and the units of the noise on them, are of all rows.
-        Without early stopping no rows are monitored: the last weights are kept.
+        Scaling and the unit of the noise are those of all rows. Without early stopping
+        the loss is then not monitored, and the last weights are kept.
         """
         context = self._init_callback_context(max_subtasks=max_iterations(self))
         with all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
             X, weight = self._validate(X, sample_weight, reset=cold)
-            tasks = FitTasks(self, context, X, y, sample_weight)
-            with tasks, limit_threads(), enable_gradients():
-                matrix, weight, rows = self._prepare(X, weight, cold=cold)
-                corruption = self._corruption(matrix, weight) if cold else None
-                if trusted is not None:
-                    matrix, weight = matrix[trusted[rows]], weight[trusted[rows]]
-                data = self._split(matrix, weight)
-                net = self._started(*data, corruption) if cold else self._continued()
-                watched = n_in_sample_monitor(len(matrix)) if trusted is None else 0
-                n_monitored = data[-1] or watched
-                self._train(net, *data, n_monitored, tasks)
+            tasks = nullcontext()
+            if hasattr(self, "_skl_callbacks"):
+                tasks = FitTasks(self, context, X, y, sample_weight)
+            with tasks as task, limit_threads(), enable_gradients():
+                data = self._scaled_rows(X, weight, cold=cold)
+                moments = column_moments(data.matrix, data.weight)
+                corruption = fit_corruption(self, moments) if cold else None
+                if is_train is not None:
+                    data = data.subset(is_train[data.rows])
+                    moments = column_moments(data.matrix, data.weight)
+                fraction = self.validation_fraction if self.early_stopping else None
+                data = data.hold_out(fraction, moments)
+                net = self._net_to_train(data, moments, corruption, cold=cold)
+                rows = _tensors(net, data)
+                train = rows.part(slice(data.n_held_out, None))
+                n_monitored = data.n_held_out
+                if fraction is None and is_train is None:
+                    n_monitored = n_in_sample_monitor(len(data))
+                monitored = rows.part(slice(n_monitored)) if n_monitored else None
+                with self._training_context(net, len(train)):
+                    config = training_config(self, len(train), self._random)
+                    net.train(train, monitored, config, task)
+                prior = None
+                if has_mixture(self):
+                    prior = fitted_prior(net.module_, rows.x, data.weight, self._random)
+                self._set_fitted(net, train, prior)
+                self.n_iter_ = net.n_iter_
+                self.loss_curve_ = net.loss_curve_
+                self.validation_curve_ = net.validation_curve_
+                self.best_loss_ = net.best_loss_
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -150,13 +154,23 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             cold = not hasattr(self, "module_")
             X, weight = self._validate(X, sample_weight, reset=cold)
             with limit_threads(), enable_gradients():
-                matrix, weight, _ = self._prepare(X, weight, cold=cold)
-                if cold:
-                    corruption = self._corruption(matrix, weight)
-                    net = self._started(matrix, weight, 0, corruption)
-                else:
-                    net = self._continued()
-                self._train_one_pass(net, matrix, weight)
+                data = self._scaled_rows(X, weight, cold=cold)
+                moments = column_moments(data.matrix, data.weight)
+                corruption = fit_corruption(self, moments) if cold else None
+                net = self._net_to_train(data, moments, corruption, cold=cold)
+                rows = _tensors(net, data)
+                with self._training_context(net, len(rows)):
+                    config = training_config(
+                        self, len(rows), self._random, one_pass=True
+                    )
+                    net.train(rows, None, config)
+                prior = None if cold else self._inference.prior
+                self._set_fitted(net, rows, prior)
+                curve = [] if cold else self.loss_curve_
+                self.loss_curve_ = [*curve, *net.loss_curve_]
+                self.n_iter_ = len(self.loss_curve_)
+                self.validation_curve_ = [] if cold else self.validation_curve_
+                self.best_loss_ = np.nan
         return self
 
     def _validate(self, X, sample_weight, *, reset):
@@ -168,188 +182,72 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             reset=reset,
             ensure_min_samples=2 if reset else 1,
         )
-        picture_shape(self, X.shape[1])
-        return X, checked_weight(sample_weight, X, least=2 if reset else 0)
+        if self.input_shape is not None:
+            picture_shape(self, X.shape[1])
+        return X, checked_weight(sample_weight, X, min_rows=2 if reset else 0)
 
-    def _prepare(self, X, weight, *, cold):
-        """Distinct rows, scaled, in float32, their weights, and which of X they are."""
+    def _scaled_rows(self, X, weight, *, cold):
+        """Distinct rows, scaled; a cold start fits the scaling."""
         if cold:
             self._random = random_generator(self.random_state)
             # Kept, so that a warm start holds out the same rows again.
-            self._order = self._draw_seed()
+            self._order_seed = int(self._random.randint(np.iinfo(np.int32).max))
         else:
             self._random = copy.deepcopy(self._random)
-        rows, weight = merge_equal_rows(X, weight, self._order)
-        X = RowView(X, rows)
+        columns = None if cold else self._columns
+        self._columns, data = scaled_rows(self, X, weight, self._order_seed, columns)
+        return data
+
+    def _net_to_train(self, data, moments, corruption, *, cold):
+        """A new net at its start, or a copy of the fitted one."""
+        settings = lasting_settings(self)
         if cold:
-            self._columns = ColumnScaler(scale(self)).fit(X, weight)
-        return self._columns.transform_float32(X), weight, rows
-
-    def _split(self, matrix, weight):
-        """Rows, put in order in place, and weights, and how many to hold out first."""
-        order = move_influential_rows_last(matrix, weight)
-        fraction = self.validation_fraction
-        n = n_held_out(len(order), fraction) if self.early_stopping else 0
-        return matrix, weight[order], n
-
-    def _draw_seed(self):
-        return int(self._random.randint(np.iinfo(np.int32).max))
-
-    def _corruption(self, matrix, weight):
-        level = corruption_level(self)
-        return fit_corruption(
-            self.corruption, level, matrix, weight, common=have_common_unit(self)
-        )
-
-    def _started(self, matrix, weight, n_held_out, corruption):
-        """A net at its start: number of components and weights from the matrix."""
-        components = self._components(matrix, weight)
-        # A module of its own: one that is handed on would be trained on.
-        module = initial_autoencoder(
-            matrix,
-            weight,
-            n_held_out,
-            n_components=components,
-            architecture=lambda generator: architecture(
-                self, matrix.shape[1], generator
-            ),
-            init=self.init,
-            code=code_kind(self),
-            noise_conditional=corruption if is_noise_conditional(self) else None,
-            common=have_common_unit(self),
-            random=self._random,
-        )
-        kind, ours = self._net_for(module, components, corruption)
-        ours = ours | {
-            "device": resolve_device(self.device),
-            "optimizer__weight_decay": self.alpha,
-        }
-        criterion = functools.partial(
-            Objective,
-            self.loss,
-            sparsity=self.sparsity,
-            sparsity_weight=float(self.sparsity_weight),
-            sparsity_target=float(self.sparsity_target),
-            contraction_weight=float(self.contraction_weight),
-            beta=float(self.beta),
-        )
-        theirs = free_net_params(self.net_params)
-        try:
-            net = kind(module, criterion, **(ours | theirs)).initialize()
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"net_params={self.net_params!r} is not accepted by skorch's NeuralNet "
-                f"or by the optimizer: {error}"
-            ) from error
-        # Weights are pickled once, as net.module_.
-        net.module = type(module)
-        self._lasting = lasting_settings(self)
-        return net
-
-    def _components(self, matrix, weight):
-        """How many components, as ``initial_autoencoder`` takes it."""
-        return self.n_components
-
-    def _net_for(self, module, components, corruption):
-        """The kind of net that is to train a module, and its own parameters."""
-        return AutoencoderNet, {"corruption": corruption}
-
-    def _continued(self):
-        """A copy of the fitted net, where the parameters still describe it."""
-        asked = lasting_settings(self)
+            # A module of its own: skorch would train a given one on.
+            module = initial_autoencoder(
+                self, data, moments, self._random, corruption=corruption
+            )
+            self._lasting = settings
+            return initial_net(self, AutoencoderNet, module, corruption=corruption)
         for name, fitted in self._lasting.items():
-            if asked[name] != fitted:
+            if settings[name] != fitted:
                 raise ValueError(
                     f"{name} can't change in partial_fit or with warm_start=True: it "
-                    f"was {fitted!r} and is {asked[name]!r}. Call fit with "
+                    f"was {fitted!r} and is {settings[name]!r}. Call fit with "
                     "warm_start=False to start again."
                 )
         return copy.deepcopy(self._net)
 
-    def _train(self, net, matrix, weight, n_held_out, n_monitored, tasks):
-        """Train ``net`` by the budget, and take it on."""
-        rows = self._rows(net, matrix, weight)
-        train = rows.part(slice(n_held_out, None))
-        monitored = rows.part(slice(n_monitored)) if n_monitored else None
-        threads = limit_threads(self._flops(net, len(train)))
-        with threads, fork_torch_rng(self._random, net.device):
-            n_iterations = max_iterations(self)
-            run = self._run(len(train), n_iterations, max_batches(self), schedule=True)
-            net.train(train, monitored, run, tasks)
-        prior = None
-        if has_mixture(self):
-            prior = fitted_prior(net.module_, rows.x, weight, self._random)
-        vars(self).update(
-            self._fitted(net, train, prior),
-            n_iter_=net.n_iter_,
-            loss_curve_=net.loss_curve_,
-            validation_curve_=net.validation_curve_,
-            best_loss_=net.best_loss_,
-        )
+    def _training_context(self, net, n_rows):
+        n_features = self.n_features_in_
+        return training_context(self, net, n_rows, n_features, self._random)
 
-    def _train_one_pass(self, net, matrix, weight):
-        """Train ``net`` on each row once, at a constant rate, and take it on."""
-        rows = self._rows(net, matrix, weight)
-        run = self._run(len(rows), 1, len(rows), schedule=False)
-        threads = limit_threads(self._flops(net, len(rows)))
-        with threads, fork_torch_rng(self._random, net.device):
-            net.train(rows, None, run)
-        prior = self._inference.prior if hasattr(self, "_inference") else None
-        vars(self).update(
-            self._fitted(net, rows, prior),
-            n_iter_=getattr(self, "n_iter_", 0) + net.n_iter_,
-            loss_curve_=[*getattr(self, "loss_curve_", []), *net.loss_curve_],
-            validation_curve_=getattr(self, "validation_curve_", []),
-            best_loss_=np.nan,
-        )
-
-    def _rows(self, net, matrix, weight):
-        x = torch.from_numpy(matrix).to(net.device)
-        return WeightedRows(x, torch.from_numpy(weight).to(net.device))
-
-    def _run(self, n_rows, n_iterations, max_batches, *, schedule):
-        return TrainingConfig(
-            n_iterations=n_iterations,
-            max_batches=max_batches,
-            batch_size=batch_size(self, n_rows),
-            learning_rate=learning_rate(self, n_rows, schedule=schedule),
-            schedule=schedule,
-            shuffle=self.shuffle,
-            patience=self.n_iter_no_change,
-            tol=self.tol,
-            # A random start is nothing to hold on to.
-            keep_start_unless_significant=self.init == "pca",
-            verbose=bool(self.verbose),
-            generator=torch_generator(self._random),
-        )
-
-    def _flops(self, net, n_rows):
-        n_multiplications = cost(net.module_, self.n_features_in_).n_multiplications
-        return 6 * n_multiplications * batch_size(self, n_rows)
-
-    def _fitted(self, net, rows, prior=None):
-        """Attributes of an estimator that stops training where ``net`` is now."""
+    def _set_fitted(self, net, rows, prior=None):
+        """Set the attributes of an estimator that stops training with ``net``."""
         if can_sample(self):
             net.measure(rows)
-        codec = FittedAutoencoder(self._columns, net.module_, net.criterion_, prior)
-        active = {"n_active_components_": net.n_active_} if codec.is_random else {}
-        return {
-            "_columns": self._columns,
-            "_inference": codec,
-            "_net": net,
-            "n_components_": codec.module.n_components,
-            **active,
-        }
+        self._net = net
+        self._inference = FittedAutoencoder(
+            self._columns, net.module_, net.criterion_, prior
+        )
+        self.n_components_ = self._inference.module.n_components
+        if self._inference.is_random:
+            self.n_active_components_ = net.n_active_
+
+    def _fitted(self, net, rows):
+        """Attributes that ``_set_fitted`` would set now, for callbacks."""
+        fitted = copy.copy(self)
+        fitted._set_fitted(net, rows)
+        return vars(fitted)
 
     # -- inference ---------------------------------------------------------------
 
     @property
     def module_(self):
-        """The fitted network, to be read: what is changed in it may not be noticed."""
+        """The fitted network; changes to it are not supported."""
         return self._inference.module
 
     def _check(self, X):
-        # Asked on its own it takes as long as a row's code.
+        # check_is_fitted takes as long as a row's code.
         if not hasattr(self, "_inference"):
             check_is_fitted(self, "module_")
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
@@ -360,8 +258,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         The R^2 of the scaled columns, weighted by their variance: 1 is perfect, 0 no
         better than the columns' means. With the same columns and PCA it is
         ``r2_score(X, pca.inverse_transform(pca.transform(X)),
-        multioutput="variance_weighted")``. Settings that differ in ``scale`` can't be
-        compared by it: each is judged in its own units.
+        multioutput="variance_weighted")``. It can't compare settings that differ in
+        ``scale``: each has its own units.
 
         Parameters
         ----------
@@ -412,3 +310,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self._inference.is_random:
             return self._inference.log_densities(X).astype(np.float64)
         return -self._inference.row_losses(X).astype(np.float64)
+
+
+def _tensors(net, data):
+    """Training data as ``WeightedRows`` on the net's device."""
+    x = torch.from_numpy(data.matrix).to(net.device)
+    return WeightedRows(x, torch.from_numpy(data.weight).to(net.device))

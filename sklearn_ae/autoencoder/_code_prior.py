@@ -12,8 +12,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_ae._runtime import torch_generator
 from sklearn_ae.nn import GaussianEncoder
-from sklearn_ae.tables._holdout import n_held_out
-from sklearn_ae.tables._rows import systematic_sample
+from sklearn_ae.tables._rows import n_held_out, systematic_sample
 
 # More codes cost time and say little more.
 MAX_CODES = 3_000

@@ -1,4 +1,4 @@
-"""A fitted model applied: table to code, and back, in cache-sized blocks."""
+"""A fitted autoencoder applied: table to code, and back, in cache-sized blocks."""
 
 import copy
 import functools
@@ -8,40 +8,61 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array
 from torch import nn
 
 from sklearn_ae._runtime import limit_threads
 from sklearn_ae.autoencoder._code_prior import StandardNormal
-from sklearn_ae.nn import GaussianEncoder, cost, fused_affine
+from sklearn_ae.nn import GaussianEncoder, cost, plain_forward
 from sklearn_ae.objective import importance_weights
 from sklearn_ae.training._batches import row_blocks
 
-# Of an importance-weighted bound.
-N_DRAWS = 64
-# From about this many rows of float32 on, numpy's products save more time than holding
-# its BLAS to one thread takes.
-MIN_ROWS_FOR_NUMPY = 128
-# Rows at once, where few rows are repeated for several draws.
-_DRAWN_ROWS = 256
+N_IMPORTANCE_DRAWS = 64
+# Rows that are repeated for several draws at once.
+ROWS_PER_DRAW_BLOCK = 256
+
+
+class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Names, dtypes and widths of codes of estimators with an ``_inference``."""
+
+    def _checked_code(self, Z):
+        """Codes as an array; ValueError if they have another width."""
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="X")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but the code of this "
+                f"{type(self).__name__} has n_components_={self._n_features_out}."
+            )
+        return Z
+
+    @property
+    def _n_features_out(self):
+        return self._inference.module.n_components
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
 class FittedAutoencoder:
-    """Maps between table (n, d) and code (n, k), in the dtype of what is given.
+    """Maps between table (n, d) and code (n, k), in the dtype of the input.
 
     float64 is computed in float64: a row's result then does not depend, beyond the last
-    bits of a double, on the rows that it is sent with.
+    bits of a double, on the other rows of the call.
 
     Parameters
     ----------
-    columns : Columns
+    columns : ColumnScaler
         Fitted scaling.
     module : Autoencoder
         In float32; copied.
     objective : Objective
-        Its reconstruction loss is a row's.
+        Gives the reconstruction loss of a row.
     prior : StandardNormal, Mixture or None
-        The distribution of codes; None is the standard normal of a random code, and
-        that there is none of another.
+        Distribution of the codes. None is the standard normal if the code is a
+        distribution, and no distribution otherwise.
     """
 
     def __init__(self, columns, module, objective, prior):
@@ -71,7 +92,11 @@ class FittedAutoencoder:
         return self._in_blocks(lambda parts, z: parts.decode(z), Z)
 
     def reconstruct(self, X, level=None):
-        """Table (n, d) to its reconstruction (n, d), told the noise's level if any."""
+        """Table (n, d) to its reconstruction (n, d).
+
+        ``level`` is that of the noise, for a noise-conditional encoder; None is the
+        lowest.
+        """
         return self._in_blocks(
             functools.partial(_restored, level=level),
             X,
@@ -88,9 +113,9 @@ class FittedAutoencoder:
         )
 
     def denoising_losses(self, X, noise):
-        """Loss (n,) of rows of a table (n, d) when restored from noise, scaled.
+        """Denoising loss (n,) of rows of a table (n, d), in scaled units.
 
-        It is the mean over each of ``noise.draws``, (m, d), added and taken off.
+        The mean over ``noise.draws``, (m, d), each added and subtracted.
         """
         return self._in_blocks(
             lambda parts, x: self._cells(parts, x, noise)[0].mean(dim=1),
@@ -99,7 +124,7 @@ class FittedAutoencoder:
         )
 
     def denoised(self, X, noise):
-        """Parts of those losses by cell (n, d), and the mean restored table (n, d)."""
+        """Denoising losses by cell (n, d), and the mean denoised table (n, d)."""
         both = self._in_blocks(
             lambda parts, x: torch.cat(self._cells(parts, x, noise), 1),
             X,
@@ -110,23 +135,24 @@ class FittedAutoencoder:
 
     @property
     def is_random(self):
-        """Whether the code is a distribution."""
+        """True if the code is a distribution."""
         return isinstance(self.module.encoder, GaussianEncoder)
 
     def log_densities(self, X):
-        """Lower bound (n,) of log p(x) for each row of a table (n, d), scaled.
+        """Lower bound (n,) of log p(x) of the scaled rows of a table (n, d).
 
-        Of ``N_DRAWS`` importance-weighted draws, the same for each row.
+        From ``N_IMPORTANCE_DRAWS`` importance-weighted draws, the same for each row.
         """
         k = self.module.n_components
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(N_DRAWS, k, generator=generator, dtype=torch.float64)
+        shape = N_IMPORTANCE_DRAWS, k
+        noise = torch.randn(shape, generator=generator, dtype=torch.float64)
         bound = functools.partial(_bound, noise, self.prior)
         with limit_threads():
             return self._in_blocks(bound, X, self.columns.transform)
 
     def sample(self, n, random, *, noise):
-        """Table (n, d) drawn from the model: prior, decoder and, if asked, noise."""
+        """Table (n, d) drawn from prior, decoder and, with ``noise``, likelihood."""
         Z = self.prior.sample(n, random)
         scaled = self.decode_scaled(Z)
         if noise:
@@ -142,13 +168,12 @@ class FittedAutoencoder:
 
     def _in_blocks(self, function, X, into=np.copy, out_of=None):
         """``out_of(function(parts, into(X)))``, block by block."""
-        by_numpy = self._is_for_numpy(X)
-        parts, width = self._parts_for(X.dtype, by_numpy), max(self._width, X.shape[1])
+        parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
         result = None
-        with limit_threads(blas=by_numpy), torch.inference_mode():
+        with limit_threads(blas=False), torch.inference_mode():
             for rows in row_blocks(len(X), width, torch.float64):
                 x = torch.from_numpy(into(X[rows])).to(self._device)
-                # What is out of range is so in silence, as it is in torch.
+                # numpy warns of overflow where torch does not.
                 with np.errstate(all="ignore"):
                     block = function(parts, x).cpu().numpy()
                 block = block if out_of is None else out_of(block)
@@ -159,33 +184,24 @@ class FittedAutoencoder:
                 result[rows] = block
         return result
 
-    def _is_for_numpy(self, X):
-        # Not float64, whose results are ranked and held against thresholds: there even
-        # the last bit of a row is not to depend on how many are sent with it.
-        many = X.dtype == np.float32 and len(X) >= MIN_ROWS_FOR_NUMPY
-        return many and self._device.type == "cpu"
-
     @property
     def _device(self):
         return self.module.noise_variance.device
 
-    def _parts_for(self, dtype, by_numpy):
-        if (dtype, by_numpy) not in self._parts:
+    def _parts_for(self, dtype):
+        if dtype not in self._parts:
             module = self.module
             if dtype == np.float64:
                 module = copy.deepcopy(module).double()
-            self._parts[dtype, by_numpy] = _Parts(
-                module,
-                fused_affine(module.encoder, by_numpy=by_numpy),
-                fused_affine(module.decoder, by_numpy=by_numpy),
-            )
-        return self._parts[dtype, by_numpy]
+            encode, decode = map(plain_forward, (module.encoder, module.decoder))
+            self._parts[dtype] = _Parts(module, encode, decode)
+        return self._parts[dtype]
 
     def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
         level = noise.level if self.module.is_noise_conditional else None
         draws = torch.from_numpy(noise.draws).to(x)
-        # Without noise the two would be the same.
+        # Without noise both signs give the same.
         added = torch.cat([draws, -draws]) if noise.level else draws[:1]
         losses, total = torch.zeros_like(x), torch.zeros_like(x)
         for one in added:
@@ -195,13 +211,13 @@ class FittedAutoencoder:
         return losses / len(added), total / len(added)
 
     def __getstate__(self):
-        # What was trained on a GPU loads anywhere; the parts are made again when asked.
+        # A model trained on a GPU loads anywhere; functions are made again when needed.
         module = copy.deepcopy(self.module).cpu()
         return vars(self) | {"module": module, "_parts": {}}
 
 
 class _Parts(NamedTuple):
-    """A module in the precision of the rows, and its two halves without overhead."""
+    """A module in the precision of the rows, and its two halves as plain functions."""
 
     module: nn.Module
     encode: Callable
@@ -209,8 +225,8 @@ class _Parts(NamedTuple):
 
 
 def _restored(parts, x, level=None):
-    noise_conditional = () if level is None else (torch.full_like(x[:, :1], level),)
-    return parts.decode(parts.encode(x, *noise_conditional))
+    levels = () if level is None else (torch.full_like(x[:, :1], level),)
+    return parts.decode(parts.encode(x, *levels))
 
 
 def _bound(noise, prior, parts, x):
@@ -219,11 +235,11 @@ def _bound(noise, prior, parts, x):
     mean, log_variance = module.encoder.moments(x)
     deviation = (0.5 * log_variance).exp()
     total = torch.full_like(mean[:, 0], -math.inf)
-    for draws in noise.to(x).split(max(1, _DRAWN_ROWS // len(x))):
+    for draws in noise.to(x).split(max(1, ROWS_PER_DRAW_BLOCK // len(x))):
         n = len(draws)
         row = draws.repeat_interleave(len(x), dim=0)
         z = mean.repeat(n, 1) + deviation.repeat(n, 1) * row
-        # Of a row far off it may be minus infinity.
+        # The log-density of a row far off may be minus infinity.
         with np.errstate(over="ignore"):
             log_prior = torch.from_numpy(prior.log_density(z.double().cpu().numpy()))
         weights = importance_weights(

@@ -1,128 +1,230 @@
-"""Where training starts: the rows to hold out, and a network around PCA."""
+"""Where training starts: scaled rows, corruption, network and training settings.
 
+``params`` is an estimator: any object with an autoencoder's parameters as attributes.
+"""
+
+import functools
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
 import torch
 
-from sklearn_ae._runtime import torch_generator
-from sklearn_ae.nn import Autoencoder, Corruption
-from sklearn_ae.tables._rows import cell_blocks, weighted_mean
-from sklearn_ae.tables._weighted_pca import PrincipalAxes, principal_axes
-
-# A code's smallest scale, as a share of the largest: what a correction divides by.
-MIN_SCALE = 1e-2
-# A likelihood's smallest variance at the start, as a share of a feature's.
-MIN_NOISE = 1e-4
-
-
-def initial_autoencoder(
-    matrix,
-    weight,
-    n_held_out,
-    *,
-    n_components,
+from sklearn_ae._runtime import (
+    fork_torch_rng,
+    limit_threads,
+    resolve_device,
+    torch_generator,
+)
+from sklearn_ae.autoencoder._parameters import (
     architecture,
-    init,
-    code,
-    noise_conditional,
-    common,
-    random,
-):
-    """An untrained autoencoder for the rows of a matrix.
+    batch_size,
+    code_kind,
+    corruption_level,
+    free_net_params,
+    has_common_scale,
+    is_noise_conditional,
+    learning_rate,
+    max_batches,
+    max_iterations,
+    scale,
+)
+from sklearn_ae.nn import Autoencoder, Corruption, cost
+from sklearn_ae.objective import Objective
+from sklearn_ae.tables._column_scaler import ColumnScaler
+from sklearn_ae.tables._rows import (
+    RowView,
+    TrainingData,
+    cell_blocks,
+    column_moments,
+    merge_equal_rows,
+)
+from sklearn_ae.tables._weighted_pca import principal_axes
+from sklearn_ae.training._net import TrainingConfig
+
+# Corrections divide by the standard deviation of a component: at least this share of
+# the largest one.
+MIN_STD_SHARE = 1e-2
+# Variance of the likelihood at the start: at least this share of a feature's.
+MIN_NOISE_SHARE = 1e-4
+
+
+def scaled_rows(params, X, weight, seed, columns=None):
+    """Merge equal rows of a table and scale them.
 
     Parameters
     ----------
-    matrix : ndarray of shape (n_rows, n_features), float32
-        Scaled rows, those to hold out first.
-    weight : ndarray of shape (n_rows,)
-    n_held_out : int
-    n_components : int, float in (0, 1), None or PrincipalAxes
-        As PCA's; None is 0.95; or the axes, where they are known.
-    architecture : callable
-        Of a torch generator, the ``nn.Architecture``.
-    init : {"pca", "random"}
-    code : {"plain", "sigmoid", "gaussian"}
-    told : Corruption or None
-        Noise whose level the encoder is told; needs ``init="pca"`` and a plain code.
-    common : bool
-        Whether all columns have one unit.
+    X : ndarray of shape (n_samples, n_features)
+    weight : ndarray of shape (n_samples,) or None
+    seed : int
+        Of the order of the rows.
+    columns : ColumnScaler, optional
+        Fitted scaling; None fits one.
+
+    Returns
+    -------
+    columns : ColumnScaler
+    data : TrainingData
+        None of its rows held out.
+    """
+    rows, weight = merge_equal_rows(X, weight, seed)
+    table = RowView(X, rows)
+    columns = columns or ColumnScaler(scale(params)).fit(table, weight)
+    return columns, TrainingData(columns.transform_float32(table), weight, rows)
+
+
+def initial_autoencoder(params, data, moments, random, *, corruption=None, pca=None):
+    """Return an untrained autoencoder for scaled rows.
+
+    Parameters
+    ----------
+    data : TrainingData
+    moments : ColumnMoments
+        Of all its rows.
     random : numpy.random.RandomState
+    corruption : Corruption, optional
+        Noise whose level the encoder gets, if it is noise-conditional.
+    pca : PrincipalAxes, optional
+        As many as the code has components; None computes them.
 
     Returns
     -------
     Autoencoder
     """
-    pca = n_components if isinstance(n_components, PrincipalAxes) else None
-    n_components = 0.95 if n_components is None else n_components
-    if pca is None and (init == "pca" or not isinstance(n_components, Integral)):
-        pca = principal_axes(matrix, weight, n_components, random)
+    n_components = 0.95 if params.n_components is None else params.n_components
+    needs_pca = params.init == "pca" or not isinstance(n_components, Integral)
+    if pca is None and needs_pca:
+        pca = principal_axes(
+            data.matrix, data.weight, n_components, random, mean=moments.mean
+        )
     if pca is not None:
         n_components = len(pca.components)
-    networks = architecture(torch_generator(random))
-    if init == "random":
+    code, n_features = code_kind(params), data.matrix.shape[1]
+    networks = architecture(params, n_features, torch_generator(random))
+    if params.init == "random":
         return Autoencoder.random(networks, n_components, code=code)
-    centre, spread = _centre_and_spread(matrix[n_held_out:])
-    if common:
-        varies = np.isfinite(spread)
-        spread = np.where(varies, _root_mean_square(spread[varies]), spread)
-    floor = MIN_SCALE * pca.component_std[0] if pca.component_std[0] > 0 else 1.0
-    around = {
-        "mean": torch.from_numpy(pca.mean),
-        "centre": torch.from_numpy(centre),
-        "spread": torch.from_numpy(spread),
+    common = has_common_scale(params)
+    mean, std = _training_moments(data.matrix[data.n_held_out :], common_scale=common)
+    largest = pca.component_std[0]
+    floor = MIN_STD_SHARE * largest if largest > 0 else 1.0
+    start = {
+        "pca_mean": torch.from_numpy(pca.mean),
+        "mean": torch.from_numpy(mean),
+        "std": torch.from_numpy(std),
         "components": torch.from_numpy(pca.components),
         "component_std": torch.from_numpy(np.maximum(pca.component_std, floor)),
     }
-    if noise_conditional is not None:
-        noise, levels = noise_conditional.columns.spread, noise_conditional.level
-        return Autoencoder.around_wiener(networks, noise=noise, levels=levels, **around)
-    noise = _noise_variance(matrix, weight, pca) if code == "gaussian" else 0.0
+    if is_noise_conditional(params):
+        noise, levels = corruption.columns.std, corruption.level
+        return Autoencoder.around_wiener(networks, noise=noise, levels=levels, **start)
+    variance = _noise_variance(data, pca) if code == "gaussian" else 0.0
     return Autoencoder.around_linear(
-        networks, code=code, noise_variance=noise, **around
+        networks, code=code, noise_variance=variance, **start
     )
 
 
-def fit_corruption(kind, level, matrix, weight, *, common):
-    """``nn.Corruption`` in units of the columns, or of all of them; None at level 0."""
+def fit_corruption(params, moments):
+    """Return the ``Corruption`` of scaled rows; None at level 0.
+
+    Gaussian noise has the unit of each column, or of all if they share a scale.
+    """
+    level = corruption_level(params)
     if level == 0:
         return None
-    centre = weighted_mean(matrix, weight, lambda x: x)
-    variance = weighted_mean(matrix, weight, lambda x: np.square(x - centre))
-    spread = np.sqrt(variance)
-    if common:
-        spread = np.full_like(spread, _root_mean_square(spread))
-    columns = centre, spread, matrix.min(axis=0), matrix.max(axis=0)
-    names = ("centre", "spread", "low", "high")
-    tensors = map(torch.from_numpy, columns)
-    return Corruption(kind, level, **dict(zip(names, tensors, strict=True)))
+    std = moments.std
+    if has_common_scale(params):
+        std = np.full_like(std, _root_mean_square(std))
+    statistics = {"mean": moments.mean, "std": std}
+    statistics |= {"low": moments.low, "high": moments.high}
+    tensors = {name: torch.from_numpy(v) for name, v in statistics.items()}
+    return Corruption(params.corruption, level, **tensors)
 
 
-def _noise_variance(matrix, weight, pca):
-    """Mean variance along the directions that PCA leaves out; a little if none is."""
+def initial_net(params, kind, module, **settings):
+    """Return the initialized net, a ``Net`` of that kind, that trains a module.
+
+    ValueError if ``net_params`` is not accepted.
+    """
+    criterion = functools.partial(
+        Objective,
+        params.loss,
+        sparsity=params.sparsity,
+        sparsity_weight=float(params.sparsity_weight),
+        sparsity_target=float(params.sparsity_target),
+        contraction_weight=float(params.contraction_weight),
+        beta=float(params.beta),
+    )
+    settings |= {
+        "device": resolve_device(params.device),
+        "optimizer__weight_decay": params.alpha,
+    }
+    settings |= free_net_params(params.net_params)
+    try:
+        net = kind(module, criterion, **settings).initialize()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"net_params={params.net_params!r} is not accepted by skorch's NeuralNet "
+            f"or by the optimizer: {error}"
+        ) from error
+    # Weights are pickled once, as net.module_.
+    net.module = type(module)
+    return net
+
+
+def training_config(params, n_rows, random, *, one_pass=False):
+    """Return the ``TrainingConfig`` of a fit, or of one pass at a constant rate."""
+    return TrainingConfig(
+        n_iterations=1 if one_pass else max_iterations(params),
+        max_batches=n_rows if one_pass else max_batches(params),
+        batch_size=batch_size(params, n_rows),
+        learning_rate=learning_rate(params, n_rows, schedule=not one_pass),
+        schedule=not one_pass,
+        shuffle=params.shuffle,
+        patience=params.n_iter_no_change,
+        tol=params.tol,
+        # A random start is nothing to hold on to.
+        keep_start_unless_significant=params.init == "pca",
+        verbose=bool(params.verbose),
+        generator=torch_generator(random),
+    )
+
+
+@contextmanager
+def training_context(params, net, n_rows, n_features, random):
+    """Threads by the size of a step, and torch's global generators put back."""
+    # A step's products: forward, and backward by weights and by inputs.
+    flops = 6 * cost(net.module_, n_features).n_multiplications
+    threads = limit_threads(flops * batch_size(params, n_rows))
+    with threads, fork_torch_rng(random, net.device):
+        yield
+
+
+def _training_moments(matrix, *, common_scale):
+    """Mean and standard deviation of the columns of the rows to train on.
+
+    A constant column has its value and inf.
+    """
+    moments = column_moments(matrix, np.ones(len(matrix)))
+    constant = moments.low == moments.high
+    std = np.where(constant, np.inf, moments.std)
+    if common_scale and not constant.all():
+        std[~constant] = _root_mean_square(std[~constant])
+    return np.where(constant, moments.low, moments.mean), std
+
+
+def _noise_variance(data, pca):
+    """Mean variance along the directions that PCA leaves out, at least a little."""
+    matrix, n_features = data.matrix, data.matrix.shape[1]
     squares = [
         np.square(matrix[block] - pca.mean).mean(axis=1, dtype=np.float64)
         for block in cell_blocks(matrix)
     ]
-    squares, n_features = np.concatenate(squares), matrix.shape[1]
-    total = n_features * np.average(squares, weights=weight)
+    total = n_features * np.average(np.concatenate(squares), weights=data.weight)
     n_left = n_features - len(pca.component_std)
     rest = total - np.square(pca.component_std).sum()
-    least = max(MIN_NOISE * total / n_features, np.finfo(np.float32).tiny)
+    least = max(MIN_NOISE_SHARE * total / n_features, np.finfo(np.float32).tiny)
     return float(max(rest / n_left if n_left > 0 else 0.0, least))
 
 
-def _centre_and_spread(matrix):
-    """Mean and standard deviation of the columns; its value and inf if it has one."""
-    lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
-    constant = lowest == highest
-    mean = matrix.mean(axis=0, dtype=np.float64)
-    variance = weighted_mean(
-        matrix, np.ones(len(matrix)), lambda x: np.square(x - mean)
-    )
-    spread = np.sqrt(variance)
-    return np.where(constant, lowest, mean), np.where(constant, np.inf, spread)
-
-
-def _root_mean_square(spread):
-    return np.sqrt(np.mean(np.square(spread))) if len(spread) else 1.0
+def _root_mean_square(std):
+    return np.sqrt(np.mean(np.square(std)))

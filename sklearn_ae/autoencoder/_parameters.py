@@ -1,6 +1,6 @@
-"""What the flat parameters may be, and what they come to.
+"""Constraints of an autoencoder's flat parameters, and the values of "auto".
 
-``params`` is an estimator: whatever has its parameters as attributes.
+``params`` is an estimator: any object with the parameters as attributes.
 """
 
 import copy
@@ -20,8 +20,7 @@ from sklearn_ae.nn import (
 )
 from sklearn_ae.objective import RECONSTRUCTION_LOSSES
 
-# Of an "mlp".
-DEFAULT_WIDTHS = (128, 128, 128)
+DEFAULT_MLP_WIDTHS = (128, 128, 128)
 
 CONSTRAINTS: dict = {
     "n_components": [
@@ -70,7 +69,7 @@ CONSTRAINTS: dict = {
     "verbose": ["verbose"],
     "net_params": [dict, None],
 }
-# What skorch calls by other names.
+# skorch's settings that estimator parameters have already.
 TAKEN_NET_PARAMS = {
     "module": "architecture, hidden_layer_sizes and activation",
     "criterion": "loss and the penalties' weights",
@@ -91,12 +90,12 @@ TAKEN_NET_PARAMS = {
 
 
 def is_conv(params):
-    """Whether rows are pictures, whose cells share a unit."""
+    """True for convolutions on images or signals."""
     return isinstance(params.architecture, str) and params.architecture == "conv"
 
 
 def architecture(params, n_features, generator):
-    """What makes the networks of rows of ``n_features``."""
+    """Return the ``nn.Architecture`` of rows of ``n_features``."""
     if not isinstance(params.architecture, str):
         return CallableArchitecture(params.architecture, n_features, generator)
     widths = hidden_widths(params)
@@ -110,7 +109,7 @@ def architecture(params, n_features, generator):
 
 
 def picture_shape(params, n_features):
-    """Channels and sides of the picture that a row is: without a shape, a signal."""
+    """Channels and sides of the image or signal that a row is; by default a signal."""
     shape = params.input_shape
     return folded_shape((n_features,) if shape is None else shape, n_features)
 
@@ -118,7 +117,7 @@ def picture_shape(params, n_features):
 def _channels(height, width):
     """Channels of each stage, until no side is 8 or more.
 
-    Powers of two from 16 to 64; between these all stages take about the same time.
+    Powers of two from 16 to 64, such that all stages take about the same time.
     """
     channels = []
     while not channels or max(height, width) >= MIN_SIDE:
@@ -129,9 +128,9 @@ def _channels(height, width):
 
 
 def hidden_widths(params):
-    """``hidden_layer_sizes`` as a tuple of positive integers; empty if by the shape."""
+    """``hidden_layer_sizes`` as a tuple of integers; empty for "auto" of "conv"."""
     if isinstance(params.hidden_layer_sizes, str):
-        return () if is_conv(params) else DEFAULT_WIDTHS
+        return () if is_conv(params) else DEFAULT_MLP_WIDTHS
     sizes = np.atleast_1d(np.asarray(params.hidden_layer_sizes, dtype=object))
     if not all(isinstance(n, Integral) and n > 0 for n in sizes):
         raise ValueError(
@@ -190,10 +189,9 @@ def corruption_level(params):
 
 
 def is_noise_conditional(params):
-    """Whether the encoder is told each row's level of the noise.
+    """True if the encoder gets each row's noise level.
 
-    Only around PCA is there a linear answer for each level to start at, and only of
-    normal noise.
+    Wiener's filter, which it starts at, needs PCA and Gaussian noise.
     """
     return (
         isinstance(corruption_level(params), tuple)
@@ -205,7 +203,7 @@ def is_noise_conditional(params):
 
 
 def code_kind(params):
-    """What the code is made of."""
+    """Return "plain", "sigmoid" (for KL sparsity) or "gaussian"."""
     if params.latent == "gaussian":
         return "gaussian"
     return "sigmoid" if _is_squashed(params) else "plain"
@@ -216,10 +214,7 @@ def _is_squashed(params):
 
 
 def scale(params):
-    """``scale``; where the likelihood is normal, columns are made so by default.
-
-    Cells of a picture keep the unit that they share.
-    """
+    """``scale``, with "auto" resolved: normal scores for a normal likelihood."""
     if params.scale != "auto":
         return params.scale
     if is_conv(params):
@@ -227,18 +222,18 @@ def scale(params):
     return "quantile" if params.latent == "gaussian" else "standard"
 
 
-def have_common_unit(params):
-    """Whether columns keep the unit that they share: noise and spread have it, too."""
+def has_common_scale(params):
+    """True if noise and nonlinear paths scale all columns by one number."""
     return is_conv(params) or scale(params) is None
 
 
 def can_sample(params):
-    """Whether codes are to have a distribution that rows can be drawn from."""
+    """True if codes will have a distribution that rows can be drawn from."""
     return params.latent == "gaussian" or params.prior == "mixture"
 
 
 def has_mixture(params):
-    """Whether that distribution is to be a mixture, fitted to the codes."""
+    """True if a mixture of normals will be fitted to the codes."""
     if params.prior == "auto":
         return params.latent == "gaussian"
     return params.prior == "mixture"
@@ -255,7 +250,7 @@ def lasting_settings(params):
         "init": params.init,
         "scale": scale(params),
         "loss": params.loss,
-        # What is off has no kind.
+        # A kind counts only if its strength is above 0.
         "corruption_level": corruption_level(params),
         "corruption": params.corruption if params.corruption_level else None,
         "sparsity_weight": params.sparsity_weight,
@@ -270,7 +265,7 @@ def lasting_settings(params):
 
 
 def batch_size(params, n_rows):
-    """Rows in a mini-batch: the default is an eighth, a power of two in bounds."""
+    """Rows in a mini-batch: by default an eighth of the rows, rounded and bounded."""
     if params.batch_size != "auto":
         return params.batch_size
     most = 64 if is_conv(params) else 256
@@ -278,22 +273,19 @@ def batch_size(params, n_rows):
 
 
 def max_iterations(params):
-    """``max_iter``: convolutions take longer, and learn more from a step."""
+    """``max_iter``; fewer for convolutions, which gain more in an iteration."""
     if params.max_iter != "auto":
         return params.max_iter
     return 80 if is_conv(params) else 200
 
 
 def max_batches(params):
-    """Mini-batches in an iteration at the most.
-
-    The step budget of a fit is this times its iterations, however many rows there are.
-    """
+    """Largest number of mini-batches in an iteration: it bounds the steps of a fit."""
     return 25 if is_conv(params) else 50
 
 
 def learning_rate(params, n_rows, *, schedule):
-    """Peak of the learning rate, or its constant value where there is no schedule."""
+    """Peak of the learning rate, or its constant value without a schedule."""
     if params.learning_rate_init != "auto":
         return params.learning_rate_init
     # A constant rate has no decay to end on: it has to be lower throughout.
@@ -304,7 +296,7 @@ def learning_rate(params, n_rows, *, schedule):
 
 
 def free_net_params(net_params):
-    """A copy of ``net_params``; what the estimator itself sets is refused."""
+    """Return a copy of ``net_params``; ValueError for settings that are parameters."""
     for name in net_params or {}:
         prefix = str(name).split("__")[0]
         if taken := TAKEN_NET_PARAMS.get(name, TAKEN_NET_PARAMS.get(prefix)):

@@ -6,7 +6,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae.autoencoder._base import _BaseAutoencoder
-from sklearn_ae.autoencoder._codes import CodesMixin
+from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import corruption_level
 from sklearn_ae.autoencoder._sampling import SamplingMixin
 

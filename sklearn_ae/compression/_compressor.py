@@ -12,9 +12,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import random_generator
-from sklearn_ae._validation import all_or_nothing, checked_weight
-from sklearn_ae.autoencoder._codes import CodesMixin
+from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, is_conv, max_iterations
 from sklearn_ae.compression._container import storable
 from sklearn_ae.compression._error_bound import bounds_of_columns, refuse_rounded
@@ -23,6 +22,7 @@ from sklearn_ae.compression._rate_target import Rate
 from sklearn_ae.compression._residuals import ResidualGrid
 from sklearn_ae.compression._step_search import fit_codec, search
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
+from sklearn_ae.tables._rows import checked_weight
 
 # Where no rate is asked for; and where bits a component are, and not how many.
 TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
@@ -279,7 +279,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 f"{self.bits_per_component!r} are two rates: set one of them to None."
             )
         X = self._check(X, reset=True)
-        return X, checked_weight(sample_weight, X, least=2)
+        return X, checked_weight(sample_weight, X, min_rows=2)
 
     def _learn(self, X, weight, context):
         known = X if weight is None else X[weight > 0]

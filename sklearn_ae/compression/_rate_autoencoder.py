@@ -11,7 +11,7 @@ from sklearn_ae.autoencoder._inference import FittedAutoencoder
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.compression._rate_net import RateDistortionNet
 from sklearn_ae.nn import LogisticEntropyModel
-from sklearn_ae.tables._holdout import move_influential_rows_last, n_held_out
+from sklearn_ae.tables._rows import move_influential_rows_last, n_held_out
 from sklearn_ae.tables._weighted_pca import principal_axes
 
 # Of the learning rate: what a step does to a code grows with the columns that it is of,

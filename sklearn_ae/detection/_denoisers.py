@@ -66,7 +66,7 @@ class Networks:
         network = AutoencoderTransformer(**params)
         task = self.context.subcontext(task_name="network")
         with task.propagate_callback_context(network):
-            network._fit(self.X, sample_weight=self.weight, trusted=trusted)
+            network._fit(self.X, sample_weight=self.weight, is_train=trusted)
         self.fitted.append(network)
         return DenoisingError(network._inference, self._noise(network), self._usual)
 
@@ -131,5 +131,5 @@ class Networks:
             return Noise(0 * draws, 0.0)
         judged_at = PICTURES_JUDGED_AT if is_conv(network) else JUDGED_AT
         level = float(np.clip(judged_at, np.min(level), np.max(level)))
-        spread = network._net.corruption.columns.spread.cpu().numpy()
+        spread = network._net.corruption.columns.std.cpu().numpy()
         return Noise(level * spread * draws, level)

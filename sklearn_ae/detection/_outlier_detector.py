@@ -14,8 +14,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import random_generator
-from sklearn_ae._validation import all_or_nothing, checked_weight
+from sklearn_ae._runtime import all_or_nothing, random_generator
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS
 from sklearn_ae.detection._conformal import ConformalMixin
 from sklearn_ae.detection._denoisers import Networks
@@ -23,8 +22,7 @@ from sklearn_ae.detection._explanation import ExplanationMixin
 from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
 from sklearn_ae.detection._tail_probability import median_and_range, quantile
 from sklearn_ae.detection._trimming import without_copies
-from sklearn_ae.tables._holdout import n_held_out
-from sklearn_ae.tables._rows import merge_equal_rows
+from sklearn_ae.tables._rows import checked_weight, merge_equal_rows, n_held_out
 
 # Training rows by which the threshold is set, at the most.
 MAX_SCORES = 20_000
@@ -319,7 +317,7 @@ class AEOutlierDetector(
 
     def _validate(self, X, sample_weight):
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        return X, checked_weight(sample_weight, X, least=2)
+        return X, checked_weight(sample_weight, X, min_rows=2)
 
     def _learn(self, X, weight, random, context):
         """Judges, and scores to compare theirs with, from distinct rows."""

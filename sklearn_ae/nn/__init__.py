@@ -1,16 +1,19 @@
 """Torch modules: they know tensors only."""
 
-from sklearn_ae.nn._autoencoder import Autoencoder, CorrectedLinear
-from sklearn_ae.nn._backward import has_rules, manual_backward
+from sklearn_ae.nn._autoencoder import Autoencoder, cost, plain_forward
 from sklearn_ae.nn._conv import ConvArchitecture, ConvDecoder, ConvEncoder, ConvFilter
 from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
-from sklearn_ae.nn._cost import cost
-from sklearn_ae.nn._folded import fused_affine
 from sklearn_ae.nn._head import Head, early_layers, freeze, thaw
 from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
 from sklearn_ae.nn._logistic_prior import LogisticEntropyModel
-from sklearn_ae.nn._mlp import ACTIVATIONS, MLP, MLPArchitecture, ResidualMLP
+from sklearn_ae.nn._mlp import (
+    ACTIVATIONS,
+    MLP,
+    CorrectedLinear,
+    MLPArchitecture,
+    ResidualMLP,
+)
 from sklearn_ae.nn._own import CallableArchitecture
 
 __all__ = [
@@ -35,8 +38,6 @@ __all__ = [
     "cost",
     "early_layers",
     "freeze",
-    "fused_affine",
-    "has_rules",
-    "manual_backward",
+    "plain_forward",
     "thaw",
 ]

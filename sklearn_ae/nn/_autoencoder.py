@@ -1,23 +1,30 @@
 """The autoencoder: an encoder and a decoder, each a linear plus a nonlinear path."""
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from sklearn_ae.nn._latent import GaussianEncoder, draw
 from sklearn_ae.nn._levels import N_LEVEL_FEATURES, LevelFeatures, WienerEncoder
-from sklearn_ae.nn._mlp import EmptyLinear
+from sklearn_ae.nn._mlp import (
+    DERIVATIVES,
+    MLP,
+    CorrectedLinear,
+    EmptyLinear,
+    ResidualMLP,
+)
 
-# Of the sigmoid in a code that starts at PCA, for a component of unit variance: small
-# enough to be nearly straight, large enough to be used. Of a normal component half a
-# percent of the variance is lost, of one with heavy tails more.
-GAIN = 0.5
+# A sigmoid code of a component of unit variance starts with this gain, at which it is
+# nearly linear: half a percent of a normal component's variance is lost.
+SIGMOID_GAIN = 0.5
 
 
 class Architecture(Protocol):
-    """Makes the nonlinear parts of an autoencoder of rows of ``n_features``."""
+    """Builds the nonlinear paths of an autoencoder of rows of ``n_features``."""
 
     n_features: int
 
@@ -29,62 +36,17 @@ class Architecture(Protocol):
         n_noise_features: int = 0,
         components: Tensor | None = None,
     ) -> nn.Module:
-        """What maps (n, n_features + n_noise_features) to (n, n_out).
+        """Return a module from (n, n_features + n_noise_features) to (n, n_out).
 
         ``at_zero``: its output is zero at the start. ``components``, of shape
         (n_out, n_features), are the directions of the code, if it has any.
         """
 
     def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:
-        """What maps (n, n_in) to (n, n_features)."""
+        """Return a module from (n, n_in) to (n, n_features)."""
 
     def is_done_by_encoder(self, n_components: int) -> bool:
-        """Whether a code of that size leaves nothing for a decoder to correct."""
-
-
-class CorrectedLinear(nn.Module):
-    """``linear(u) + scale_out * correction(u / scale_in)`` with ``u = x - shift_in``.
-
-    Parameters
-    ----------
-    linear : nn.Linear
-        From n_in to n_out.
-    correction : nn.Module
-        From n_in to n_out.
-    shift_in : Tensor of shape (n_in,)
-        Centre of the inputs. NOTE: a column that is always at its centre in training
-        has no gradient; off it, even by little, Adam would move its weights as fast as
-        any other's, and the first row with another value would fly off.
-    scale_in, scale_out : Tensor of shape (n_in,) and (n_out,)
-        Standard deviations of inputs and outputs: the correction sees and gives numbers
-        of order one. It does not see an input of infinite scale.
-    """
-
-    shift_in: Tensor
-    scale_in: Tensor
-    scale_out: Tensor
-
-    def __init__(
-        self,
-        linear: nn.Linear,
-        correction: nn.Module,
-        *,
-        shift_in: Tensor,
-        scale_in: Tensor,
-        scale_out: Tensor,
-    ) -> None:
-        super().__init__()
-        self.linear = linear
-        self.correction = correction
-        self.register_buffer("shift_in", shift_in.to(torch.float32))
-        self.register_buffer("scale_in", scale_in.to(torch.float32))
-        self.register_buffer("scale_out", scale_out.to(torch.float32))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, n_in) to (n, n_out)."""
-        u = x - self.shift_in
-        correction = self.correction(u / self.scale_in)
-        return torch.addcmul(self.linear(u), self.scale_out, correction)
+        """True if the decoder of a code of that size needs no nonlinear path."""
 
 
 class Autoencoder(nn.Module):
@@ -97,8 +59,7 @@ class Autoencoder(nn.Module):
     n_components : int
     """
 
-    # Of the likelihood, where the code is a distribution.
-    noise_variance: Tensor
+    noise_variance: Tensor  # of the likelihood, if the code is a distribution
 
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, n_components: int
@@ -114,9 +75,36 @@ class Autoencoder(nn.Module):
         z = self.encoder(x)
         return self.decoder(z), z
 
+    def make_forward_backward(
+        self,
+    ) -> Callable[[Tensor, Tensor | None], tuple[Tensor, Callable[[Tensor], None]]]:
+        """Return ``(x, levels) -> (x_hat, backward)``; see ``has_manual_backward``."""
+        encoder = self.encoder.make_forward_backward()  # type: ignore[operator]
+        decoder = self.decoder.make_forward_backward()  # type: ignore[operator]
+        is_noise_conditional = self.is_noise_conditional
+
+        def forward_backward(
+            x: Tensor, levels: Tensor | None
+        ) -> tuple[Tensor, Callable[[Tensor], None]]:
+            z, encoder_backward = (
+                encoder(x, levels) if is_noise_conditional else encoder(x)
+            )
+            x_hat, decoder_backward = decoder(z)
+            return x_hat, lambda grad: encoder_backward(
+                decoder_backward(grad, True), False
+            )
+
+        return forward_backward
+
+    @property
+    def has_manual_backward(self) -> bool:
+        """True if ``make_forward_backward`` can be used in place of autograd."""
+        parts = self.encoder, self.decoder
+        return type(self) is Autoencoder and all(map(_has_manual_backward, parts))
+
     @property
     def is_noise_conditional(self) -> bool:
-        """Whether the encoder takes the level of the noise on each row."""
+        """True if the encoder takes the level of the noise on each row."""
         return isinstance(self.encoder, WienerEncoder)
 
     def denoise(self, x: Tensor, levels: Tensor) -> Tensor:
@@ -129,9 +117,9 @@ class Autoencoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return a reconstruction as in training, the code and its log-variance.
 
-        Where the code is a distribution, the reconstruction is from one draw of it and
-        the code is its mean; else there is no variance. ``levels``, of shape (n, 1),
-        are of the noise on x, for an encoder that is told them.
+        If the code is a distribution, the reconstruction is of one draw of it and the
+        code is its mean; otherwise there is no variance. ``levels``, of shape (n, 1),
+        are those of the noise on x, for a noise-conditional encoder.
         """
         if self.is_noise_conditional:
             z = self.encoder(x, levels)
@@ -142,7 +130,7 @@ class Autoencoder(nn.Module):
         return self.decoder(draw(mean, log_variance, generator)), mean, log_variance
 
     def draw_code(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """One draw of the code (n, n_components), where it is a distribution."""
+        """Code (n, n_components); one draw of it if it is a distribution."""
         if not isinstance(self.encoder, GaussianEncoder):
             return self.encoder(x)
         return draw(*self.encoder.moments(x), generator)
@@ -165,9 +153,9 @@ class Autoencoder(nn.Module):
         cls,
         architecture: Architecture,
         *,
+        pca_mean: Tensor,
         mean: Tensor,
-        centre: Tensor,
-        spread: Tensor,
+        std: Tensor,
         components: Tensor,
         component_std: Tensor,
         noise_variance: float = 0.0,
@@ -179,27 +167,27 @@ class Autoencoder(nn.Module):
         ----------
         architecture : Architecture
             Of the corrections.
-        mean : Tensor of shape (n_features,)
-            Of the rows that the axes are of.
-        centre, spread : Tensor of shape (n_features,)
+        pca_mean : Tensor of shape (n_features,)
+            Mean of the rows that PCA was fitted to.
+        mean, std : Tensor of shape (n_features,)
             Mean and standard deviation of the features in training; the latter
             positive, and infinite for a feature that is constant there.
-        axes : Tensor of shape (n_components, n_features)
+        components : Tensor of shape (n_components, n_features)
             Orthonormal rows, or zeros where there is no further direction.
-        scales : Tensor of shape (n_components,)
+        component_std : Tensor of shape (n_components,)
             Standard deviation of each component's code, positive.
         noise_variance : float
             Mean variance along the directions that are left out; of a "gaussian" code
             only.
         code : {"plain", "sigmoid", "gaussian"}
             "sigmoid" starts near PCA: a component t of its code becomes
-            ``sigmoid(GAIN t / scale)``, of which the decoder takes the tangent at 1/2.
+            ``sigmoid(SIGMOID_GAIN t / std)``, which the decoder inverts by its tangent.
             "gaussian" starts as probabilistic PCA with its exact posterior (Tipping and
             Bishop, 1999. Journal of the Royal Statistical Society B 61(3)).
         """
         start = _LINEAR_STARTS[code](component_std, noise_variance)
         weight = start.gain[:, None] * components
-        bias, scale_out = weight @ (centre - mean), start.scale_out
+        bias, scale_out = weight @ (mean - pca_mean), start.scale_out
         if code == "gaussian":
             weight = torch.cat([weight, torch.zeros_like(weight)])
             variance = component_std.square().clamp(min=noise_variance)
@@ -213,11 +201,11 @@ class Autoencoder(nn.Module):
         network = CorrectedLinear(
             _linear(weight, bias),
             correction,
-            shift_in=centre,
-            scale_in=spread,
+            shift_in=mean,
+            scale_in=std,
             scale_out=scale_out,
         )
-        back = _linear(components.T * start.gain_back, mean)
+        back = _linear(components.T * start.gain_back, pca_mean)
         decoder: nn.Module = back
         if code != "plain" or not architecture.is_done_by_encoder(len(components)):
             decoder = CorrectedLinear(
@@ -225,7 +213,7 @@ class Autoencoder(nn.Module):
                 architecture.decoder(len(components), at_zero=True),
                 shift_in=start.rest,
                 scale_in=start.scale,
-                scale_out=torch.where(spread.isfinite(), spread, 1.0),
+                scale_out=torch.where(std.isfinite(), std, 1.0),
             )
         module = cls(CODES[code](network), decoder, len(components))
         module.noise_variance.fill_(noise_variance)
@@ -236,19 +224,19 @@ class Autoencoder(nn.Module):
         cls,
         architecture: Architecture,
         *,
+        pca_mean: Tensor,
         mean: Tensor,
-        centre: Tensor,
-        spread: Tensor,
+        std: Tensor,
         components: Tensor,
         component_std: Tensor,
         noise: Tensor,
         levels: tuple[float, float],
     ) -> "Autoencoder":
-        """An autoencoder that is told the noise's level and starts as Wiener's filter.
+        """A noise-conditional autoencoder that starts as Wiener's filter.
 
         Parameters
         ----------
-        architecture, mean, centre, spread, axes, scales
+        architecture, pca_mean, mean, std, components, component_std
             As of ``around_linear``.
         noise : Tensor of shape (n_features,)
             Standard deviation of noise of level 1.
@@ -262,37 +250,38 @@ class Autoencoder(nn.Module):
             components=components,
         )
         encoder = WienerEncoder(
-            _linear(components, components @ (centre - mean)),
+            _linear(components, components @ (mean - pca_mean)),
             correction,
             LevelFeatures(*levels),
-            shift_in=centre,
-            scale_in=spread,
+            shift_in=mean,
+            scale_in=std,
             variance=component_std.square(),
             noise_variance=components.square() @ noise.to(components).square(),
         )
-        back = _linear(components.T, mean)
+        back = _linear(components.T, pca_mean)
         decoder: nn.Module = back
-        # A code of all there is needs no more to be undone.
+        # A code of all components is undone by the linear path.
         if len(components) < architecture.n_features:
             decoder = CorrectedLinear(
                 back,
                 architecture.decoder(len(components), at_zero=True),
                 shift_in=torch.zeros_like(component_std),
                 scale_in=component_std,
-                scale_out=torch.where(spread.isfinite(), spread, 1.0),
+                scale_out=torch.where(std.isfinite(), std, 1.0),
             )
         return cls(encoder, decoder, len(components))
 
 
 def _n_outputs(n_components: int, code: str) -> int:
-    """How many outputs of an encoder the code is made of."""
+    """Number of outputs of the encoder that make a code."""
     return 2 * n_components if code == "gaussian" else n_components
 
 
 class _LinearStart(NamedTuple):
-    """Gains there and back of a linear start; of its code the rest and the scale.
+    """Constants (n_components,) of a linear start, by the kind of code.
 
-    Each is of shape (n_components,), ``scale_out`` of what becomes the code.
+    Gains of encoder and decoder, the code's mean and standard deviation, and the unit
+    of the encoder's correction.
     """
 
     gain: Tensor
@@ -308,9 +297,11 @@ def _plain_start(component_std: Tensor, noise_variance: float) -> _LinearStart:
 
 
 def _sigmoid_start(component_std: Tensor, noise_variance: float) -> _LinearStart:
-    one, slope = torch.ones_like(component_std), 0.25 * GAIN
+    one, slope = torch.ones_like(component_std), 0.25 * SIGMOID_GAIN
     back = component_std / slope
-    return _LinearStart(GAIN / component_std, back, 0.5 * one, slope * one, GAIN * one)
+    return _LinearStart(
+        SIGMOID_GAIN / component_std, back, 0.5 * one, slope * one, SIGMOID_GAIN * one
+    )
 
 
 def _gaussian_start(component_std: Tensor, noise_variance: float) -> _LinearStart:
@@ -333,10 +324,88 @@ CODES: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+MANUAL = {EmptyLinear, MLP, ResidualMLP, CorrectedLinear, WienerEncoder}
+
+
+def _has_manual_backward(part: nn.Module) -> bool:
+    """True if an encoder or a decoder is on the CPU and each of its parts is known.
+
+    A subclass may do anything, and is left to autograd. Hooks and frozen parameters are
+    not looked for.
+    """
+    types = {type(module) for module in part.modules()}
+    return (
+        type(part) in MANUAL
+        and types <= {*MANUAL, *DERIVATIVES, LevelFeatures, nn.ModuleList}
+        and all(p.device.type == "cpu" for p in part.parameters())
+    )
+
+
+def plain_forward(part: nn.Module) -> Callable[..., Tensor]:
+    """Return an encoder or a decoder without what torch wraps around its layers.
+
+    Hooks are among it. A single row takes half of the time (50 microseconds in place of
+    100 for a default encoder). A part without a manual backward pass is returned as is.
+    """
+    if not _has_manual_backward(part):
+        return part
+    forward_backward = part.make_forward_backward()  # type: ignore[operator]
+    return lambda *args: forward_backward(*args)[0]
+
+
+def _linear(weight: Tensor, bias: Tensor) -> EmptyLinear:
     n_out, n_in = weight.shape
     layer = EmptyLinear(n_in, n_out)
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
     return layer
+
+
+class Cost(NamedTuple):
+    """Cost of a row's pass through encoder and decoder.
+
+    Attributes
+    ----------
+    width : int
+        Numbers in the widest layer.
+    n_multiplications : int
+    """
+
+    width: int
+    n_multiplications: int
+
+
+def cost(module: Autoencoder, n_features: int) -> Cost:
+    """Cost of an autoencoder, from its weights and, for convolutions, a trial pass."""
+    width = max(p.shape[0] for p in module.parameters() if p.dim())
+    n_multiplications = sum(p.numel() for p in module.parameters())
+    for part, x, y in _convolved(module, n_features):
+        width = max(width, y.numel())
+        places = math.prod((x if isinstance(part, _ConvTransposeNd) else y).shape[2:])
+        n_multiplications += part.weight.numel() * (places - 1)
+    return Cost(width, n_multiplications)
+
+
+def _convolved(
+    module: Autoencoder, n_features: int
+) -> list[tuple[_ConvNd, Tensor, Tensor]]:
+    """Convolutions of an autoencoder, with their input and output for a row."""
+    passes: list[tuple[_ConvNd, Tensor, Tensor]] = []
+
+    def record(part: Any, args: tuple[Tensor, ...], y: Tensor) -> None:
+        passes.append((part, args[0], y))
+
+    parts = [part for part in module.modules() if isinstance(part, _ConvNd)]
+    if not parts:
+        return passes
+    hooks = [part.register_forward_hook(record) for part in parts]
+    try:
+        # Dropout would draw.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            device = module.noise_variance.device
+            module(torch.zeros(1, n_features, dtype=torch.float32, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return passes

@@ -15,8 +15,8 @@ Corrupt = Callable[[Tensor, Level, Generator], Tensor]
 class Statistics(NamedTuple):
     """What there is to know of each column: tensors of shape (n_features,)."""
 
-    centre: Tensor
-    spread: Tensor
+    mean: Tensor
+    std: Tensor
     low: Tensor
     high: Tensor
 
@@ -32,14 +32,14 @@ def gaussian(
 ) -> Tensor:
     """Add normal noise of ``level`` times the column's spread."""
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-    return torch.addcmul(x, columns.spread * level, noise)
+    return torch.addcmul(x, columns.std * level, noise)
 
 
 def masking(
     x: Tensor, level: Level, generator: Generator, columns: Statistics
 ) -> Tensor:
     """Set each cell with probability ``level`` to the column's centre."""
-    return torch.where(_uniform(x, generator) < level, columns.centre, x)
+    return torch.where(_uniform(x, generator) < level, columns.mean, x)
 
 
 def swap(x: Tensor, level: Level, generator: Generator, columns: Statistics) -> Tensor:
@@ -87,7 +87,7 @@ class Corruption:
         deviation in units of the column's. At 0 no kind changes anything. Of two, each
         row has a level of its own, log-uniform between them; a callable is given them
         as a tensor of shape (n, 1).
-    centre, spread, low, high : Tensor of shape (n_features,)
+    mean, std, low, high : Tensor of shape (n_features,)
         Mean, standard deviation, minimum and maximum of the columns.
 
     References
@@ -103,14 +103,14 @@ class Corruption:
         kind: str | Corrupt,
         level: float | tuple[float, float],
         *,
-        centre: Tensor,
-        spread: Tensor,
+        mean: Tensor,
+        std: Tensor,
         low: Tensor,
         high: Tensor,
     ) -> None:
         self.kind = kind
         self.level = level
-        columns = (centre, spread, low, high)
+        columns = (mean, std, low, high)
         self.columns = Statistics(*(column.float() for column in columns))
 
     def __call__(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sklearn_ae.nn._autoencoder import CorrectedLinear
 from sklearn_ae.nn._levels import WienerEncoder
-from sklearn_ae.nn._mlp import EmptyLinear
+from sklearn_ae.nn._mlp import CorrectedLinear, EmptyLinear
 
 
 class Head(nn.Module):

@@ -1,9 +1,11 @@
-"""Encoders that are told how much noise there is."""
+"""Noise-conditional encoders."""
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from sklearn_ae.nn._mlp import Backward, EmptyLinear, ForwardBackward
 
 N_LEVEL_FEATURES = 4
 
@@ -32,7 +34,7 @@ class WienerEncoder(nn.Module):
     """The linear code that undoes noise of a given level best, plus a correction.
 
     Along a principal axis of variance ``v``, noise of variance ``s^2`` leaves of a
-    normal component the posterior mean ``v / (v + s^2)`` times what is seen, and the
+    normal component the posterior mean ``v / (v + s^2)`` times its noisy value, and the
     posterior standard deviation ``s sqrt(v / (v + s^2))``, which is the correction's
     unit. At level 0 this is PCA.
 
@@ -64,7 +66,7 @@ class WienerEncoder(nn.Module):
 
     def __init__(
         self,
-        linear: nn.Linear,
+        linear: EmptyLinear,
         correction: nn.Module,
         features: LevelFeatures,
         *,
@@ -87,18 +89,39 @@ class WienerEncoder(nn.Module):
 
         Without levels, it is the lowest.
         """
-        u, seen, signal, unit = self.inputs(x, level)
-        return self.linear(u) * signal + unit * self.correction(seen)
+        u, v, signal, unit = self.inputs(x, level)
+        return self.linear(u) * signal + unit * self.correction(v)
+
+    def make_forward_backward(self) -> ForwardBackward:
+        """Return ``forward`` with its backward pass; no gradient by the rows."""
+        linear = self.linear.make_forward_backward()
+        correction = self.correction.make_forward_backward()  # type: ignore[operator]
+
+        def forward_backward(
+            x: Tensor, level: Tensor | None = None
+        ) -> tuple[Tensor, Backward]:
+            u, v, signal, unit = self.inputs(x, level)
+            y, linear_backward = linear(u)
+            c, correction_backward = correction(v)
+
+            def backward(grad: Tensor, wants_input: bool) -> None:
+                assert not wants_input  # nothing comes before an encoder
+                linear_backward(grad * signal, False)
+                correction_backward(grad * unit, False)
+
+            return y * signal + unit * c, backward
+
+        return forward_backward
 
     def inputs(
         self, x: Tensor, level: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the linear code and the correction get, and what each is times."""
+        """Inputs of the linear path and of the correction, and the factor of each."""
         if level is None:
             level = torch.full_like(x[:, :1], self.features.low)
         u = x - self.shift_in
         noise = level.square() * self.noise_variance
         signal = self.variance / (self.variance + noise).clamp(min=1e-30)
         shrunk = u / self.scale_in / (1 + level.square()).sqrt()
-        seen = torch.cat([shrunk, self.features(level)], dim=1)
-        return u, seen, signal, (noise * signal).sqrt()
+        v = torch.cat([shrunk, self.features(level)], dim=1)
+        return u, v, signal, (noise * signal).sqrt()

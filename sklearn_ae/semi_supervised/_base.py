@@ -23,9 +23,7 @@ from sklearn_ae._runtime import (
     resolve_device,
     torch_generator,
 )
-from sklearn_ae._validation import checked_weight
-from sklearn_ae.autoencoder._codes import CodesMixin
-from sklearn_ae.autoencoder._inference import FittedAutoencoder
+from sklearn_ae.autoencoder._inference import CodesMixin, FittedAutoencoder
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.nn import Head, cost, early_layers, freeze, thaw
@@ -33,7 +31,7 @@ from sklearn_ae.semi_supervised._consistency import half_way_to_the_next
 from sklearn_ae.semi_supervised._head_net import HeadNet
 from sklearn_ae.semi_supervised._labels import MergedRows
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
-from sklearn_ae.tables._holdout import n_held_out
+from sklearn_ae.tables._rows import checked_weight, n_held_out
 from sklearn_ae.training._batches import LabelledRows
 from sklearn_ae.training._net import TrainingConfig
 

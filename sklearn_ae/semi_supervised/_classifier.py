@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._validation import all_or_nothing
+from sklearn_ae._runtime import all_or_nothing
 from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.objective import virtual_adversarial
-from sklearn_ae.optim import flat_vector
 from sklearn_ae.training._batches import Batch, RowBatches, RowLoader, WeightedRows
 from sklearn_ae.training._net import Net, Task, TrainingConfig
+from sklearn_ae.training._weights import flat_vector
 
 
 class HeadNet(Net):
@@ -89,7 +89,7 @@ class HeadNet(Net):
             return super()._n_waited()
         best, since = math.inf, 0
         for loss in self.loss_curve_:
-            gains = loss < best - self._run.tol * abs(loss)
+            gains = loss < best - self._config.tol * abs(loss)
             best, since = (loss, 0) if gains else (best, since + 1)
         return since
 
@@ -111,7 +111,7 @@ class HeadNet(Net):
             x,
             outputs,
             self.radius,
-            self._run.generator,
+            self._config.generator,
         )
         clear = criterion.negative_mutual_information(outputs, weight * unlabelled)
         return ((terms + unlabelled * clear) * weight).mean()

@@ -5,7 +5,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback import with_callbacks
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._validation import all_or_nothing
+from sklearn_ae._runtime import all_or_nothing
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import encoded_numbers, merged, some_rows

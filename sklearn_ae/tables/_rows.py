@@ -1,26 +1,86 @@
-"""Rows of a table: merged, sampled, and worked on in blocks."""
+"""Rows of a table: merged, weighted, sampled, held out, and worked on in blocks."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
+from sklearn.utils.validation import _check_sample_weight
 
-# Cells of a table that are worked on at once: float64 copies stay in the cache.
-_CELLS = 2**18
-# An odd 64-bit constant: 2**64 divided by the golden ratio (Fibonacci hashing).
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+Floats = NDArray[np.floating]
+
+CELLS_PER_BLOCK = 2**18  # float64 copies of a block stay in the processor's cache
+# Fewer held-out rows decide little; more cost time and change nothing.
+MIN_HELD_OUT, MAX_HELD_OUT = 50, 5_000
+MIN_IN_SAMPLE_MONITOR = 1_000
+MAX_VARIANCE_SHARE = 0.1
+# An odd 64-bit constant: 2**64 divided by the golden ratio (Fibonacci hashing; Knuth,
+# D. E., 1998. The art of computer programming 3, 6.4).
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def checked_weight(sample_weight, X, *, min_rows=0):
+    """Sample weights (n_samples,) as non-negative float64; None if there are none.
+
+    ValueError if fewer than ``min_rows`` are above zero.
+    """
+    if sample_weight is None:
+        return None
+    sample_weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    n_rows = np.count_nonzero(sample_weight)
+    if n_rows < min_rows:
+        raise ValueError(
+            f"sample_weight is above zero for {n_rows} of the rows of X, while a "
+            f"minimum of {min_rows} is required."
+        )
+    return sample_weight
+
+
+# -- blocks and views ----------------------------------------------------------------
+
+
+class RowView:
+    """Some rows of a table in some order, gathered only when they are used.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    rows : ndarray of shape (n,)
+        Indices into X.
+    """
+
+    def __init__(self, X: Floats, rows: NDArray[np.intp]) -> None:
+        self.X, self.rows = X, rows
+        self.shape = (len(rows), X.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, some: slice | NDArray[np.intp]) -> Floats:
+        return self.X[self.rows[some]]
+
+
+def cell_blocks(X: Floats | RowView) -> Iterator[slice]:
+    """Slices over the rows of a table: copies of one are small beside the table."""
+    return gen_batches(len(X), max(1, CELLS_PER_BLOCK // X.shape[1]))
+
+
+# -- equal rows ----------------------------------------------------------------------
 
 
 def merge_equal_rows(
-    X: NDArray[np.floating], sample_weight: NDArray[np.float64] | None, seed: int
+    X: Floats, sample_weight: NDArray[np.float64] | None, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Index of each distinct row, in a random order, and its summed weight.
 
-    The order is that of a seeded hash of the rows: random, but a matter of the rows
-    and the seed alone. What is trained on the merged rows depends neither on the order
-    in which they came nor on whether a row is repeated or weighted; and no row can
-    stand on both sides of a validation split. Rows of weight zero are left out.
+    The order is that of a seeded hash of the rows: random, but a function of the rows
+    and the seed alone. A model trained on the merged rows depends neither on their
+    order nor on whether a row is repeated or weighted; and no row can stand on both
+    sides of a validation split. Rows of weight zero are left out.
 
     Parameters
     ----------
@@ -39,7 +99,7 @@ def merge_equal_rows(
         order = np.argsort(key, kind="stable")
         sample_weight = np.ones(len(X))
     else:
-        # Equal rows by weight: the last bit of a sum is a matter of its order.
+        # Equal rows by weight: the last bit of a sum depends on its order.
         order = np.lexsort((sample_weight, key))
         order = order[sample_weight[order] > 0]
     same_hash = np.flatnonzero(key[order[1:]] == key[order[:-1]])
@@ -48,42 +108,21 @@ def merge_equal_rows(
     return order[starts], np.add.reduceat(sample_weight[order], starts)
 
 
-class RowView:
-    """Some rows of a table in some order, gathered only as they are asked for.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    rows : ndarray of shape (n,)
-        Indices into X.
-    """
-
-    def __init__(self, X: NDArray[np.floating], rows: NDArray[np.intp]) -> None:
-        self.X, self.rows = X, rows
-        self.shape = (len(rows), X.shape[1])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, some: slice | NDArray[np.intp]) -> NDArray[np.floating]:
-        return self.X[self.rows[some]]
-
-
-def _row_hash(X: NDArray[np.floating], seed: int) -> NDArray[np.uint64]:
+def _row_hash(X: Floats, seed: int) -> NDArray[np.uint64]:
     bits = np.dtype(f"u{X.dtype.itemsize}")
-    key = np.full(len(X), seed, dtype=np.uint64) * _MIX
+    key = np.full(len(X), seed, dtype=np.uint64) * _GOLDEN
     for column in X.T:
         # Adding zero turns -0.0 into 0.0: equal numbers need equal bits.
         key ^= (np.ascontiguousarray(column) + X.dtype.type(0)).view(bits)
         # Twice: one round leaves the orders of two seeds correlated.
         for shift in (np.uint64(32), np.uint64(29)):
-            key *= _MIX
+            key *= _GOLDEN
             key ^= key >> shift
     return key
 
 
-def float32_hash(X: NDArray[np.floating]) -> NDArray[np.uint64]:
-    """A number (n,) for each row of X: the same in float32 and in float64."""
+def float32_hash(X: Floats) -> NDArray[np.uint64]:
+    """Hash (n,) of each row of X: the same in float32 and in float64."""
     with np.errstate(over="ignore"):
         return _row_hash(X.astype(np.float32), seed=0)
 
@@ -96,12 +135,111 @@ def systematic_sample(weight: NDArray[np.float64], max_rows: int) -> NDArray[np.
     return np.searchsorted(total, targets)
 
 
-def cell_blocks(X: "NDArray[np.floating] | RowView") -> Iterator[slice]:
-    """Slices over the rows of a table: copies of one are small beside all of it."""
-    return gen_batches(len(X), max(1, _CELLS // X.shape[1]))
+# -- moments -------------------------------------------------------------------------
 
 
-def weighted_mean(matrix, weight, function):
-    """Weighted mean (d,) of a function of the cells."""
-    parts = (function(matrix[b]) * weight[b, None] for b in cell_blocks(matrix))
-    return sum(part.sum(axis=0) for part in parts) / weight.sum()
+class ColumnMoments(NamedTuple):
+    """Weighted moments and the range of columns, each of shape (n_features,)."""
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    low: Floats
+    high: Floats
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviations."""
+        return np.sqrt(self.variance)
+
+
+def column_moments(X: Floats, weight: NDArray[np.float64]) -> ColumnMoments:
+    """Moments of the columns of X (n, d) under the rows' weights (n,)."""
+    total = weight.sum()
+    mean = sum(_summed(X[b], weight[b]) for b in cell_blocks(X)) / total
+    variance = (
+        sum(_summed(np.square(X[b] - mean), weight[b]) for b in cell_blocks(X)) / total
+    )
+    return ColumnMoments(mean, variance, X.min(axis=0), X.max(axis=0))
+
+
+def _summed(values: Floats, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (values * weight[:, None]).sum(axis=0)
+
+
+# -- training data and its split -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Distinct rows of a table, scaled; the first ``n_held_out`` are held out.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (n, n_features), float32
+    weight : ndarray of shape (n,), float64
+        Sum of the weights of the rows that were merged into each.
+    rows : ndarray of shape (n,)
+        Index of each in the table.
+    n_held_out : int
+        Rows, from the front, that are not trained on.
+    """
+
+    matrix: NDArray[np.float32]
+    weight: NDArray[np.float64]
+    rows: NDArray[np.intp]
+    n_held_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def subset(self, mask: NDArray[np.bool_]) -> "TrainingData":
+        """The rows that a mask (n,) selects."""
+        return TrainingData(self.matrix[mask], self.weight[mask], self.rows[mask])
+
+    def hold_out(
+        self, fraction: float | None, moments: ColumnMoments
+    ) -> "TrainingData":
+        """Order the rows for a split, in place; hold out a fraction, or with None none.
+
+        Influential rows move to the end: a row with more than ``MAX_VARIANCE_SHARE`` of
+        a column's variance is trained on. PCA, fitted to all rows, has a component
+        along it, and without it the column would be all but constant in training. Held
+        out, it would count for PCA's start alone.
+        """
+        mean, total = moments.mean, self.weight.sum() * moments.variance
+        total = np.where(total > 0, total, np.inf)
+        share = np.concatenate(
+            [
+                np.max(
+                    np.square(self.matrix[b] - mean) * self.weight[b, None] / total,
+                    axis=1,
+                )
+                for b in cell_blocks(self.matrix)
+            ]
+        )
+        is_influential = share > MAX_VARIANCE_SHARE
+        first, last = np.flatnonzero(~is_influential), np.flatnonzero(is_influential)
+        if len(last):
+            influential = self.matrix[last]
+            # Rows only move forward: no block reads what an earlier one overwrote.
+            for block in cell_blocks(self.matrix[: len(first)]):
+                self.matrix[block] = self.matrix[first[block]]
+            self.matrix[len(first) :] = influential
+        order = np.concatenate([first, last])
+        return replace(
+            self,
+            weight=self.weight[order],
+            rows=self.rows[order],
+            n_held_out=0 if fraction is None else n_held_out(len(order), fraction),
+        )
+
+
+def n_held_out(n_rows: int, fraction: float) -> int:
+    """Number of rows to hold out; of fewer than four rows none."""
+    share = min(round(fraction * n_rows), MAX_HELD_OUT, n_rows - 2)
+    return max(share, min(n_rows // 4, MIN_HELD_OUT))
+
+
+def n_in_sample_monitor(n_rows: int) -> int:
+    """Number of training rows to monitor the loss on where none is held out."""
+    return min(n_rows, max(n_rows // 10, MIN_IN_SAMPLE_MONITOR), MAX_HELD_OUT)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.extmath import randomized_svd, svd_flip
 
-from sklearn_ae.tables._rows import cell_blocks
+from sklearn_ae.tables._rows import cell_blocks, column_moments
 
 # Up to this side, the exact eigenvectors of a square matrix cost little.
 _MAX_EXACT = 1_000
@@ -40,7 +40,7 @@ class PrincipalAxes(NamedTuple):
         )
 
 
-def principal_axes(X, weight, n_components, random):
+def principal_axes(X, weight, n_components, random, *, mean=None):
     """Leading principal axes of the rows of X under their weights.
 
     Parameters
@@ -51,7 +51,9 @@ def principal_axes(X, weight, n_components, random):
         Number of axes, or the share of the variance that they have to explain.
     random : numpy.random.RandomState
         For the randomised solver (Halko et al., 2011. SIAM Review 53(2)), used where
-        both sides of X are large and few axes are wanted, or enough.
+        both sides of X are large and few components are needed.
+    mean : ndarray of shape (n_features,), optional
+        Weighted mean of the columns, if it was computed before.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def principal_axes(X, weight, n_components, random):
         In float64.
     """
     root = np.sqrt(weight / weight.sum())
-    mean = _weighted_mean(X, root**2)
+    mean = column_moments(X, weight).mean if mean is None else mean
     variances, components, total = _spectrum(X, mean, root, n_components, random)
     n_kept = n_components
     if not isinstance(n_components, Integral):
@@ -72,10 +74,6 @@ def principal_axes(X, weight, n_components, random):
     components = np.where(real[:, None], components, 0.0)
     component_std = np.sqrt(np.where(real, variances, 0.0))
     return PrincipalAxes(mean, components, component_std).leading(n_kept)
-
-
-def _weighted_mean(X, share):
-    return sum(share[rows] @ X[rows] for rows in cell_blocks(X))
 
 
 def _spectrum(X, mean, root, n_components, random):

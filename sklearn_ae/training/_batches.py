@@ -69,8 +69,8 @@ class LabelledRows(WeightedRows):
 class RowBatches(Sampler[Tensor]):
     """Index tensors of one iteration: a pass over the rows, or ``max_batches`` of one.
 
-    A pass that was cut short goes on in the next iteration, so that every row is seen
-    before any is seen again.
+    A pass that was cut short goes on in the next iteration, so that every row is
+    used before any is used again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The training loop, by skorch. The only file that imports it."""
+"""The training loop, by skorch: the only file that imports it."""
 
 import math
 import warnings
@@ -11,13 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from sklearn_ae.optim import (
-    AdamW,
-    FlatParameters,
-    RunningAverage,
-    flat_vector,
-    one_cycle,
-)
 from sklearn_ae.training._batches import (
     Batch,
     RowBatches,
@@ -25,19 +18,26 @@ from sklearn_ae.training._batches import (
     WeightedRows,
     row_blocks,
 )
-from sklearn_ae.training._best_weights import BestWeights
+from sklearn_ae.training._weights import (
+    AdamW,
+    BestWeights,
+    FlatParameters,
+    RunningAverage,
+    flat_vector,
+    one_cycle,
+)
 
 MAX_RECOVERIES = 3
 
 
-class Task(Protocol):
-    """Who is told of each iteration."""
+class IterationTask(Protocol):
+    """Callbacks around each iteration."""
 
     def begin(self, net: "Net") -> None:
-        """Start of an iteration."""
+        """Begin an iteration."""
 
     def end(self, net: "Net") -> bool:
-        """End of an iteration; True asks to stop."""
+        """End an iteration; return True to stop training."""
 
 
 class _Stop(Exception):
@@ -46,7 +46,7 @@ class _Stop(Exception):
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One stretch of training.
+    """Settings of one call of ``Net.train``.
 
     Attributes
     ----------
@@ -54,25 +54,23 @@ class TrainingConfig:
         Passes over the rows, or parts of ``max_batches`` mini-batches of longer passes.
     max_batches, batch_size : int
     learning_rate : float
-        The peak, where there is a schedule.
+        The peak of the schedule, or the constant rate.
     schedule : bool
-        Whether the learning rate follows one cycle; else it stays.
+        The learning rate follows one cycle; else it is constant.
     shuffle : bool
-        Whether each pass over the rows has an order of its own.
+        Each pass over the rows has an order of its own.
     patience : int
-        Iterations without a gain on the monitored rows before it stops.
+        Iterations without a gain on the monitored rows before training stops.
     tol : float
         Smallest gain that counts, as a share of the loss.
-    cautious : bool
-        Whether to keep the start unless the best is better by more than chance.
+    keep_start_unless_significant, downweight_bad_rows : bool
+        As of ``BestWeights``.
     verbose : bool
-        Whether to print a line for each iteration.
+        Print a line for each iteration.
     generator : torch.Generator
-        Order of the mini-batches.
-    robust : bool
-        Whether rows that the start is bad at count for little in judging.
+        Source of the order of the mini-batches, and of all other random numbers.
     repeat : bool
-        Whether an iteration has ``max_batches`` even of few rows, in several passes.
+        An iteration has ``max_batches`` even of few rows, in several passes.
     """
 
     n_iterations: int
@@ -93,8 +91,8 @@ class TrainingConfig:
 class Net(NeuralNet):
     """skorch's ``NeuralNet`` whose loop keeps the best weights and never loses them.
 
-    A subclass says what is learnt: ``_loss`` of a mini-batch, its gradient with it, and
-    ``_losses``, one for each monitored row.
+    A subclass defines ``_loss`` of a mini-batch, which also sets the gradients, and
+    ``_losses``, the loss of each monitored row.
 
     Parameters
     ----------
@@ -105,9 +103,9 @@ class Net(NeuralNet):
 
     Notes
     -----
-    Written again rather than called, each because of its cost in small networks:
-    skorch's step (a ``.item()`` and a history entry for each mini-batch) and its
-    default callbacks. ``net_params`` reaches all other parts of skorch.
+    Two parts of skorch are replaced, as they cost more than a small network's products:
+    its step (a ``.item()`` and a history entry for each mini-batch) and its default
+    callbacks. ``net_params`` reaches all other parts.
     """
 
     def __init__(
@@ -124,49 +122,34 @@ class Net(NeuralNet):
         super().__init__(module, criterion, **(ours | kwargs))
         self.max_grad_norm = max_grad_norm
 
-    # -- what skorch asks for ----------------------------------------------------
+    # -- skorch's interface ------------------------------------------------------
 
     @property
     def _default_callbacks(self) -> list[Any]:
         return []
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> "Net":
-        """One flat vector is all that the optimiser sees."""
+        """Give the optimiser one flat vector."""
         named = [("vector", flat_vector(self.module_))]
         args, kwargs = self.get_params_for_optimizer("optimizer", named)
         self.optimizer_ = self.optimizer(*args, **kwargs)
         return self
 
     def get_iterator(self, dataset: WeightedRows, training: bool = False) -> RowLoader:
-        """Mini-batches in training; else cache-sized blocks in order."""
+        """Return mini-batches in training, else cache-sized blocks in order."""
         if not training:
             blocks = row_blocks(len(dataset), self._width(dataset), torch.float32)
             return RowLoader(dataset, list(blocks))  # type: ignore[arg-type]
         return RowLoader(dataset, self._batches)
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Tell the callbacks; skorch's stop training by a KeyboardInterrupt."""
+        """Call the callbacks; skorch's stop training by a KeyboardInterrupt."""
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt:
             if method_name != "on_epoch_end":
                 raise
             self._stopped = True
-
-    def train_step(self, batch: Batch, **fit_params: Any) -> Tensor:
-        """One step down the gradient; returns the mini-batch's loss."""
-        for group in self.optimizer_.param_groups:
-            group["lr"] = self._learning_rate()
-        loss = self._loss(batch)
-        if self.callbacks:
-            named = list(self.module_.named_parameters())
-            self.notify("on_grad_computed", named_parameters=named, batch=batch)
-        self._flat.clip_grad_norm_(self.max_grad_norm)
-        self.optimizer_.step()
-        if self.monitored is not None:
-            self._average.update(self._flat.vector.data)
-        self._step += 1
-        return loss.detach()
 
     def run_single_epoch(
         self,
@@ -176,28 +159,36 @@ class Net(NeuralNet):
         step_fn: Callable[..., Tensor],
         **fit_params: Any,
     ) -> None:
-        """One iteration over ``iterator``, recorded as one mean loss."""
+        """One step for each mini-batch; their mean loss is recorded."""
         if iterator is None:
             return
         self._set_training(training)
         total = self._flat.vector.new_zeros(())
-        n_batches = 0
         for batch in iterator:
-            # Single mini-batches are told of, and recorded, for a user's callbacks.
+            # Single mini-batches are recorded for a user's callbacks only.
             if self.callbacks:
                 self.notify("on_batch_begin", batch=batch, training=training)
-            loss = step_fn(batch, **fit_params)
+            for group in self.optimizer_.param_groups:
+                group["lr"] = self._learning_rate()
+            loss = self._loss(batch)
+            if self.callbacks:
+                named = list(self.module_.named_parameters())
+                self.notify("on_grad_computed", named_parameters=named, batch=batch)
+            self._flat.clip_grad_norm_(self.max_grad_norm)
+            self.optimizer_.step()
+            if self.monitored is not None:
+                self._average.update(self._flat.vector.data)
+            self._step += 1
             total += loss
-            n_batches += 1
             if self.callbacks:
                 self.history.record_batch(f"{prefix}_loss", loss.item())
                 self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch, training=training, loss=loss)
-        self.history.record(f"{prefix}_batch_count", n_batches)
-        self._record(f"{prefix}_loss", total.item() / n_batches)
+        self.history.record(f"{prefix}_batch_count", len(self._batches))
+        self._record(f"{prefix}_loss", total.item() / len(self._batches))
 
     def _record(self, name: str, loss: float) -> None:
-        """A loss, and whether it is the lowest yet, by skorch's names."""
+        """Record a loss, and if it is the lowest yet, by skorch's names."""
         self.history.record(name, loss)
         earlier = [row[name] for row in self.history[:-1] if name in row]
         self.history.record(f"{name}_best", loss <= min(earlier, default=loss))
@@ -208,10 +199,10 @@ class Net(NeuralNet):
         self,
         rows: WeightedRows,
         monitored: WeightedRows | None,
-        run: TrainingConfig,
-        task: Task | None = None,
+        config: TrainingConfig,
+        task: IterationTask | None = None,
     ) -> None:
-        """Train in place; the weights end at the best that the monitored rows saw.
+        """Train in place; the weights end at those with the lowest monitored loss.
 
         Candidates are the weights at the start, which stay where the gain over them is
         below its own standard error, and after each iteration their running average.
@@ -220,24 +211,25 @@ class Net(NeuralNet):
 
         Parameters
         ----------
-        rows, monitored : Rows
-            Trained on, and judged by; without the latter the last weights are kept.
-        run : Run
-        task : Task, optional
+        rows, monitored : WeightedRows
+            Rows to train on, and rows to compare the weights on; without the latter the
+            last weights are kept.
+        config : TrainingConfig
+        task : IterationTask, optional
         """
-        self._run, self.monitored, self._task = run, monitored, task
+        self._config, self.monitored, self._task = config, monitored, task
         self._batches = RowBatches(
             len(rows),
-            run.batch_size,
-            max_batches=run.max_batches,
-            shuffle=run.shuffle,
-            generator=run.generator,
+            config.batch_size,
+            max_batches=config.max_batches,
+            shuffle=config.shuffle,
+            generator=config.generator,
             device=rows.x.device,
-            repeat=run.repeat,
+            repeat=config.repeat,
         )
         self.history.clear()
-        self._step, self._n_steps = 0, run.n_iterations * len(self._batches)
-        self._n_recoveries, self._peak = 0, run.learning_rate
+        self._step, self._n_steps = 0, config.n_iterations * len(self._batches)
+        self._n_recoveries, self._peak = 0, config.learning_rate
         self._stopped = self.was_interrupted = False
         self.n_iter_ = 0
         self.loss_curve_: list[float] = []
@@ -251,13 +243,13 @@ class Net(NeuralNet):
                 vector.data,
                 self._losses(),
                 weight,
-                tol=run.tol,
-                keep_start_unless_significant=run.keep_start_unless_significant,
-                downweight_bad_rows=run.downweight_bad_rows,
+                tol=config.tol,
+                keep_start_unless_significant=config.keep_start_unless_significant,
+                downweight_bad_rows=config.downweight_bad_rows,
             )
             try:
                 self.notify("on_train_begin", X=rows)
-                self.fit_loop(rows, epochs=run.n_iterations)
+                self.fit_loop(rows, epochs=config.n_iterations)
             except _Stop:
                 pass
             except KeyboardInterrupt:
@@ -265,7 +257,7 @@ class Net(NeuralNet):
                 if monitored is None:
                     self._best_weights.update(vector.data, self._losses())
                 warnings.warn(
-                    f"Interrupted after {self.n_iter_} of {run.n_iterations} "
+                    f"Interrupted after {self.n_iter_} of {config.n_iterations} "
                     "iterations: the best weights so far are kept.",
                     ConvergenceWarning,
                     stacklevel=2,
@@ -276,12 +268,13 @@ class Net(NeuralNet):
                 self.validation_curve_ = self._best_weights.curve
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
-        del self._run, self.monitored, self._task
+        self._release()
+        del self._config, self.monitored, self._task
         del self._batches, self._flat
         del self._average, self._current, self._best_weights
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Start an iteration, unless the last one was to be the last."""
+        """Begin an iteration from the current weights, or stop training."""
         if self._stopped:
             raise _Stop
         self._flat.vector.data.copy_(self._current)
@@ -290,9 +283,9 @@ class Net(NeuralNet):
             self._task.begin(self)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Judge the iteration: a new best, a wait, a recovery, or the end.
+        """Compare the averaged weights with the best; recover or stop if need be.
 
-        Until the next one begins the module holds what was judged: the average.
+        Until the next iteration begins the module holds the average.
         """
         self.n_iter_ += 1
         self.loss_curve_.append(self.history[-1, "train_loss"])
@@ -300,15 +293,15 @@ class Net(NeuralNet):
         self._current.copy_(vector)
         if self.monitored is not None:
             vector.copy_(self._average.value)
-        seen = self._best_weights.update(vector, self._losses())
+        is_finite = self._best_weights.update(vector, self._losses())
         if self.monitored is not None:
             self._record("valid_loss", self._best_weights.curve[-1])
-        if not (seen and math.isfinite(self.loss_curve_[-1])):
+        if not (is_finite and math.isfinite(self.loss_curve_[-1])):
             self._recover()
         self._report()
         if self._task is not None and self._task.end(self):
             self._stopped = True
-        if self._n_waited() >= self._run.patience:
+        if self._n_waited() >= self._config.patience:
             self._stopped = True
 
     def _n_waited(self) -> int:
@@ -333,30 +326,33 @@ class Net(NeuralNet):
         self._stopped = last
 
     def _report(self) -> None:
-        if not self._run.verbose:
+        if not self._config.verbose:
             return
         losses = [f"loss = {self.loss_curve_[-1]:.6f}"]
         if self.monitored is not None:
             losses.append(f"monitored loss = {self._best_weights.curve[-1]:.6f}")
         print(f"Iteration {self.n_iter_}, {', '.join(losses)}")
 
-    # -- what a subclass says ------------------------------------------------------
+    # -- what a subclass defines ---------------------------------------------------
 
     def _prepare(self) -> None:
         """Get ready to train, once the parameters are views of one vector."""
 
+    def _release(self) -> None:
+        """Drop what ``_prepare`` made."""
+
     def _width(self, rows: WeightedRows) -> int:
-        """Numbers in the widest output of a part, for a row."""
+        """Numbers in a row's widest layer."""
         raise NotImplementedError
 
     def _loss(self, batch: Batch) -> Tensor:
-        """Mean loss of a mini-batch; its gradient is then the parameters'."""
+        """Mean loss of a mini-batch; sets the parameters' gradients."""
         raise NotImplementedError
 
     def _losses(self) -> Tensor:
-        """Loss of each monitored row; of none, where none is monitored."""
+        """Loss of each monitored row (n_monitored,); empty if none is monitored."""
         raise NotImplementedError
 
     def _learning_rate(self) -> float:
-        scheduled = self._run.schedule
+        scheduled = self._config.schedule
         return self._peak * (one_cycle(self._step, self._n_steps) if scheduled else 1.0)

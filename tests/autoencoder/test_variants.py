@@ -140,7 +140,7 @@ def restored(ae, X, level):
     """Mean squared error of rows after noise of a level was added and taken off."""
     x = torch.from_numpy(ae._columns.transform_float32(X))
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    spread = ae._net.corruption.columns.spread
+    spread = ae._net.corruption.columns.std
     with torch.no_grad():
         levels = torch.full((len(x), 1), level)
         back = ae.module_.denoise(x + level * spread * noise, levels)

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from sklearn_ae.optim import AdamW
+from sklearn_ae.training._weights import AdamW
 
 SETTINGS = {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from sklearn_ae.optim import RunningAverage
+from sklearn_ae.training._weights import RunningAverage
 
 
 def averaged(values, start=7.0):

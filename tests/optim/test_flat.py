@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from sklearn_ae.optim import FlatParameters, flat_vector
+from sklearn_ae.training._weights import FlatParameters, flat_vector
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sklearn_ae.optim import one_cycle
+from sklearn_ae.training._weights import one_cycle
 
 N_STEPS = [20, 100, 1_000]
 

@@ -3,8 +3,8 @@ import pytest
 
 from sklearn_ae.autoencoder import _initialization
 from sklearn_ae.tables import _rows
-from sklearn_ae.tables._holdout import (
-    MAX_SHARE,
+from sklearn_ae.tables._rows import (
+    MAX_VARIANCE_SHARE,
     move_influential_rows_last,
     n_in_sample_monitor,
 )
@@ -19,7 +19,7 @@ def test_rows_that_a_column_hangs_on_go_to_the_end(rare, cells, monkeypatch):
     X[rare, 1] = 100
     share = np.square(X - X.mean(axis=0)) * weight[:, None]
     share = (share / share.sum(axis=0)).max(axis=1)
-    expected = np.argsort(share > MAX_SHARE, kind="stable")
+    expected = np.argsort(share > MAX_VARIANCE_SHARE, kind="stable")
     assert set(expected[60 - len(rare) :]) == set(rare)
     moved = X.copy()
     order = move_influential_rows_last(moved, weight)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import ttest_1samp
 
-from sklearn_ae.training._best_weights import BestWeights
+from sklearn_ae.training._weights import BestWeights
 
 
 def tensor(values):

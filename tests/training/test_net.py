@@ -14,9 +14,8 @@ from skorch.callbacks import Callback, EarlyStopping, Freezer
 
 from sklearn_ae import AutoencoderTransformer, _runtime
 from sklearn_ae.autoencoder import _autoencoder_net
-from sklearn_ae.optim import one_cycle
 from sklearn_ae.tables import _holdout
-from sklearn_ae.training._best_weights import BestWeights
+from sklearn_ae.training._weights import BestWeights, one_cycle
 
 X = load_wine().data
 ALL_DIGITS = load_digits().data
@@ -110,7 +109,7 @@ class Judge(Spy):
             losses,
             weight,
             tol=0.02,
-            keep_start_unless_significant=net._run.keep_start_unless_significant,
+            keep_start_unless_significant=net._config.keep_start_unless_significant,
         )
         self.waits = []
 
@@ -181,7 +180,7 @@ def test_without_early_stopping_training_rows_are_monitored():
 
 
 def test_without_early_stopping_a_tenth_of_many_rows_is_monitored(monkeypatch):
-    monkeypatch.setattr(_holdout, "MIN_WATCHED", 2)
+    monkeypatch.setattr(_holdout, "MIN_IN_SAMPLE_MONITOR", 2)
     spy = Spy()
     transformer(spy, early_stopping=False, max_iter=1).fit(X)
     assert len(spy.monitored) == len(np.unique(X, axis=0)) // 10
