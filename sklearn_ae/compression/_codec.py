@@ -25,7 +25,7 @@ class Codec:
     step : float
         Quantisation step of the codes.
     error_bound : ndarray of shape () or (d,), or None
-        Greatest absolute error of a cell; None stores no residuals.
+        Maximum absolute error of a cell; None stores no residuals.
     is_integer : ndarray of shape (d,), bool, or None
         Columns of integers; needed with an error bound.
     """

@@ -10,10 +10,9 @@ from sklearn_ae.compression._entropy_coding import (
 )
 
 _MAX_STEPS = MAX_SYMBOL // 2  # The difference of two cells is a symbol.
-# Predictions so near the boundary of two steps may be rounded the other way on another
-# machine: in steps, and as a share of the prediction's size (10,000 units of float64's
-# rounding, for sums of many terms).
-_BOUNDARY_STEPS, _PREDICTION_RELATIVE_ERROR = 1e-6, 2e-12
+# Predictions may differ by so much between machines: in steps, and relative to the
+# prediction (some 10,000 times float64's rounding, for sums of many terms).
+_PREDICTION_ERROR_STEPS, _PREDICTION_RELATIVE_ERROR = 1e-6, 2e-12
 
 
 class ResidualGrid:
@@ -31,7 +30,7 @@ class ResidualGrid:
     Parameters
     ----------
     error_bound : float or array-like of shape (d,)
-        Greatest absolute error of a cell, 0 or more; 0 for whole numbers only.
+        Maximum absolute error of a cell, 0 or more; 0 for integers only.
     share_tables : bool, default=False
         True if all columns share their tables. Their steps must be equal.
 
@@ -86,18 +85,19 @@ class ResidualGrid:
             raise ValueError("Steps and frequencies need at least one row.")
         largest = np.max(np.abs(_values(X)), axis=0)
         self._step = _steps(self._bound, is_integer, _spacing(largest, X.dtype))
-        # A prediction's rounding error is in proportion to the terms that it sums up:
-        # to the column's root mean square, not its largest cell.
+        # A prediction's rounding error grows with the terms that it sums: with the
+        # column's root mean square, not its largest cell.
         size = _root_mean_square(_values(X), largest)
         relative = _PREDICTION_RELATIVE_ERROR * _quotient(size, self._step)
-        self._near = np.clip(relative, _BOUNDARY_STEPS, _MAX_STEPS)
-        # Predictions are rounded to multiples of so many steps that at most some
-        # thousandths of them are near a boundary and have to be listed.
-        self._coarse = 2.0 ** np.ceil(np.log2(np.clip(1e3 * self._near, 1, 2.0**52)))
+        self._margin = np.clip(relative, _PREDICTION_ERROR_STEPS, _MAX_STEPS)
+        # Predictions are rounded to multiples of so many steps that about 0.2 % of them
+        # at most have to be listed.
+        octaves = np.ceil(np.log2(np.clip(1e3 * self._margin, 1, 2.0**52)))
+        self._prediction_step = step = 2.0**octaves
         k = self._grid(X)
         # Predictions are clipped to the range of the training cells.
-        self._low = np.floor(k.min(axis=0) / self._coarse) * self._coarse
-        self._high = np.ceil(k.max(axis=0) / self._coarse) * self._coarse
+        self._low = np.floor(k.min(axis=0) / step) * step
+        self._high = np.ceil(k.max(axis=0) / step) * step
         return k
 
     def encode(self, X, X_hat):
@@ -150,13 +150,13 @@ class ResidualGrid:
             raise ValueError(f"Predictions must have {len(self._step)} columns.")
         payload = memoryview(payload)
         m, _ = self._predicted(X_hat)
-        place, listed, missed, values, start = _unpack_lists(payload, m.size)
-        np.put(m, place, listed)
+        listed, listed_m, exact, values, start = _unpack_lists(payload, m.size)
+        np.put(m, listed, listed_m)
         k = m + self._models.decode(payload[start:], len(m), self._contexts(m))
         if (np.abs(k) > _MAX_STEPS).any():
             raise ValueError("The payload does not belong to these predictions.")
         X = _on_grid(k, self._step)
-        np.put(X, missed, values)
+        np.put(X, exact, values)
         return X
 
     def bits(self, X, X_hat):
@@ -167,7 +167,7 @@ class ResidualGrid:
 
     def state(self):
         """Return all that decoding depends on, as bytes."""
-        numbers = self._step, self._coarse, self._low, self._high
+        numbers = self._step, self._prediction_step, self._low, self._high
         edges = [np.append(len(e), e).astype("<i8").tobytes() for e in self._edges]
         return (
             np.stack(numbers).astype("<f8").tobytes()
@@ -208,14 +208,12 @@ class ResidualGrid:
         steps = _quotient(X_hat, self._step)
         undefined = np.isnan(steps) | ~np.isfinite(X_hat)
         steps = np.clip(np.where(undefined, 0, steps), self._low, self._high)
-        near = (
-            np.maximum(self._near, _PREDICTION_RELATIVE_ERROR * np.abs(steps))
-            / self._coarse
-        )
-        steps = steps / self._coarse
-        boundary = np.abs(steps - np.floor(steps) - 0.5)
-        m = (np.rint(steps) * self._coarse).astype(np.int64)
-        return m, undefined | (boundary <= near)
+        relative = _PREDICTION_RELATIVE_ERROR * np.abs(steps)
+        margin = np.maximum(self._margin, relative) / self._prediction_step
+        steps = steps / self._prediction_step
+        to_boundary = np.abs(steps - np.floor(steps) - 0.5)
+        m = (np.rint(steps) * self._prediction_step).astype(np.int64)
+        return m, undefined | (to_boundary <= margin)
 
     def _missed(self, X, k):
         """Mark cells that rounding to float64 or their dtype takes past the bound."""
@@ -320,19 +318,19 @@ def _zigzag(m):
 
 def _unpack_lists(payload, n_cells):
     """Return places and m of listed cells, places and values of exact ones, the end."""
-    (n_listed, n_given), start = unpack_varints(payload, 2)
-    count = int(2 * n_listed + n_given)
+    (n_listed, n_exact), start = unpack_varints(payload, 2)
+    count = int(2 * n_listed + n_exact)
     numbers, used = unpack_varints(payload[start:], count)
     start += used
-    listed, m, given = np.split(numbers, [n_listed, 2 * n_listed])
-    end = start + 8 * int(n_given)
+    listed, m, exact = np.split(numbers, [n_listed, 2 * n_listed])
+    end = start + 8 * int(n_exact)
     if end > len(payload):
         raise ValueError("The payload is cut off.")
     values = np.frombuffer(payload[start:end], "<f8").astype(np.float64)
     m = np.where(m & 1, -(m + 1) // 2, m // 2)
     if not np.isfinite(values).all() or (np.abs(m) > _MAX_STEPS).any():
         raise ValueError("The payload lists cells out of all range.")
-    return _places(listed, n_cells), m, _places(given, n_cells), values, end
+    return _places(listed, n_cells), m, _places(exact, n_cells), values, end
 
 
 def _places(gaps, n_cells):

@@ -392,20 +392,20 @@ def test_a_stream_of_another_model_is_refused(small):
 @pytest.mark.parametrize("part", ["decoder", "step", "tables", "columns", "residuals"])
 def test_the_fingerprint_is_of_all_that_decoding_depends_on(small, part):
     other = pickle.loads(pickle.dumps(small))
-    compression = other._codec
-    vars(compression).pop("fingerprint", None)
+    codec = other._codec
+    vars(codec).pop("fingerprint", None)
     if part == "decoder":
-        decoder = compression.autoencoder.module.decoder
+        decoder = codec.autoencoder.module.decoder
         next(decoder.parameters()).data.view(-1)[0] += 1e-3
     elif part == "step":
-        compression.quantiser.step *= 1 + 1e-12
+        codec.quantiser.step *= 1 + 1e-12
     elif part == "tables":
-        compression.quantiser.models._tables[0].frequencies[:2] += (1, -1)
+        codec.quantiser.models._tables[0].frequencies[:2] += (1, -1)
     elif part == "columns":
-        compression.autoencoder.columns.shift_[0] += 1e-12
+        codec.autoencoder.columns.shift_[0] += 1e-12
     else:
-        compression.residuals._models._tables[3].frequencies[:2] += (1, -1)
-    assert compression.fingerprint != small._codec.fingerprint
+        codec.residuals._models._tables[3].frequencies[:2] += (1, -1)
+    assert codec.fingerprint != small._codec.fingerprint
 
 
 def test_every_cut_and_every_changed_byte_is_noticed(small):

@@ -106,7 +106,7 @@ def test_predictions_of_another_machine_give_the_same_cells(bound):
     predicted = rows + rng.normal(0, 3, rows.shape)
     grid = fitted(bound, rows, predicted, False)
     # Many of the predictions lie on the very boundary of two steps.
-    steps = grid._step * grid._coarse
+    steps = grid._step * grid._prediction_step
     halves = (np.rint(predicted / steps) + 0.5) * steps
     some = rng.random(rows.shape) < 0.3
     predicted = np.where(some, halves, predicted)
@@ -124,7 +124,7 @@ def test_predictions_of_another_machine_give_the_same_cells(bound):
 def test_predictions_near_zero_are_off_by_what_their_terms_are():
     rows = np.random.default_rng(4).normal(0, 1e6, (1_000, 2))
     grid = fitted(1e-4, rows, rows, False)
-    predicted = np.full_like(rows, grid._step * grid._coarse / 2)
+    predicted = np.full_like(rows, grid._step * grid._prediction_step / 2)
     payload = grid.encode(rows, predicted)
     other = predicted + np.random.default_rng(5).uniform(-1e-6, 1e-6, rows.shape)
     expected = grid.decode(payload, predicted)
@@ -167,7 +167,7 @@ def test_good_predictions_help_at_a_bound_near_their_rounding_errors():
     rows = rng.normal(0, 100, (4_000, 1))
     predicted = rows + rng.normal(0, 1e-3, rows.shape)
     grid = fitted(1e-11, rows, predicted, False)
-    assert grid._coarse > 1
+    assert grid._prediction_step > 1
     bits = 8 * len(grid.encode(rows, predicted)) / len(rows)
     # A bell's entropy, and what is lost to the bits in a bin and to the lists.
     assert bits < np.log2(1e-3 / 2e-11 * np.sqrt(2 * np.pi * np.e)) + 0.5
