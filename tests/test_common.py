@@ -125,8 +125,8 @@ PREDICTORS = [
 
 
 def compressor(**params):
-    small = {"max_iter": 2, "hidden_layer_sizes": (8,)}
-    return AutoencoderCompressor(**(small | params))
+    network = AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,))
+    return AutoencoderCompressor(**({"autoencoder": network} | params))
 
 
 COMPRESSORS = [
@@ -135,7 +135,7 @@ COMPRESSORS = [
     compressor(bits_per_component=2, scale=None),
     compressor(n_components=2),
     compressor(error_bound=0.01),
-    compressor(architecture="conv", hidden_layer_sizes=(4,)),
+    compressor(autoencoder=conv(max_iter=2, hidden_layer_sizes=(4,))),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What a compressor has learnt: rows to streams, and streams to rows."""
+"""Encode rows as a stream of bytes, and decode it, by a fitted autoencoder."""
 
 import math
 from functools import cached_property
@@ -11,52 +11,53 @@ from sklearn_ae.compression._entropy_coding import pack_varints, unpack_varints
 from sklearn_ae.compression._quantiser import Quantiser
 from sklearn_ae.compression._residuals import ResidualGrid
 
-# Cells of a block, at the most, unless a row has more.
-MAX_CELLS = 2**22
+# A block of float64 cells takes at most 32 MiB, unless a row alone takes more. Streams
+# depend on it: a decoder refuses blocks of another size.
+MAX_CELLS_PER_BLOCK = 2**22
 
 
 class Codec:
-    """Rows as rounded codes and, where an error is bounded, what these miss.
+    """Entropy-coded quantised codes and, with an error bound, quantised residuals.
 
     Parameters
     ----------
-    codec : Codec
-        Of a fitted autoencoder.
+    autoencoder : FittedAutoencoder
     step : float
-        Distance of neighbouring values of a component.
+        Quantisation step of the codes.
     error_bound : ndarray of shape () or (d,), or None
-        Greatest error of a cell.
-    is_integer : ndarray of shape (d,), bool
-        Columns of whole numbers, where an error is bounded.
+        Maximum absolute error of a cell; None stores no residuals.
+    is_integer : ndarray of shape (d,), bool, or None
+        Columns of integers; needed with an error bound.
     """
 
-    def __init__(self, model, step, error_bound=None, is_integer=None):
-        self.model, self.quantiser = model, Quantiser(step)
+    def __init__(self, autoencoder, step, error_bound=None, is_integer=None):
+        self.autoencoder, self.quantiser = autoencoder, Quantiser(step)
         self.error_bound, self.is_integer = error_bound, is_integer
         self.residuals = None
 
     def fit(self, X, weight, Z):
-        """Learn how often each symbol occurs.
+        """Estimate the frequencies of symbols and residuals.
 
         Parameters
         ----------
         X : ndarray of shape (n, d)
-            Rows of any dtype.
+            Rows in input units, of a dtype that a stream may have.
         weight : ndarray of shape (n,)
         Z : ndarray of shape (n, k)
-            Their codes.
+            Codes of the rows, before they are rounded.
         """
         self.quantiser.fit(Z, weight)
         if self.error_bound is not None:
             predicted = self._predicted(self.quantiser.symbols(Z))
-            # Of one unit are columns whose cells count as much, by one bound.
-            one_unit = self.model.columns.scale is None and self.error_bound.ndim == 0
-            grid = ResidualGrid(self.error_bound, one_unit=one_unit)
+            # Columns in one unit with one bound have residuals alike.
+            in_one_unit = self.autoencoder.columns.scale is None
+            shared = in_one_unit and self.error_bound.ndim == 0
+            grid = ResidualGrid(self.error_bound, share_tables=shared)
             self.residuals = grid.fit(X, predicted, self.is_integer, weight)
         return self
 
     def bits(self, X, Z):
-        """Code lengths (n,) of rows X (n, d) with codes Z (n, k)."""
+        """Return code lengths (n,) in bits of rows X (n, d) with codes Z (n, k)."""
         symbols = self.quantiser.symbols(Z)
         bits = self.quantiser.models.bits(symbols)
         if self.residuals is not None:
@@ -64,31 +65,35 @@ class Codec:
         return bits
 
     def symbols(self, X):
-        """Whole numbers (n, k), int64: what is stored of rows X (n, d)."""
+        """Return the quantised codes (n, k), int64, of rows X (n, d)."""
         return self.quantiser.symbols(self.codes(X))
 
     def codes(self, X):
-        """Codes (n, k) of rows X (n, d), before they are rounded."""
-        # In float64, so that a row's do not depend on those that it is sent with.
+        """Return codes (n, k) of rows X (n, d), before they are rounded."""
+        # float32 would make a row's codes depend on the other rows of its block.
         with np.errstate(all="ignore"):
-            return self.model.encode(np.asarray(X, dtype=np.float64))
+            return self.autoencoder.encode(np.asarray(X, dtype=np.float64))
 
     # -- streams -----------------------------------------------------------------
 
     @property
+    def _n_features(self):
+        return len(self.autoencoder.columns.shift_)
+
+    @property
     def block_rows(self):
-        """Rows of a block: fewer of wide ones, which bounds what one takes."""
-        return min(MAX_BLOCK_ROWS, max(1, MAX_CELLS // len(self.model.columns.shift_)))
+        """Number of rows in a block; fewer for wide rows, to bound its memory."""
+        return min(MAX_BLOCK_ROWS, max(1, MAX_CELLS_PER_BLOCK // self._n_features))
 
     def compress(self, X):
-        """The stream of rows X (n, d) of a dtype that it may have."""
+        """Encode rows X (n, d), of a dtype that a stream may have, as bytes."""
         (n, d), n_rows = X.shape, self.block_rows
         header = Header(X.dtype.newbyteorder("<").str, n, d, n_rows, self.fingerprint)
         starts = range(0, n, n_rows)
         return pack(header, [self.encode(X[i : i + n_rows]) for i in starts])
 
     def decompress(self, stream):
-        """The rows of a stream, in the dtype that they had; ValueError if it is not."""
+        """Decode a stream to rows in their dtype; ValueError if it is damaged."""
         header, blocks = unpack(stream)
         self._refuse_others(header)
         X = _empty(header)
@@ -98,11 +103,10 @@ class Codec:
         return X
 
     def _refuse_others(self, header):
-        d = len(self.model.columns.shift_)
-        if header.n_features != d:
+        if header.n_features != self._n_features:
             raise ValueError(
-                f"The stream has {header.n_features} columns, the model {d}: it was "
-                "written by another one."
+                f"The stream has {header.n_features} columns, the model "
+                f"{self._n_features}: it was written by another one."
             )
         if header.flags or header.block_rows != self.block_rows:
             raise ValueError(
@@ -120,7 +124,7 @@ class Codec:
     # -- blocks ------------------------------------------------------------------
 
     def encode(self, X):
-        """Payload of a block of rows X (n, d)."""
+        """Encode a block of rows X (n, d) as bytes."""
         symbols = self.symbols(X)
         code = self.quantiser.models.encode(symbols)
         payload = pack_varints(np.array([len(code)])) + code
@@ -129,7 +133,7 @@ class Codec:
         return payload
 
     def decode(self, payload, n):
-        """Rows (n, d), float64, of a payload; ValueError if it is not that of any."""
+        """Decode a block to n rows (n, d), float64; ValueError if it is damaged."""
         (length,), start = unpack_varints(payload, 1)
         end = start + int(length)
         if end > len(payload) or (self.residuals is None and end < len(payload)):
@@ -140,33 +144,33 @@ class Codec:
         return self.residuals.decode(payload[end:], self._predicted(symbols))
 
     def decoded(self, symbols):
-        """Rows (n, d), float64, of symbols: by the network in float32."""
+        """Return rows (n, d), float64, of symbols, decoded in float32."""
         codes = self.quantiser.values(symbols).astype(np.float32)
-        scaled = self.model.decode_scaled(codes)
+        scaled = self.autoencoder.decode_scaled(codes)
         with np.errstate(all="ignore"):
-            return self.model.columns.inverse_transform(scaled.astype(np.float64))
+            return self.autoencoder.columns.inverse_transform(scaled.astype(np.float64))
 
     def _predicted(self, symbols):
-        # Told apart on another machine by less than float32's rounding.
+        # float64, so that other machines' predictions differ by far less than a step.
         with np.errstate(all="ignore"):
-            return self.model.decode(self.quantiser.values(symbols))
+            return self.autoencoder.decode(self.quantiser.values(symbols))
 
-    # -- what it is ---------------------------------------------------------------
+    # -- fingerprint --------------------------------------------------------------
 
     @cached_property
     def fingerprint(self):
-        """16 bytes that tell it from other models."""
+        """Hash (16 bytes) of all that decoding depends on."""
         digest = blake2b(digest_size=16)
         for piece in self._state():
             digest.update(piece)
         return digest.digest()
 
     def _state(self):
-        """Pieces of bytes on which decoding depends."""
-        for name, value in self.model.module.decoder.state_dict().items():
+        """Yield all that decoding depends on, as bytes."""
+        for name, value in self.autoencoder.module.decoder.state_dict().items():
             yield name.encode()
             yield value.cpu().numpy().tobytes()
-        columns = self.model.columns
+        columns = self.autoencoder.columns
         yield columns.shift_.astype("<f8").tobytes()
         yield columns.scale_.astype("<f8").tobytes()
         yield np.float64(self.quantiser.step).tobytes()
@@ -178,7 +182,7 @@ class Codec:
 def _empty(header):
     dtype = np.dtype(header.dtype).newbyteorder("=")
     try:
-        # Of pages that nothing is written to, none is taken.
+        # The operating system provides a page of memory only once it is written to.
         return np.empty((header.n_rows, header.n_features), dtype)
     except (MemoryError, ValueError) as error:
         raise ValueError(
@@ -187,12 +191,12 @@ def _empty(header):
 
 
 def _cast(X, dtype):
-    """Rows of float64 in another dtype, the nearest that it has."""
+    """Cast float64 rows to a dtype: rounded if integer, clipped to its range."""
     if dtype.kind == "f":
         limit = float(np.finfo(dtype).max)
         return np.clip(X, -limit, limit).astype(dtype)
     info = np.iinfo(dtype)
-    # The greatest number below the first that is too large.
+    # int64's maximum is no float64: take the float64 below the first too large.
     highest = math.nextafter(float(info.max) + 1, 0)
     X = np.where(np.isnan(X), 0, np.rint(X))
     return np.clip(X, float(info.min), highest).astype(dtype)

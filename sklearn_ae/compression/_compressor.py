@@ -1,11 +1,11 @@
-"""Rows to few bytes, and back."""
+"""Estimator that compresses rows, and decompresses them."""
 
 import math
 import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -15,7 +15,9 @@ from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, random_generator
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, is_conv, max_iterations
+from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.compression._container import storable
+from sklearn_ae.compression._entropy_coding import require_constriction
 from sklearn_ae.compression._error_bound import bounds_of_columns, refuse_rounded
 from sklearn_ae.compression._rate_autoencoder import RateDistortionAutoencoder
 from sklearn_ae.compression._rate_target import Rate
@@ -24,120 +26,100 @@ from sklearn_ae.compression._step_search import fit_codec, search
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
 from sklearn_ae.tables._rows import checked_weight
 
-# Where no rate is asked for; and where bits a component are, and not how many.
-TARGET_PSNR, N_COMPONENTS = 30.0, 0.95
-# What the autoencoder is given as it is.
-_PASSED_ON = (
-    "architecture",
-    "input_shape",
-    "hidden_layer_sizes",
-    "activation",
-    "alpha",
-    "batch_size",
-    "learning_rate_init",
-    "max_iter",
-    "tol",
-    "validation_fraction",
-    "n_iter_no_change",
-    "device",
-    "random_state",
-    "verbose",
-    "net_params",
-)
+# Other values need a code that is not rounded, or a start other than PCA.
+_REQUIRED_SETTINGS = {
+    "init": "pca",
+    "loss": "squared_error",
+    "corruption_level": 0,
+    "sparsity_weight": 0,
+    "contraction_weight": 0,
+    "latent": "deterministic",
+    "prior": "auto",
+    "early_stopping": True,
+    "warm_start": False,
+}
 
 
 class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
-    """Lossy compression of rows by an autoencoder, or lossless beside one.
+    """Lossy or error-bounded compression of rows by an autoencoder.
 
-    The code of an autoencoder is rounded to steps and stored by a range coder. The
-    network is trained for just that: in place of rounding there is uniform noise, and
-    the loss is the code's bits beside the squared error [1]_. It starts at PCA, whose
-    rounded code costs the fewest bits of all linear ones, and where the trained network
-    is not better on rows held out, PCA is what is kept. ``error_bound`` also stores
-    what the decoded rows miss, so that no cell is further off.
+    The code of an autoencoder is quantised uniformly and entropy-coded. The network is
+    trained for that: uniform noise stands for the rounding, and the loss is the code
+    length in addition to the squared error [1]_. Training starts at PCA, and keeps PCA
+    if the trained network is no better on held-out rows. With ``error_bound`` the
+    residuals of the decoded rows are quantised and stored, too, which bounds the error
+    of every cell; a bound of 0 is lossless.
 
     Parameters
     ----------
     target_psnr : float or None, default=None
-        Peak signal-to-noise ratio in dB that decoded rows should have, as measured on
-        rows held out: ``-10 log10`` of the mean squared error of a cell, in units of
-        its column's range, or of all columns' where they have one unit (see ``scale``),
-        before whole numbers are rounded. Above about 140 dB float32 ends what a network
-        can tell. None is 30, unless another rate is asked for.
+        Peak signal-to-noise ratio (dB) of the decoded rows, as measured on held-out
+        rows: ``-10 log10`` of the mean squared error of a cell, in units of its
+        column's range (see ``scale``), before integers are rounded. float32 limits it
+        to about 140 dB. None is 30, unless ``bits_per_component``, ``n_components`` or
+        ``error_bound`` is set.
     bits_per_component : float or None, default=None
-        Bits to spend on a component of the code, on average at the most. Not together
-        with ``target_psnr``.
+        Maximum mean code length of a component of the code, in bits. It excludes
+        ``target_psnr``.
     n_components : int, float in (0, 1) or None, default=None
-        Size of the code. A float is the share of the variance that as many components
-        of PCA explain. Without another rate the step is that at which the last of PCA's
-        components is just worth storing. None is as many as are worth their bits; with
-        ``bits_per_component`` it is 0.95.
+        Size of the code, or the share of the variance that PCA with this size explains.
+        If no other rate is set, the step is that at which reverse water-filling just
+        stores PCA's last component [2]_. None is the ``n_components`` of
+        ``autoencoder``; if that is None, too, it is 0.95 with ``bits_per_component``,
+        and otherwise the number of PCA's components whose variance exceeds a quarter of
+        the distortion.
     error_bound : float, array-like of shape (n_features,) or None, default=None
-        Greatest absolute error of a cell, in input units, for each column or all. 0 is
-        lossless, for columns of whole numbers only. What remains of each cell is then
-        stored, too, and unless a rate is asked for the code takes as many bits as save
-        more than they cost. A Series goes by the names of the columns. None is no
-        bound.
+        Maximum absolute error of a cell, in input units, for all columns or each. A
+        Series is aligned with the names of the columns. 0 is lossless, for columns of
+        integers only. Without ``target_psnr``, ``bits_per_component`` and
+        ``n_components`` the step minimises the bits of code and residuals together.
+        None does not bound the error.
+    autoencoder : AutoencoderTransformer or None, default=None
+        Settings of the network and its training. A clone is fitted, with this
+        estimator's ``random_state``. The code is rounded, which excludes ``latent``,
+        ``prior``, ``loss``, ``init``, ``corruption_level``, ``sparsity_weight``,
+        ``contraction_weight``, ``early_stopping`` and ``warm_start`` other than the
+        defaults; ``learning_rate_init="auto"`` is at most ``0.08 /
+        sqrt(n_features)``. None is ``AutoencoderTransformer()`` with the parameters
+        below.
     architecture : {"mlp", "conv"} or callable, default="mlp"
-        As in ``AutoencoderTransformer``.
+        Architecture of the default ``autoencoder``.
     input_shape : tuple of int or None, default=None
-        What a row was flattened from, for ``architecture="conv"``.
-    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
-        As in ``AutoencoderTransformer``.
-    activation : {"silu", "relu", "gelu", "tanh", "logistic", "identity"}, \
-            default="silu"
-        Activation of the hidden layers.
+        Shape that a row was flattened from, for ``architecture="conv"``.
     scale : {"auto", "minmax"} or None, default="auto"
-        What counts as an error: a share of each column's range, or, with None, of the
-        range of all. "auto" is None with ``architecture="conv"`` and for columns that
-        are told to have one unit: half of them or more have the same range, nine in ten
-        have more than two values. Else it is "minmax".
-    alpha : float, default=0.01
-        Weight decay (decoupled, AdamW).
-    batch_size : int or "auto", default="auto"
-        As in ``AutoencoderTransformer``.
-    learning_rate_init : float or "auto", default="auto"
-        As in ``AutoencoderTransformer``, but "auto" is 0.08 over the root of n_features
-        at the most.
-    max_iter : int or "auto", default="auto"
-        As in ``AutoencoderTransformer``.
-    tol : float, default=1e-4
-        Smallest gain on the rows held out that counts, as a share of their loss.
-    validation_fraction : float, default=0.1
-        Share of the rows to hold out: 5,000 at the most, and at the least 50 or a
-        quarter of a small table.
-    n_iter_no_change : int, default=40
-        Iterations without a gain after which training stops.
+        Unit of errors: "minmax" is the range of each column, None the range of all
+        columns together. "auto" is None for convolutions, and if at least half of the
+        columns have the same range and nine in ten have more than two values, as those
+        of images; otherwise "minmax".
     device : str, default="auto"
-        A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
+        A torch device. "auto" is that of ``autoencoder``, whose "auto" is "cuda" if
+        there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
         An int gives the same network, and the same bytes, at each fit.
     verbose : int, default=0
-        Above 0, a line for each iteration.
-    net_params : dict or None, default=None
-        As in ``AutoencoderTransformer``.
+        Above 0, a line for each iteration. 0 is the ``verbose`` of ``autoencoder``.
 
     Attributes
     ----------
     bits_per_row_ : float
-        Mean code length of the rows held out, in bits; a stream has 52 bytes more, and
-        some 20 for each block of up to 4,096 rows.
+        Mean code length of a held-out row, in bits. A stream adds 52 bytes, and some 20
+        for each block of up to 4,096 rows.
     psnr_ : float
-        In dB, of the rows held out as decoded from the code alone.
+        PSNR (dB) of the held-out rows, decoded without residuals.
     step_ : float
-        Distance of neighbouring values of a component.
+        Quantisation step of the code, in scaled units.
     n_components_ : int
         Size of the code.
     module_ : torch.nn.Module
         The fitted network in float32, from scaled rows to scaled rows, with its
         ``encoder`` and ``decoder``.
     n_iter_ : int
-        Iterations run.
+        Iterations run, those of the pilot fit included.
     loss_curve_ : list of float
-        Mean training loss of each iteration: nats a cell and, beside them, the squared
-        error in units of twice the level from which PCA stores a direction.
+        Mean training loss of each iteration: nats per cell plus the mean squared error
+        of a cell, over twice the distortion that is trained for.
     validation_curve_ : list of float
-        The same of the rows held out, at the start and after each iteration.
+        Loss on the held-out rows, at the start and after each iteration.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -145,17 +127,16 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     See Also
     --------
-    AutoencoderTransformer : The same without rounding.
+    AutoencoderTransformer : Autoencoder whose code is not rounded.
 
     Notes
     -----
-    The model is no part of the stream: whoever decodes needs the same fitted estimator,
-    and a fingerprint tells whether it is. Steps and networks decode alike on every
-    machine but for the last bits of float32; with ``error_bound`` what is decoded is
-    the same, bit for bit.
+    The stream does not contain the model: decoding needs the same fitted estimator, and
+    a fingerprint in the stream identifies it. Without ``error_bound``, other machines
+    decode the same rows up to float32's rounding; with it, to the bit.
 
-    Every component has the same step, as reverse water-filling asks for [2]_; each is
-    coded by a table of frequencies of its own, by ``constriction`` [3]_.
+    All components have the same step, the optimum by reverse water-filling [2]_. Each
+    has its own table of frequencies for the range coder of ``constriction`` [3]_.
 
     References
     ----------
@@ -169,9 +150,10 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from sklearn_ae import AutoencoderCompressor
+    >>> from sklearn_ae import AutoencoderCompressor, AutoencoderTransformer
     >>> X = load_digits().data.astype("uint8")
-    >>> compressor = AutoencoderCompressor(target_psnr=20, max_iter=5, random_state=0)
+    >>> quick = AutoencoderTransformer(max_iter=5)
+    >>> compressor = AutoencoderCompressor(20, autoencoder=quick, random_state=0)
     >>> stream = compressor.fit(X).compress(X)
     >>> compressor.decompress(stream).shape
     (1797, 64)
@@ -184,8 +166,18 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         "bits_per_component": [None, Interval(Real, 0, None, closed="neither")],
         "n_components": CONSTRAINTS["n_components"],
         "error_bound": [None, Interval(Real, 0, 1e300, closed="both"), "array-like"],
+        "autoencoder": [AutoencoderTransformer, None],
         "scale": [StrOptions({"auto", "minmax"}), None],
-        **{name: CONSTRAINTS[name] for name in _PASSED_ON},
+        **{
+            name: CONSTRAINTS[name]
+            for name in (
+                "architecture",
+                "input_shape",
+                "device",
+                "random_state",
+                "verbose",
+            )
+        },
     }
 
     def __init__(
@@ -195,50 +187,32 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         bits_per_component=None,
         n_components=None,
         error_bound=None,
+        autoencoder=None,
         architecture="mlp",
         input_shape=None,
-        hidden_layer_sizes="auto",
-        activation="silu",
         scale="auto",
-        alpha=0.01,
-        batch_size="auto",
-        learning_rate_init="auto",
-        max_iter="auto",
-        tol=1e-4,
-        validation_fraction=0.1,
-        n_iter_no_change=40,
         device="auto",
         random_state=None,
         verbose=0,
-        net_params=None,
     ):
         self.target_psnr = target_psnr
         self.bits_per_component = bits_per_component
         self.n_components = n_components
         self.error_bound = error_bound
+        self.autoencoder = autoencoder
         self.architecture = architecture
         self.input_shape = input_shape
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
         self.scale = scale
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
-        self.net_params = net_params
 
     # -- fit ---------------------------------------------------------------------
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
-        """Fit network, steps and tables to the rows of X.
+        """Fit the network, the step and the tables of frequencies to X.
 
         Parameters
         ----------
@@ -258,12 +232,12 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         ------
         ValueError
             For missing or infinite values, fewer than two rows, a parameter out of its
-            range, rates that exclude each other, or a bound of 0 for a column of other
-            numbers than whole ones.
+            range, parameters or settings of ``autoencoder`` that exclude each other, or
+            a bound of 0 for a column that is not of integers.
         TypeError
-            For sparse input.
+            For sparse input, or another kind of ``autoencoder``.
         ImportError
-            Without ``constriction``.
+            Without the extra ``sklearn-ae[compression]``, before training.
         """
         context = self._init_callback_context(max_subtasks=None)
         with all_or_nothing(self):
@@ -273,28 +247,61 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         return self
 
     def _validate(self, X, sample_weight):
+        require_constriction()
         if self.target_psnr is not None and self.bits_per_component is not None:
             raise ValueError(
                 f"target_psnr={self.target_psnr!r} and bits_per_component="
                 f"{self.bits_per_component!r} are two rates: set one of them to None."
             )
+        if self.autoencoder is not None:
+            self._check_autoencoder()
         X = self._check(X, reset=True)
         return X, checked_weight(sample_weight, X, min_rows=2)
 
+    def _check_autoencoder(self):
+        """Refuse settings of the given autoencoder that this estimator can't have."""
+        given = self.autoencoder
+        # This estimator's validation skips that of estimators inside it.
+        given._validate_params()
+        if (self.architecture, self.input_shape) != ("mlp", None):
+            raise ValueError(
+                f"architecture={self.architecture!r} and input_shape="
+                f"{self.input_shape!r} only describe the default autoencoder, but "
+                "autoencoder is given: set them in it instead."
+            )
+        if given.scale not in ("auto", self.scale):
+            raise ValueError(
+                f"autoencoder has scale={given.scale!r}, but the compressor's scale="
+                f"{self.scale!r} is the unit of errors: set scale in the compressor, "
+                "and leave that of autoencoder at 'auto'."
+            )
+        for name, required in _REQUIRED_SETTINGS.items():
+            if (value := getattr(given, name)) != required:
+                raise ValueError(
+                    f"autoencoder has {name}={value!r}, but its code is to be rounded "
+                    f"and stored, which needs {name}={required!r}."
+                )
+
     def _learn(self, X, weight, context):
-        known = X if weight is None else X[weight > 0]
-        residuals, rate = self._residuals(known), self._rate()
-        # The same rows are held out each time.
+        training_rows = X if weight is None else X[weight > 0]
+        residuals, rate = self._residuals(training_rows), self._rate()
+        settings = self._settings(training_rows)
+        # Each fit holds out the same rows.
         seed = random_generator(self.random_state).randint(2**31 - 1)
 
-        def fitted(aim, share):
-            autoencoder = self._autoencoder(known, aim, share, seed, **residuals)
+        def fit(training_target, share):
+            estimator = RateDistortionAutoencoder(**settings)
+            max_iter = math.ceil(share * max_iterations(estimator))
+            estimator.set_params(max_iter=max_iter, random_state=seed)
+            estimator.rate = training_target
+            estimator.error_bound = residuals.get("error_bound")
+            estimator.is_integer = residuals.get("is_integer")
             task = context.subcontext(task_name="autoencoder")
-            with task.propagate_callback_context(autoencoder):
-                return autoencoder.fit(X, sample_weight=weight)
+            with task.propagate_callback_context(estimator):
+                return estimator.fit(X, sample_weight=weight)
 
-        best, autoencoders = search(fitted, X, rate, residuals)
-        last = autoencoders[-1]
+        best, estimators = search(fit, X, rate, residuals)
+        last = estimators[-1]
         self.psnr_ = last.psnr_of(best.error)
         if best.falls_short:
             warnings.warn(
@@ -306,12 +313,12 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             )
         self._codec = fit_codec(best, last, X, residuals)
         self.bits_per_row_, self.step_ = best.bits, best.step
-        self.n_iter_ = sum(autoencoder.n_iter_ for autoencoder in autoencoders)
+        self.n_iter_ = sum(estimator.n_iter_ for estimator in estimators)
         self.loss_curve_ = last.loss_curve_
         self.validation_curve_ = last.validation_curve_
 
     def _residuals(self, X):
-        """What is needed to bound the error, if it is to be."""
+        """Return the bounds and the columns of integers; empty without a bound."""
         if self.error_bound is None:
             return {}
         names = getattr(self, "feature_names_in_", None)
@@ -319,29 +326,39 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         is_integer = np.full(X.shape[1], X.dtype.kind in "iu")
         if X.dtype.kind == "f":
             is_integer = (np.rint(X) == X).all(axis=0)
-        # Refuses cells that can't be held to their bound before anything is trained.
+        # Raises for cells that can't be held to their bound, before training.
         ResidualGrid(bound).place(X, is_integer)
         return {"error_bound": bound, "is_integer": is_integer}
 
-    def _autoencoder(self, X, aim, share, seed, error_bound=None, is_integer=None):
-        scale = self.scale
-        if scale == "auto":
-            scale = None if is_conv(self) or columns_look_like_pixels(X) else "minmax"
-        autoencoder = RateDistortionAutoencoder(
-            scale=scale, **{name: getattr(self, name) for name in _PASSED_ON}
+    def _settings(self, X):
+        """Return the parameters of the autoencoder to train."""
+        if self.autoencoder is None:
+            new = AutoencoderTransformer(
+                architecture=self.architecture, input_shape=self.input_shape
+            )
+        else:
+            new = clone(self.autoencoder)
+        new.set_params(
+            # The number of components is part of the rate.
+            n_components=None,
+            scale=self.scale,
+            device=new.device if self.device == "auto" else self.device,
+            verbose=self.verbose or new.verbose,
         )
-        max_iter = math.ceil(share * max_iterations(self))
-        autoencoder.set_params(max_iter=max_iter, random_state=seed)
-        autoencoder.rate = aim
-        autoencoder.error_bound, autoencoder.is_integer = error_bound, is_integer
-        return autoencoder
+        if new.scale == "auto":
+            in_one_unit = is_conv(new) or columns_look_like_pixels(X)
+            new.scale = None if in_one_unit else "minmax"
+        return new.get_params(deep=False)
 
     def _rate(self):
-        rate = Rate(self.n_components, self.target_psnr, self.bits_per_component)
-        if rate.bits_per_component is not None and rate.n_components is None:
-            return rate._replace(n_components=N_COMPONENTS)
+        n_components = self.n_components
+        if n_components is None and self.autoencoder is not None:
+            n_components = self.autoencoder.n_components
+        rate = Rate(n_components, self.target_psnr, self.bits_per_component)
+        if rate.bits_per_component is not None and n_components is None:
+            return rate._replace(n_components=0.95)
         if not any(rate) and self.error_bound is None:
-            return rate._replace(target_psnr=TARGET_PSNR)
+            return rate._replace(target_psnr=30.0)
         return rate
 
     # -- bytes -------------------------------------------------------------------
@@ -352,8 +369,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in input units. Integers and floats of up to 64 bits come back in
-            their dtype, booleans as uint8, all other numbers as float64.
+            Rows in input units. Integers and floats of up to 64 bits keep their dtype;
+            booleans become uint8, all other numbers float64.
 
         Returns
         -------
@@ -369,7 +386,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         return self._codec.compress(self._check(X, reset=False))
 
     def decompress(self, stream):
-        """Decode what ``compress`` made.
+        """Decode a stream of ``compress``.
 
         Parameters
         ----------
@@ -378,13 +395,12 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows in input units, in the dtype that is stored.
+            Rows in input units, in the dtype that they had in ``compress``.
 
         Raises
         ------
         ValueError
-            For a stream that is not whole, not as it was written, or was written by
-            another model.
+            For a stream that is truncated, damaged, or written by another model.
         """
         check_is_fitted(self, "_codec")
         return self._codec.decompress(stream)
@@ -410,7 +426,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         return values.astype(np.float32) if X.dtype == np.float32 else values
 
     def inverse_transform(self, X):
-        """Decode codes, without what ``error_bound`` stores beside them.
+        """Decode codes, without the residuals that ``error_bound`` stores.
 
         Parameters
         ----------
@@ -427,11 +443,11 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     @property
     def _inference(self):
-        return self._codec.model
+        return self._codec.autoencoder
 
     @property
     def module_(self):
-        """The fitted network, to be read: what is changed in it may not be noticed."""
+        """Fitted network. Changes to it do not reach the fingerprint of streams."""
         return self._inference.module
 
     @property
@@ -440,7 +456,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         return self.module_.n_components
 
     def _check(self, X, *, reset):
-        """X in a dtype that a stream may have."""
+        """Return X in a dtype that a stream may have."""
         given = X
         X = validate_data(
             self, X, dtype="numeric", reset=reset, ensure_min_samples=2 if reset else 1

@@ -1,4 +1,4 @@
-"""The byte stream of a compressed table: what is written first, and the blocks."""
+"""Container format of a compressed table: a header, blocks and checksums."""
 
 import struct
 import zlib
@@ -8,33 +8,32 @@ from hashlib import blake2b
 import numpy as np
 
 MAX_BLOCK_ROWS = 4_096
-MAX_FEATURES = 2**24
 DTYPES = ("<f4", "<f8", "<f2", *(f"|{s}1" for s in "iu"))
 DTYPES += tuple(f"<{sign}{size}" for sign in "iu" for size in (2, 4, 8))
 _MAGIC, _VERSION = b"SKAE", 1
-_FIXED = struct.Struct("<4sBBHQIII16s")
-_ENTRY = np.dtype([("crc", "<u4"), ("length", "<u4")])
-_CHECKSUM = 8
+_HEADER = struct.Struct("<4sBBHQIII16s")
+_BLOCK_ENTRY = np.dtype([("crc", "<u4"), ("length", "<u4")])
+_CHECKSUM_BYTES = 8
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a stream says of its table.
+    """Header of a stream.
 
     Parameters
     ----------
     dtype : str
-        Of the table's cells, one of ``DTYPES``.
+        Dtype of the table, one of ``DTYPES``.
     n_rows : int
         In [0, 2**63).
     n_features : int
         In [1, 2**24].
     block_rows : int
-        Rows of every block but the last, in [1, 4096].
+        Number of rows in every block but the last, in [1, 4096].
     fingerprint : bytes
-        16 bytes that tell one fitted model from another.
+        Hash (16 bytes) of the model that wrote the stream.
     flags : int, default=0
-        In [0, 2**16): what kind of stream it is.
+        In [0, 2**16), reserved: version 1 writes 0.
     """
 
     dtype: str
@@ -51,10 +50,10 @@ class Header:
 
 
 def pack(header, blocks):
-    """The stream, bytes, of a header and its blocks.
+    """Return the stream, bytes, of a header and its blocks.
 
-    After the header come, for each block, its CRC-32 and its length, then the blocks,
-    and a checksum of all that is before it. Numbers are little-endian.
+    The header is followed by the CRC-32 and length of each block, the blocks, and a
+    BLAKE2b checksum of all that precedes it. Numbers are little-endian.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def pack(header, blocks):
     _check(header, len(blocks))
     if any(len(block) >= 2**32 for block in blocks):
         raise ValueError("A block of the stream is 4 GiB or more; take fewer rows.")
-    fixed = _FIXED.pack(
+    fixed = _HEADER.pack(
         _MAGIC,
         _VERSION,
         DTYPES.index(header.dtype),
@@ -82,14 +81,14 @@ def pack(header, blocks):
         header.fingerprint,
     )
     table = [(zlib.crc32(block), len(block)) for block in blocks]
-    body = b"".join([fixed, np.array(table, _ENTRY).tobytes(), *blocks])
+    body = b"".join([fixed, np.array(table, _BLOCK_ENTRY).tobytes(), *blocks])
     return body + _checksum(body)
 
 
 def unpack(data):
-    """Header and blocks, memoryviews of the data, of a stream that ``pack`` made.
+    """Return the header and blocks of a stream that ``pack`` made.
 
-    It takes no more memory than some times the data's, whatever they say.
+    Memory is in proportion to the data's size, whatever sizes they state.
 
     Parameters
     ----------
@@ -99,22 +98,23 @@ def unpack(data):
     -------
     header : Header
     blocks : list of memoryview
+        Views of the data.
 
     Raises
     ------
     ValueError
-        For anything that ``pack`` does not make, with what is wrong.
+        For anything that ``pack`` does not write; the message names the fault.
     """
     data = _bytes(data)
     header, n_blocks = _header(data)
     _check(header, n_blocks)
-    start = _FIXED.size + n_blocks * _ENTRY.itemsize
-    if start + _CHECKSUM > len(data):
+    start = _HEADER.size + n_blocks * _BLOCK_ENTRY.itemsize
+    if start + _CHECKSUM_BYTES > len(data):
         raise ValueError("The stream is truncated: its table of blocks is cut off.")
-    table = np.frombuffer(data[_FIXED.size : start], _ENTRY)
+    table = np.frombuffer(data[_HEADER.size : start], _BLOCK_ENTRY)
     lengths = table["length"].tolist()
-    _check_size(len(data), start + sum(lengths) + _CHECKSUM)
-    if _checksum(data[:-_CHECKSUM]) != data[-_CHECKSUM:]:
+    _check_size(len(data), start + sum(lengths) + _CHECKSUM_BYTES)
+    if _checksum(data[:-_CHECKSUM_BYTES]) != data[-_CHECKSUM_BYTES:]:
         raise ValueError("The stream is damaged: its checksum differs.")
     blocks = []
     for crc, length in zip(table["crc"].tolist(), lengths, strict=True):
@@ -126,9 +126,9 @@ def unpack(data):
 
 
 def storable(X):
-    """X in a dtype that a stream holds, in native order.
+    """Return X in a dtype that a stream holds, in native byte order.
 
-    Of booleans uint8, of floats that are longer float64; ValueError for no numbers.
+    Booleans become uint8, long doubles float64; ValueError for other than numbers.
     """
     if X.dtype.kind not in "biuf":
         raise ValueError(
@@ -152,13 +152,13 @@ def _bytes(data):
 
 
 def _header(data):
-    """Header that the data begin with, and the number of blocks that they state."""
-    if len(data) < _FIXED.size + _CHECKSUM:
+    """Read the header and the number of blocks."""
+    if len(data) < _HEADER.size + _CHECKSUM_BYTES:
         raise ValueError(
             f"The stream is too short: {len(data)} bytes, and the shortest one has "
-            f"{_FIXED.size + _CHECKSUM}."
+            f"{_HEADER.size + _CHECKSUM_BYTES}."
         )
-    magic, version, dtype, flags, *sizes, fingerprint = _FIXED.unpack_from(data)
+    magic, version, dtype, flags, *sizes, fingerprint = _HEADER.unpack_from(data)
     if magic != _MAGIC:
         raise ValueError("This is no compressed table: it does not begin with SKAE.")
     if version != _VERSION:
@@ -174,12 +174,12 @@ def _header(data):
 
 
 def _check(header, n_blocks):
-    """That every field is in its range and the blocks hold the rows."""
+    """Refuse fields out of range, or another number of blocks than the rows need."""
     if header.dtype not in DTYPES:
         raise ValueError(f"A stream holds {', '.join(DTYPES)}, not {header.dtype}.")
     ranges = {
         "block_rows": (1, MAX_BLOCK_ROWS),
-        "n_features": (1, MAX_FEATURES),
+        "n_features": (1, 2**24),
         "n_rows": (0, 2**63 - 1),
         "flags": (0, 2**16 - 1),
     }
@@ -212,4 +212,4 @@ def _check_size(size, stated):
 
 
 def _checksum(body):
-    return blake2b(body, digest_size=_CHECKSUM).digest()
+    return blake2b(body, digest_size=_CHECKSUM_BYTES).digest()

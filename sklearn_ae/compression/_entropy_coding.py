@@ -1,24 +1,23 @@
-"""Integers to bytes and back: a table of frequencies for each context, range coded."""
+"""Range coding of integers by adaptive-width frequency tables, one a context."""
 
 import numpy as np
 
-LARGEST = 2**53
-_MAX_BINS = 4_096
-_TOTAL = 2**24  # constriction counts probabilities in units of 2**-24.
-_ENOUGH = 2**14
-_VARINT = 8
+MAX_SYMBOL = 2**53  # float64 holds all integers up to it.
+_MAX_BINS_PER_TABLE = 4_096
+_FREQUENCY_TOTAL = 2**24  # constriction's probabilities have 24 bits.
+_MAX_VARINT_BYTES = 8
 
 
 class SymbolModels:
-    """Models of integers, one for each context; coded by constriction's range coder.
+    """Probability models of integers, one a context, for constriction's range coder.
 
-    A cell's context is its column, or what else is known of it before it is decoded.
+    A cell's context is its column, or is computed from what is decoded before it.
     The integers of a context fall into at most 4,096 bins of 2**shift integers each,
     and what is beyond them into one more, the escape. A bin's frequency is that of its
-    training cells, drawn towards a bell, a double exponential, a heavy-tailed or a flat
-    shape; which, how much, and how wide the bins are is what codes the training cells
-    best, each by the others. The place in a bin is coded by shift bits, and an escaped
-    bin by its distance from the table.
+    training cells, smoothed towards a normal, a Laplace, a Cauchy or a uniform
+    distribution; the distribution, the amount and the bins' width are chosen by the
+    leave-one-out code length of the training cells. The place in a bin is coded by
+    shift bits, and an escaped bin by its distance from the table.
 
     References
     ----------
@@ -30,16 +29,16 @@ class SymbolModels:
     """
 
     def fit(self, symbols, weight=None, context=None):
-        """Learn the tables.
+        """Estimate the tables of frequencies.
 
         Parameters
         ----------
         symbols : ndarray of shape (n, k), int64
             In [-2**53, 2**53].
         weight : ndarray of shape (n,), float64, default=None
-            How much a row counts; only ratios matter.
+            Weights of the rows; only their ratios matter.
         context : ndarray of shape (n, k), int64, default=None
-            That of each cell, counted from 0, none without cells; None is its column.
+            Contexts of the cells, numbered from 0 without gaps. None is the column.
 
         Returns
         -------
@@ -52,19 +51,19 @@ class SymbolModels:
         """
         symbols = _checked(symbols)
         weight = np.ones(len(symbols)) if weight is None else np.asarray(weight, float)
-        known = weight > 0
-        if not known.any():
+        used = weight > 0
+        if not used.any():
             raise ValueError("Frequencies of symbols need a row of positive weight.")
-        weight = weight[known] / weight[known].mean()
+        weight = weight[used] / weight[used].mean()
         self._width = symbols.shape[1]
-        groups = _Groups(None if context is None else context[known], self._width)
+        groups = _Groups(None if context is None else context[used], self._width)
         weight = np.broadcast_to(weight[:, None], (len(weight), self._width))
-        each = zip(groups.of(symbols[known]), groups.of(weight), strict=True)
+        each = zip(groups.of(symbols[used]), groups.of(weight), strict=True)
         self._tables = [_Table.best(*pair) for pair in each]
         return self
 
     def bits(self, symbols, context=None):
-        """Ideal code lengths (n,), float64, of rows (n, k), with their escapes."""
+        """Return code lengths (n,), float64, of rows (n, k) in bits, with escapes."""
         symbols = self._checked(symbols)
         groups = self._groups(context)
         each = zip(self._tables, groups.of(symbols), strict=True)
@@ -72,7 +71,7 @@ class SymbolModels:
         return groups.back(np.concatenate(bits), len(symbols)).sum(axis=1)
 
     def encode(self, symbols, context=None):
-        """One payload, bytes, for a block of rows (n, k).
+        """Encode a block of rows (n, k) as bytes.
 
         Raises
         ------
@@ -85,26 +84,26 @@ class SymbolModels:
         return self._encode(groups, self._models())
 
     def decode(self, payload, n, context=None):
-        """Rows (n, k), int64, that ``encode`` made the payload of.
+        """Decode a payload of ``encode`` to n rows (n, k), int64.
 
         Raises
         ------
         ValueError
-            Where ``encode`` of no n rows gives this payload.
+            If ``encode`` of no n rows gives this payload.
         ImportError
             Without constriction.
         """
         models, payload = self._models(), bytes(payload)
         groups = self._groups(context)
         decoded = self._decode(payload, groups.sizes(n), models)
-        # The coder cannot tell a few bits too many or too few: encoding again can.
+        # The coder does not notice a few bits too many or too few; encoding again does.
         checked = [_checked(group[:, None])[:, 0] for group in decoded]
         if self._encode(checked, models) != payload:
             raise ValueError(f"The payload is not that of {n} rows of this model.")
         return groups.back(_joined(decoded, np.int64), n)
 
     def state(self):
-        """Bytes of all that decoding depends on, alike wherever it is computed."""
+        """Return all that decoding depends on, as bytes alike on every machine."""
         sizes = [[t.low, t.shift, len(t.frequencies)] for t in self._tables]
         sizes = np.array(sizes, "<i8").reshape(-1, 3)
         return b"".join(
@@ -127,7 +126,7 @@ class SymbolModels:
         return _Groups(context, self._width, len(self._tables))
 
     def _models(self):
-        stream = _constriction()
+        stream = require_constriction()
         return [
             # Each symbol gets one unit and its share of the others: these are whole, so
             # what is coded with is the table itself, on every machine.
@@ -136,7 +135,7 @@ class SymbolModels:
         ]
 
     def _encode(self, groups, models):
-        encoder = _constriction().queue.RangeEncoder()
+        encoder = require_constriction().queue.RangeEncoder()
         beyond, places = [], []
         for table, model, group in zip(self._tables, models, groups, strict=True):
             index, escaped = table.index(group >> table.shift)
@@ -161,7 +160,7 @@ class SymbolModels:
         return groups
 
     def _sections(self, payload, sizes):
-        """Distances of escapes, bits of places in bins, and the coder's words."""
+        """Split a payload into escapes' distances, bits of places and coder's words."""
         size, start = unpack_varints(payload, 1)
         end = start + int(size[0])
         shifts = (t.shift for t in self._tables)
@@ -187,17 +186,17 @@ class _Groups:
             self.counts = np.bincount(flat, minlength=n_groups or 0).tolist()
 
     def of(self, table):
-        """The groups, a list of arrays (m,)."""
+        """Return the groups of a table's cells, a list of arrays (m,)."""
         if self.context is None:
             return list(table.T)
         return np.split(table.ravel()[self.order], np.cumsum(self.counts)[:-1])
 
     def sizes(self, n):
-        """How many cells of n rows each group has."""
+        """Return the number of cells of each group in n rows."""
         return [n] * self.width if self.context is None else self.counts
 
     def back(self, joined, n):
-        """The table (n, width) of all groups one after the other."""
+        """Return the table (n, width) of concatenated groups."""
         if self.context is None:
             return joined.reshape(self.width, n).T
         table = np.empty_like(joined)
@@ -206,7 +205,7 @@ class _Groups:
 
 
 class _Table:
-    """Bins of 2**shift integers from low on, each with a frequency, the escape last."""
+    """Frequencies of bins of 2**shift integers from low on; the last is the escape."""
 
     def __init__(self, low, shift, frequencies):
         self.low, self.shift, self.frequencies = low, shift, frequencies
@@ -214,10 +213,12 @@ class _Table:
 
     @classmethod
     def best(cls, column, weight):
-        """That of the bins' widths that codes a part of the column in fewest bits."""
+        """Fit a table with the width of bins that has the shortest code length."""
         order = np.argsort(column, kind="stable")
         column, weight = column[order], weight[order]
-        few = np.linspace(0, len(column) - 1, min(len(column), _ENOUGH)).astype(int)
+        # For speed the width is chosen on a sample, evenly spaced in rank.
+        n_sampled = min(len(column), 2**14)
+        few = np.linspace(0, len(column) - 1, n_sampled).astype(int)
         widest = max(int(column[-1] - column[0]).bit_length() - 12, 0)
         shifts = {*range(0, widest, 2), widest}
         if len(shifts) > 1:
@@ -228,22 +229,23 @@ class _Table:
 
     @classmethod
     def of(cls, column, weight, shift):
-        """Frequencies of a column in ascending order."""
+        """Fit a table to a column in ascending order."""
         bins = column >> shift
         low, high = _window(bins)
         inside = (bins >= low) & (bins <= high)
-        place, known = bins[inside] - low, weight[inside]
+        place, weight_inside = bins[inside] - low, weight[inside]
         n_bins = int(high - low) + 1
-        counts = np.bincount(place, known, n_bins)
-        squares = np.bincount(place, known**2, n_bins)
-        missed = float(weight.sum() - known.sum())
+        counts = np.bincount(place, weight_inside, n_bins)
+        squares = np.bincount(place, weight_inside**2, n_bins)
+        missed = float(weight.sum() - weight_inside.sum())
+        # Krichevsky-Trofimov estimator.
         escape = (missed + 0.5) / (weight.sum() + 1)
         return cls(int(low), shift, _whole(_smoothed(counts, squares), escape))
 
     def index(self, bins):
-        """Places (n,) in the table of bins, and of those beyond it the distances.
+        """Return places (n,) of bins in the table, and distances of those beyond it.
 
-        A distance counts from the table's nearest end, times two, plus one if below.
+        A distance is from the table's nearest end, times two, plus one if below.
         """
         high = self.low + self.escape - 1
         above, below = bins - high - 1, self.low - 1 - bins
@@ -252,7 +254,7 @@ class _Table:
         return np.where(beyond, self.escape, bins - self.low), distance[beyond]
 
     def bins(self, index, beyond, distance):
-        """Bins (n,) of places in the table and of the distances beyond it."""
+        """Return bins (n,) of places in the table and of distances beyond it."""
         if len(distance) < beyond.sum():
             raise ValueError("The payload lacks values beyond the table.")
         bins, far = self.low + index.astype(np.int64), distance >> 1
@@ -261,9 +263,9 @@ class _Table:
         return bins
 
     def bits(self, column):
-        """Code lengths (n,), float64, of integers (n,)."""
+        """Return code lengths (n,), float64, of integers (n,) in bits."""
         index, distance = self.index(column >> self.shift)
-        bits = self.shift - np.log2(self.frequencies[index] / _TOTAL)
+        bits = self.shift - np.log2(self.frequencies[index] / _FREQUENCY_TOTAL)
         bits[index == self.escape] += 8 * _n_bytes(distance)
         return bits
 
@@ -272,36 +274,36 @@ def _checked(symbols):
     symbols = np.asarray(symbols)
     if symbols.ndim != 2 or symbols.dtype.kind not in "iu":
         raise ValueError("Symbols must be a table of integers.")
-    if symbols.size and (symbols.min() < -LARGEST or symbols.max() > LARGEST):
+    if symbols.size and (symbols.min() < -MAX_SYMBOL or symbols.max() > MAX_SYMBOL):
         raise ValueError("Symbols must lie in [-2**53, 2**53].")
     return symbols.astype(np.int64)
 
 
 def _window(bins):
-    """First and last bin of a table: all the ascending bins or those of most cells."""
+    """Return the first and last bin: of all cells, or the window of most cells."""
     first, last = bins[0], bins[-1]
-    if last - first < _MAX_BINS:
-        # Rows to come can be a little beyond the known ones.
-        margin = min((last - first) // 8, (_MAX_BINS - 1 - last + first) // 2)
+    if last - first < _MAX_BINS_PER_TABLE:
+        # New rows may lie a little outside the range of the training rows.
+        margin = min((last - first) // 8, (_MAX_BINS_PER_TABLE - 1 - last + first) // 2)
         return first - margin, last + margin
-    ends = np.searchsorted(bins, bins + _MAX_BINS, side="left")
+    ends = np.searchsorted(bins, bins + _MAX_BINS_PER_TABLE, side="left")
     start = int(np.argmax(ends - np.arange(len(bins))))
     return bins[start], bins[ends[start] - 1]
 
 
 def _smoothed(counts, squares):
-    """Probabilities (n_bins,) of bins, given the sums of cells' weights and squares.
+    """Return probabilities (n_bins,) from sums of cells' weights and squared weights.
 
-    Counts and a times a shape, normalised: the shape and a are those by which every
-    cell has, by the other cells, the least code length on average.
+    They are the normalised counts plus an amount of a smooth distribution; both are
+    chosen by the mean leave-one-out code length.
     """
     total = counts.sum()
-    own = squares / np.maximum(counts, np.finfo(float).tiny)
-    others, used = np.maximum(counts - own, 0), counts > 0
+    cell_weight = squares / np.maximum(counts, np.finfo(float).tiny)
+    others, used = np.maximum(counts - cell_weight, 0), counts > 0
     best, chosen = np.inf, None
     for shape in _shapes(counts / total):
         for amount in (0.5, 4.0, 32.0, 256.0, 2048.0, 16384.0):
-            left = np.maximum(total - own[used], 0) + amount
+            left = np.maximum(total - cell_weight[used], 0) + amount
             held_out = (others[used] + amount * shape[used]) / left
             cost = -counts[used] @ np.log2(held_out)
             if cost < best:
@@ -310,7 +312,7 @@ def _smoothed(counts, squares):
 
 
 def _shapes(share):
-    """Smooth probabilities over the bins, placed by the moments of their shares."""
+    """Return uniform, normal, Laplace and Cauchy probabilities, fitted to shares."""
     places = np.arange(len(share))
     mean, median = share @ places, np.searchsorted(np.cumsum(share), 0.5)
     away = np.abs(places - median)
@@ -325,19 +327,20 @@ def _shapes(share):
         1 / (1 + (away / spread[2]) ** 2),
     ]
     flat = np.ones(len(share)) / len(share)
-    # No bin is impossible, however far out.
+    # No bin's probability may be zero, however far out.
     return [flat, *(0.99 * s / s.sum() + 0.01 * flat for s in shapes)]
 
 
 def _whole(share, escape):
-    """Frequencies (n_bins + 1,), int64, of bins and escape: 1 or more, in all 2**24."""
+    """Return frequencies (n_bins + 1,), int64, 1 or more, that sum to 2**24."""
     p = np.append(share / share.sum() * (1 - escape), escape)
-    frequencies = 1 + np.floor(p * (_TOTAL - len(p))).astype(np.int64)
-    frequencies[np.argmax(frequencies)] += _TOTAL - frequencies.sum()
+    frequencies = 1 + np.floor(p * (_FREQUENCY_TOTAL - len(p))).astype(np.int64)
+    frequencies[np.argmax(frequencies)] += _FREQUENCY_TOTAL - frequencies.sum()
     return frequencies
 
 
-def _constriction():
+def require_constriction():
+    """Return ``constriction.stream``; ImportError names the extra without it."""
     try:
         from constriction import stream
     except ImportError as error:
@@ -348,12 +351,12 @@ def _constriction():
 
 
 def _decode_words(words, sizes, models):
-    """Places in their tables, a list of (m,) int32, of each context's cells."""
+    """Decode the places in their tables, a list of (m,) int32, of each context."""
     try:
-        decoder = _constriction().queue.RangeDecoder(words)
+        decoder = require_constriction().queue.RangeDecoder(words)
         return [decoder.decode(m, n) for m, n in zip(models, sizes, strict=True)]
     except BaseException as error:
-        # A panic of Rust's is no Exception, and its class has no public name.
+        # A Rust panic derives from BaseException, and its class is not public.
         panic = type(error).__name__ == "PanicException"
         if panic or isinstance(error, (AssertionError, ValueError)):
             raise ValueError("The payload cannot be decoded.") from error
@@ -365,7 +368,7 @@ def _joined(parts, dtype):
 
 
 def _to_bits(column, shift):
-    """The lowest shift bits of each integer, the least first, (n * shift,) uint8."""
+    """Return the lowest shift bits of integers, low bit first, (n * shift,) uint8."""
     return (column[:, None] >> np.arange(shift) & 1).astype(np.uint8).ravel()
 
 
@@ -375,16 +378,18 @@ def _from_bits(bits, n, shift):
 
 
 def _n_bytes(values):
-    """How many bytes each varint takes."""
-    return 1 + sum((values >> 7 * i > 0).astype(int) for i in range(1, _VARINT))
+    """Return the number of bytes of each varint."""
+    return 1 + sum(
+        (values >> 7 * i > 0).astype(int) for i in range(1, _MAX_VARINT_BYTES)
+    )
 
 
 def pack_varints(values):
-    """Bytes of integers (n,) in [0, 2**56): seven bits a byte, the lowest first."""
+    """Encode integers (n,) in [0, 2**56) as LEB128: seven bits a byte, low first."""
     size = _n_bytes(values)
     start = np.cumsum(size) - size
     packed = np.empty(int(size.sum()), np.uint8)
-    for i in range(_VARINT):
+    for i in range(_MAX_VARINT_BYTES):
         long = size > i
         more = 128 * (size[long] > i + 1)
         packed[start[long] + i] = (values[long] >> 7 * i & 127) + more
@@ -392,20 +397,20 @@ def pack_varints(values):
 
 
 def unpack_varints(data, count):
-    """The first integers (count,), int64, in bytes, and how many bytes they took.
+    """Decode the first integers (count,), int64, and return the bytes they took.
 
     Raises
     ------
     ValueError
-        Where the bytes end before, or one takes more than 8.
+        If the bytes end before, or an integer takes more than 8.
     """
-    data = np.frombuffer(data, np.uint8)[: _VARINT * count]
+    data = np.frombuffer(data, np.uint8)[: _MAX_VARINT_BYTES * count]
     ends = np.flatnonzero(data < 128)[:count] + 1
     size = np.diff(ends, prepend=0)
-    if len(ends) < count or (size > _VARINT).any():
+    if len(ends) < count or (size > _MAX_VARINT_BYTES).any():
         raise ValueError("The payload has a damaged integer.")
     values = np.zeros(count, np.int64)
-    for i in range(_VARINT):
+    for i in range(_MAX_VARINT_BYTES):
         long = size > i
         part = data[ends[long] - size[long] + i].astype(np.int64)
         values[long] |= (part & 127) << 7 * i

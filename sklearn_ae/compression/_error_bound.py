@@ -1,23 +1,23 @@
-"""How far a cell may be off: the bounds of columns, and cells that have none."""
+"""Validation of ``error_bound`` and of the cells that it is to hold for."""
 
 import numpy as np
 import pandas as pd
 
 
 def bounds_of_columns(error_bound, names, n_features):
-    """Bounds, float64, of shape () or (n_features,); not yet held to their range.
+    """Return bounds, float64, of shape () or (n_features,), of any value.
 
     Parameters
     ----------
     error_bound : float, array-like of shape (n_features,) or Series
-        A Series goes by the names of the columns, where there are any.
+        A Series is aligned with the names of the columns, if they have names.
     names : ndarray of shape (n_features,) or None
     n_features : int
 
     Raises
     ------
     ValueError
-        For what is no numbers, another number of them, or other names.
+        For other than numbers, another shape, or other names.
     """
     bound = error_bound
     if isinstance(bound, pd.Series) and names is not None:
@@ -43,9 +43,9 @@ def bounds_of_columns(error_bound, names, n_features):
 
 
 def refuse_rounded(X, given):
-    """Refuse integers that X (n, d), float64, has rounded.
+    """Refuse integers that were rounded in the conversion to X (n, d), float64.
 
-    ``given`` is what X was made of: only columns that were no floats there can be so.
+    ``given`` is X before it: columns of floats have not been rounded.
     """
     rounded = ~_were_floats(given) & (np.abs(X) > 2**53).any(axis=0)
     if rounded.any():
@@ -56,7 +56,7 @@ def refuse_rounded(X, given):
 
 
 def _were_floats(given):
-    """Of each column, (d,), or of all, ()."""
+    """Return True for columns of floats, of shape (d,), or () if all are alike."""
     if hasattr(given, "dtypes"):
         return np.array(["float" in str(dtype).lower() for dtype in given.dtypes])
     return np.array(np.asarray(given).dtype.kind == "f")

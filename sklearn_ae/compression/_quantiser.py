@@ -1,38 +1,38 @@
-"""Codes rounded to steps, and what they then cost."""
+"""Uniform scalar quantisation of codes."""
 
 import numpy as np
 
-from sklearn_ae.compression._entropy_coding import LARGEST, SymbolModels
+from sklearn_ae.compression._entropy_coding import MAX_SYMBOL, SymbolModels
 
 
 class Quantiser:
-    """Uniform quantisation of codes, and a model of each component's symbols.
+    """Uniform scalar quantiser of codes, with a symbol model of each component.
 
     Parameters
     ----------
     step : float
-        Distance of neighbouring values of a component.
+        Distance of neighbouring quantised values.
     """
 
     def __init__(self, step):
         self.step = step
 
     def fit(self, Z, weight):
-        """Learn how often each symbol of codes Z (n, k) occurs."""
+        """Estimate the symbols' frequencies in codes Z (n, k)."""
         self.models = SymbolModels().fit(self.symbols(Z), weight)
         return self
 
     def symbols(self, Z):
-        """Whole numbers (n, k), int64, of codes Z (n, k)."""
+        """Return the quantised codes (n, k), int64, in steps."""
         symbols = np.rint(np.asarray(Z, np.float64) / self.step)
-        # A code that is out of all range has a symbol that is in it.
-        symbols = np.nan_to_num(symbols, nan=0.0, posinf=LARGEST, neginf=-LARGEST)
-        return np.clip(symbols, -LARGEST, LARGEST).astype(np.int64)
+        # Rows far from the training data may have codes that overflow.
+        symbols = np.nan_to_num(symbols, nan=0.0)
+        return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int64)
 
     def values(self, symbols):
-        """Codes (n, k), float64, in the middle of symbols' cells."""
+        """Return the codes (n, k), float64, that symbols stand for."""
         return symbols * self.step
 
     def rounded(self, Z):
-        """Codes as they come back."""
+        """Return the codes Z (n, k) rounded to multiples of the step."""
         return self.values(self.symbols(Z))

@@ -1,4 +1,4 @@
-"""The loop of a compressor: what is lost, and the bits that are spent."""
+"""Training net with a rate-distortion loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,19 +11,20 @@ from sklearn_ae.training._batches import Batch
 
 
 class RateDistortionNet(AutoencoderNet):
-    """The loop of an autoencoder whose code is to be rounded and stored.
+    """Training net of an autoencoder whose code is to be rounded and stored.
 
-    A row costs ``nats / d + squared error / (2 level)``, the error the mean over its d
-    features: where columns are normal and independent, and the step is
-    ``sqrt(12 level)``, as many nats are spent on each as is best for the errors that
-    remain (Cover, T. M. and Thomas, J. A., 2006. Elements of information theory, 10.3).
+    The loss of a row is ``nats / d + squared error / (2 level)``, the error the mean
+    over its d features. Its minimum for independent normal columns, with a step of
+    ``sqrt(12 level)``, is the rate-distortion optimum: reverse water-filling (Cover, T.
+    M. and Thomas, J. A., 2006. Elements of information theory, 10.3.3).
 
     Parameters
     ----------
     module, criterion, **kwargs
         As ``AutoencoderNet``'s; the module's ``prior`` is a ``LogisticEntropyModel``.
     level : float
-        Squared error up to which a direction is not worth a nat, in scaled units.
+        Distortion: mean squared error of each principal component with a larger
+        variance, in squared scaled units.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rates a person can think in, and the level of water that PCA says they come to."""
+"""Target rates, and the distortion that reverse water-filling gives for them."""
 
 from numbers import Integral
 from typing import NamedTuple
@@ -6,74 +6,73 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-# Directions with more than this share of the level as their variance have a component.
-MIN_SHARE = 0.25
-# Smallest level where no quality is asked for, as a share of the largest variance.
-MIN_LEVEL = 1e-6
-
 
 class Rate(NamedTuple):
-    """What is asked for; None is not. Without any of them it is ``error_bound``'s.
+    """Target of a fit. If all are None, ``error_bound`` determines the distortion.
 
     Attributes
     ----------
     n_components : int, float in (0, 1) or None
-        As PCA's.
+        Size of the code, or the share of the variance that it explains.
     target_psnr : float or None
         In dB.
     bits_per_component : float or None
-    water : float or None
-        The level itself.
+    distortion : float or None
+        Mean squared error of each principal component with a larger variance.
     """
 
     n_components: int | float | None = None
     target_psnr: float | None = None
     bits_per_component: float | None = None
-    water: float | None = None
+    distortion: float | None = None
 
     @property
     def is_of_components_alone(self):
-        """Whether the level is that of a component."""
+        """True if the last component's variance determines the distortion."""
         return self.n_components is not None and not any(self[1:])
 
     def level(self, variances, error_of, allowed):
-        """Where water stands in PCA's variances, and how many directions to code.
+        """Return the distortion, and the number of principal components to code.
 
-        Water fills what is lost of each direction: all of those below the level, of
-        those above it the level ("reverse water-filling").
+        By reverse water-filling a component with less variance than the distortion is
+        not coded, and every other one has the distortion as its mean squared error.
 
         Parameters
         ----------
         variances : ndarray of shape (d,)
-            Falling.
+            Variances of the principal components, in descending order.
         error_of : callable
-            Mean squared error of a cell at a PSNR.
+            Returns the mean squared error of a cell at a PSNR.
         allowed : float or None
-            Squared error that is made good elsewhere: the level where no rate is asked.
+            Distortion for a rate without targets: residuals correct such errors.
 
         References
         ----------
         Cover, T. M. and Thomas, J. A. (2006). Elements of information theory, 10.3.3.
         """
         variances = np.maximum(variances, 0.0)
-        k = self._asked(variances)
+        # Without a target, the first component takes at most 10 bits.
+        lowest = 1e-6 * variances[0]
+        k = self._n_components(variances)
         kept = variances[:k]
         if self.target_psnr is not None:
             error = len(variances) * error_of(self.target_psnr)
-            level = level_of_error(variances, error)
+            distortion = distortion_of_error(variances, error)
         elif self.bits_per_component is not None:
-            level = level_of_bits(kept, len(kept) * self.bits_per_component)
-        elif self.water is not None:
-            level = self.water
+            distortion = distortion_of_bits(kept, len(kept) * self.bits_per_component)
+        elif self.distortion is not None:
+            distortion = self.distortion
         elif k is not None:
-            level = max(kept.min(), MIN_LEVEL * variances[0])
+            distortion = max(kept.min(), lowest)
         else:
-            level = np.clip(allowed, MIN_LEVEL * variances[0], variances[0])
-        level = max(level, np.finfo(np.float32).tiny)
-        return level, k or max(1, int((variances > MIN_SHARE * level).sum()))
+            distortion = np.clip(allowed, lowest, variances[0])
+        distortion = max(distortion, np.finfo(np.float32).tiny)
+        # Training may use components with a little less variance than the distortion:
+        # at a quarter of it their standard deviation is a seventh of a step.
+        return distortion, k or max(1, int((variances > 0.25 * distortion).sum()))
 
-    def _asked(self, variances):
-        """Number of components that is asked for, or None."""
+    def _n_components(self, variances):
+        """Return the target number of components, or None."""
         if self.n_components is None or isinstance(self.n_components, Integral):
             return self.n_components
         share = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
@@ -81,22 +80,26 @@ class Rate(NamedTuple):
         return 1 + min(int(n_below), len(variances) - 1)
 
 
-def level_of_error(variances, error):
-    """The level at which what is lost of all directions adds up to an error."""
-    return _root(lambda level: np.minimum(variances, level).sum(), variances, error)
+def distortion_of_error(variances, error):
+    """Return the distortion at which the components' squared errors sum to an error."""
+
+    def total_error(distortion):
+        return np.minimum(variances, distortion).sum()
+
+    return _root(total_error, variances, error)
 
 
-def level_of_bits(variances, bits):
-    """The level at which all directions take so many bits in sum."""
+def distortion_of_bits(variances, bits):
+    """Return the distortion at which the components' rates sum to so many bits."""
 
-    def negative(level):
-        return -0.5 * np.log2(np.maximum(variances / level, 1)).sum()
+    def negative_bits(distortion):
+        return -0.5 * np.log2(np.maximum(variances / distortion, 1)).sum()
 
-    return _root(negative, variances, -bits)
+    return _root(negative_bits, variances, -bits)
 
 
 def _root(rising, variances, wanted):
-    """Where a rising function of the level, within the variances, is as wanted."""
+    """Solve rising(distortion) = wanted, for distortions up to the largest variance."""
     high = variances.max()
     if high <= 0:
         return 0.0
@@ -106,7 +109,7 @@ def _root(rising, variances, wanted):
     if rising(low) >= wanted:
         return low
 
-    def apart(log_level):
-        return rising(np.exp(log_level)) - wanted
+    def excess(log_distortion):
+        return rising(np.exp(log_distortion)) - wanted
 
-    return float(np.exp(brentq(apart, np.log(low), np.log(high))))
+    return float(np.exp(brentq(excess, np.log(low), np.log(high))))

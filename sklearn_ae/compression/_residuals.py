@@ -1,38 +1,38 @@
-"""Cells within a guaranteed error, coded by how far they are from their prediction."""
+"""Error-bounded coding of cells as quantised residuals of their predictions."""
 
 import numpy as np
 
 from sklearn_ae.compression._entropy_coding import (
+    MAX_SYMBOL,
     SymbolModels,
     pack_varints,
     unpack_varints,
 )
 
-_MOST_STEPS = 2**52
-_NEAR = 1e-6  # Of a step: a prediction so near a boundary may round another way.
-_MAX_RANGES, _CELLS_A_RANGE = 64, 256  # Of predictions; each has a table.
-_EXACT = 2e-12  # What another machine may have computed, of the column's size.
+_MAX_STEPS = MAX_SYMBOL // 2  # The difference of two cells is a symbol.
+# Predictions may differ by so much between machines: in steps, and relative to the
+# prediction (some 10,000 times float64's rounding, for sums of many terms).
+_PREDICTION_ERROR_STEPS, _PREDICTION_RELATIVE_ERROR = 1e-6, 2e-12
 
 
 class ResidualGrid:
-    """Cells on a grid of integers: what the model predicts is only a help to code them.
+    """Quantiser and entropy coder of cells, given predictions of them.
 
-    A cell x becomes the integer k = round(x / step), and k times the step is never
-    further from it than the error bound. Coded is k - m, where m is the same of the
-    prediction. What m is, where a prediction computed on another machine could round
-    to another one, is listed with the code, so that decoding gives the same k.
+    A cell x becomes the integer k = round(x / step), and k times the step differs from
+    it by at most the error bound. The residual k - m is coded, where m is the rounded
+    prediction. Where another machine could round the prediction differently, m is
+    listed with the code, so that all machines decode the same k.
 
-    How far x is from its prediction depends on where that is: near an end of the range,
-    or a value that many cells have, it is seldom far. So cells are coded by tables of
-    their own for up to 64 ranges of m [1]_, of each column, or of all that have one
-    unit.
+    The distribution of the residual depends on m: near an end of the range, or a value
+    that many cells have, it is narrow. Each column, or all columns together, therefore
+    have separate tables for up to 64 ranges of m [1]_.
 
     Parameters
     ----------
     error_bound : float or array-like of shape (d,)
-        Greatest absolute error of a cell, 0 or more; 0 for whole numbers only.
-    one_unit : bool, default=False
-        Whether the columns share their tables: they need the same steps.
+        Maximum absolute error of a cell, 0 or more; 0 for integers only.
+    share_tables : bool, default=False
+        True if all columns share their tables. Their steps must be equal.
 
     References
     ----------
@@ -43,22 +43,22 @@ class ResidualGrid:
        IEEE Transactions on Communications 45(4).
     """
 
-    def __init__(self, error_bound, *, one_unit=False):
-        self.error_bound, self.one_unit = error_bound, one_unit
+    def __init__(self, error_bound, *, share_tables=False):
+        self.error_bound, self.share_tables = error_bound, share_tables
 
     def fit(self, X, X_hat, is_integer, weight=None):
-        """Learn steps and frequencies.
+        """Choose the steps and estimate the frequencies.
 
         Parameters
         ----------
         X : ndarray of shape (n, d), float or integers
-            Finite. Its dtype is the one that decoded cells may be rounded to.
+            Finite. The bound also holds for decoded cells that are cast to its dtype.
         X_hat : ndarray of shape (n, d), float
             Predictions of X.
         is_integer : bool or ndarray of shape (d,), bool
-            Columns of whole numbers.
+            Columns of integers.
         weight : ndarray of shape (n,), float64, default=None
-            How much a row counts.
+            Weights of the rows.
 
         Returns
         -------
@@ -67,7 +67,7 @@ class ResidualGrid:
         Raises
         ------
         ValueError
-            For a bound that is not in [0, 1e300], or no rows; as ``encode``.
+            For a bound outside [0, 1e300], no rows, or cells as in ``encode``.
         """
         k = self.place(X, is_integer)
         m, _ = self._predicted(np.asarray(X_hat, np.float64))
@@ -76,7 +76,7 @@ class ResidualGrid:
         return self
 
     def place(self, X, is_integer):
-        """Lay the grid, and return the integers (n, d) of cells; raises as ``fit``."""
+        """Choose the steps; return the cells' integers (n, d). Raises as ``fit``."""
         X = np.asarray(X)
         d = X.shape[1]
         self._bound = _bounds(self.error_bound, d)
@@ -85,34 +85,35 @@ class ResidualGrid:
             raise ValueError("Steps and frequencies need at least one row.")
         largest = np.max(np.abs(_values(X)), axis=0)
         self._step = _steps(self._bound, is_integer, _spacing(largest, X.dtype))
-        # Rounding errors of a prediction are those of sums of terms of this size, or of
-        # its own, but not of the column's largest cell.
+        # A prediction's rounding error grows with the terms that it sums: with the
+        # column's root mean square, not its largest cell.
         size = _root_mean_square(_values(X), largest)
-        self._near = np.maximum(_NEAR, _EXACT * _quotient(size, self._step))
-        self._near = np.minimum(self._near, _MOST_STEPS)
-        # Predictions less exact than a thousandth of a step are rounded to more steps,
-        # or nearly all of them would be listed.
-        self._coarse = 2.0 ** np.ceil(np.log2(np.clip(1e3 * self._near, 1, 2.0**52)))
+        relative = _PREDICTION_RELATIVE_ERROR * _quotient(size, self._step)
+        self._margin = np.clip(relative, _PREDICTION_ERROR_STEPS, _MAX_STEPS)
+        # Predictions are rounded to multiples of so many steps that about 0.2 % of them
+        # at most have to be listed.
+        octaves = np.ceil(np.log2(np.clip(1e3 * self._margin, 1, 2.0**52)))
+        self._prediction_step = step = 2.0**octaves
         k = self._grid(X)
-        # Nothing beyond the cells that there are is predicted.
-        self._low = np.floor(k.min(axis=0) / self._coarse) * self._coarse
-        self._high = np.ceil(k.max(axis=0) / self._coarse) * self._coarse
+        # Predictions are clipped to the range of the training cells.
+        self._low = np.floor(k.min(axis=0) / step) * step
+        self._high = np.ceil(k.max(axis=0) / step) * step
         return k
 
     def encode(self, X, X_hat):
-        """Payload, bytes, of a block of rows.
+        """Encode a block of rows as bytes.
 
         Parameters
         ----------
         X : ndarray of shape (n, d), float or integers
         X_hat : ndarray of shape (n, d), float
-            Predictions, computed in float64; where not finite, 0 is predicted.
+            Predictions, computed in float64; 0 stands for those not finite.
 
         Raises
         ------
         ValueError
             For cells that are not finite, that are more than 2**52 steps from 0, or
-            that are no whole numbers at a bound of 0.
+            that are not integers at a bound of 0.
         ImportError
             Without constriction.
         """
@@ -132,10 +133,10 @@ class ResidualGrid:
         )
 
     def decode(self, payload, X_hat):
-        """Cells (n, d), float64, of a payload and of the predictions it was made with.
+        """Decode cells (n, d), float64, given the predictions of ``encode``.
 
-        They are within the bound as they are and rounded to the dtype of floats that
-        ``encode`` had. Clip them to a dtype of integers' range before the cast.
+        They are within the bound, also if cast to the dtype of floats that ``encode``
+        had. Clip them to an integer dtype's range before a cast to it.
 
         Raises
         ------
@@ -149,24 +150,24 @@ class ResidualGrid:
             raise ValueError(f"Predictions must have {len(self._step)} columns.")
         payload = memoryview(payload)
         m, _ = self._predicted(X_hat)
-        place, known, missed, values, start = _unpack_lists(payload, m.size)
-        np.put(m, place, known)
+        listed, listed_m, exact, values, start = _unpack_lists(payload, m.size)
+        np.put(m, listed, listed_m)
         k = m + self._models.decode(payload[start:], len(m), self._contexts(m))
-        if (np.abs(k) > _MOST_STEPS).any():
+        if (np.abs(k) > _MAX_STEPS).any():
             raise ValueError("The payload does not belong to these predictions.")
         X = _on_grid(k, self._step)
-        np.put(X, missed, values)
+        np.put(X, exact, values)
         return X
 
     def bits(self, X, X_hat):
-        """Ideal code lengths (n,), float64, of rows, without their lists."""
+        """Return code lengths (n,), float64, of rows in bits, without their lists."""
         m, _ = self._predicted(np.asarray(X_hat, np.float64))
         k = self._grid(np.asarray(X))
         return self._models.bits(k - m, self._contexts(m))
 
     def state(self):
-        """Bytes of all that decoding depends on, for a fingerprint."""
-        numbers = self._step, self._coarse, self._low, self._high
+        """Return all that decoding depends on, as bytes."""
+        numbers = self._step, self._prediction_step, self._low, self._high
         edges = [np.append(len(e), e).astype("<i8").tobytes() for e in self._edges]
         return (
             np.stack(numbers).astype("<f8").tobytes()
@@ -175,29 +176,26 @@ class ResidualGrid:
         )
 
     def _grid(self, X):
-        """Integers (n, d), int64, of cells."""
+        """Return the integers (n, d), int64, of cells."""
         values = _values(X)
         whole = (self._bound > 0) | (values == np.rint(values))
         way = "which is no whole number: give an error_bound above 0 for it"
         _refuse(~whole, X, way)
         steps = _quotient(values, self._step)
         way = "too large for its error_bound: give one of {least:.2g} or more"
-        _refuse(np.abs(steps) > _MOST_STEPS, X, way)
+        _refuse(np.abs(steps) > _MAX_STEPS, X, way)
         return np.rint(steps).astype(np.int64)
 
     def _ranges(self, m, weight):
-        """Where ranges of predictions end, the end included; for each column, or once.
-
-        As many predictions in each, where they have that many values.
-        """
+        """Return the upper ends, inclusive, of each table's ranges of predictions."""
         weight = np.ones(len(m)) if weight is None else np.asarray(weight, float)
-        if self.one_unit:
+        if self.share_tables:
             return [_ends(m.ravel(), np.repeat(weight, m.shape[1]))]
         return [_ends(column, weight) for column in m.T]
 
     def _contexts(self, m):
-        """Which table codes a cell, (n, d), by its prediction."""
-        if self.one_unit:
+        """Return the tables (n, d) of cells, given the rounded predictions."""
+        if self.share_tables:
             return np.searchsorted(self._edges[0], m)
         contexts, first = np.empty_like(m), 0
         for j, edges in enumerate(self._edges):
@@ -206,18 +204,19 @@ class ResidualGrid:
         return contexts
 
     def _predicted(self, X_hat):
-        """Integers (n, d), int64, of predictions, and which of them to list."""
+        """Round predictions to integers (n, d), int64, and mark those to list."""
         steps = _quotient(X_hat, self._step)
-        unknown = np.isnan(steps) | ~np.isfinite(X_hat)
-        steps = np.clip(np.where(unknown, 0, steps), self._low, self._high)
-        near = np.maximum(self._near, _EXACT * np.abs(steps)) / self._coarse
-        steps = steps / self._coarse
-        boundary = np.abs(steps - np.floor(steps) - 0.5)
-        m = (np.rint(steps) * self._coarse).astype(np.int64)
-        return m, unknown | (boundary <= near)
+        undefined = np.isnan(steps) | ~np.isfinite(X_hat)
+        steps = np.clip(np.where(undefined, 0, steps), self._low, self._high)
+        relative = _PREDICTION_RELATIVE_ERROR * np.abs(steps)
+        margin = np.maximum(self._margin, relative) / self._prediction_step
+        steps = steps / self._prediction_step
+        to_boundary = np.abs(steps - np.floor(steps) - 0.5)
+        m = (np.rint(steps) * self._prediction_step).astype(np.int64)
+        return m, undefined | (to_boundary <= margin)
 
     def _missed(self, X, k):
-        """Cells that float64's or their own dtype's rounding takes past the bound."""
+        """Mark cells that rounding to float64 or their dtype takes past the bound."""
         values, on_grid = _values(X), _on_grid(k, self._step)
         missed = np.abs(on_grid - values) > self._bound
         if X.dtype.kind == "f":
@@ -226,15 +225,16 @@ class ResidualGrid:
         return missed
 
 
-def _ends(values, weight):
-    known = weight > 0
-    values, weight = values[known], weight[known]
-    n_ranges = min(_MAX_RANGES, max(1, len(values) // _CELLS_A_RANGE))
+def _ends(values, weight, max_ranges=64, min_cells_per_range=256):
+    """Return the upper ends of ranges with equal shares of the values, but the last."""
+    used = weight > 0
+    values, weight = values[used], weight[used]
+    n_ranges = min(max_ranges, max(1, len(values) // min_cells_per_range))
     order = np.argsort(values, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
     at = np.searchsorted(share, np.arange(1, n_ranges) / n_ranges)
     ends = np.unique(values[order][at])
-    # The last range ends nowhere.
+    # The last range is unbounded.
     return ends[ends < values.max()]
 
 
@@ -251,10 +251,10 @@ def _bounds(error_bound, d):
 
 
 def _steps(bound, integer, spacing):
-    """Steps (d,) of the grids, odd for integers, whose cells are as far as the bound.
+    """Return the widest steps (d,) that keep to the bound, odd ones for integers.
 
-    Those of reals leave room for the rounding of a cell, spaced so in its dtype. A step
-    of the spacing itself needs none: nothing is rounded on that grid.
+    Steps of reals leave room for rounding to a dtype with this spacing. A step of the
+    spacing itself needs none: the dtype holds that grid exactly.
     """
     roomy = np.maximum(2 * bound - spacing, spacing)
     real = np.where(bound >= spacing / 2, roomy, 2 * bound)
@@ -267,13 +267,13 @@ def _root_mean_square(values, largest):
 
 
 def _spacing(largest, dtype):
-    """Distances (d,), float64, of the dtype's numbers where its largest cells are."""
+    """Return the dtype's spacings (d,), float64, at the largest cells."""
     dtype = dtype if dtype.kind == "f" else np.dtype(np.float64)
     return np.spacing(largest.astype(dtype)).astype(np.float64)
 
 
 def _values(X):
-    """Cells as float64, refused if they are infinite, missing or have more digits."""
+    """Return cells as float64; refuse infinite, missing and too large ones."""
     if X.dtype.kind in "iu" and X.dtype.itemsize == 8:
         way = "an integer beyond 2**53: divide it, or leave it out"
         _refuse((X > 2**53) | (X < -(2**53)), X, way)
@@ -283,7 +283,7 @@ def _values(X):
 
 
 def _refuse(wrong, X, way):
-    """Refuse a table (n, d) where some cells of a column are wrong, with a way out."""
+    """Raise ValueError for the first column with a cell that is wrong, if any."""
     if wrong.any():
         column = int(np.flatnonzero(wrong.any(axis=0))[0])
         value = X[np.argmax(wrong[:, column]), column]
@@ -307,34 +307,34 @@ def _rounded(values, dtype):
 
 
 def _gaps(mask):
-    """Distances of the cells of a mask from the one before, the first from -1."""
+    """Return the distances of a mask's True cells, the first from -1."""
     return np.diff(np.flatnonzero(mask), prepend=-1)
 
 
 def _zigzag(m):
-    """Integers as ones of 0 or more: 0, -1, 1, -2, ..."""
+    """Map 0, -1, 1, -2, ... to 0, 1, 2, 3, ..."""
     return np.where(m < 0, -2 * m - 1, 2 * m)
 
 
 def _unpack_lists(payload, n_cells):
-    """Places and m of what is listed, places and values of what is given, the end."""
-    (n_listed, n_given), start = unpack_varints(payload, 2)
-    count = int(2 * n_listed + n_given)
+    """Return places and m of listed cells, places and values of exact ones, the end."""
+    (n_listed, n_exact), start = unpack_varints(payload, 2)
+    count = int(2 * n_listed + n_exact)
     numbers, used = unpack_varints(payload[start:], count)
     start += used
-    listed, m, given = np.split(numbers, [n_listed, 2 * n_listed])
-    end = start + 8 * int(n_given)
+    listed, m, exact = np.split(numbers, [n_listed, 2 * n_listed])
+    end = start + 8 * int(n_exact)
     if end > len(payload):
         raise ValueError("The payload is cut off.")
     values = np.frombuffer(payload[start:end], "<f8").astype(np.float64)
     m = np.where(m & 1, -(m + 1) // 2, m // 2)
-    if not np.isfinite(values).all() or (np.abs(m) > _MOST_STEPS).any():
+    if not np.isfinite(values).all() or (np.abs(m) > _MAX_STEPS).any():
         raise ValueError("The payload lists cells out of all range.")
-    return _places(listed, n_cells), m, _places(given, n_cells), values, end
+    return _places(listed, n_cells), m, _places(exact, n_cells), values, end
 
 
 def _places(gaps, n_cells):
-    """Places of cells by their distances, ascending, each there."""
+    """Return the places of cells from their distances; refuse those out of range."""
     if (gaps < 1).any() or (gaps > n_cells).any():
         raise ValueError("The payload lists a cell that is not there.")
     places = np.cumsum(gaps) - 1

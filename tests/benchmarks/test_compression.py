@@ -2,12 +2,12 @@
 
 import gzip
 from argparse import Namespace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sklearn_ae import AutoencoderCompressor, AutoencoderTransformer
 from tests.benchmarks.asking import ask
 
 pytest.importorskip("matplotlib")
@@ -84,7 +84,13 @@ def test_psnr_is_in_units_of_each_columns_range():
 @pytest.fixture
 def _quick(monkeypatch):
     """Few iterations of ours."""
-    quick = partial(compression.AutoencoderCompressor, max_iter=8)
+
+    def quick(architecture="mlp", input_shape=None, **params):
+        network = AutoencoderTransformer(
+            architecture=architecture, input_shape=input_shape, max_iter=8
+        )
+        return AutoencoderCompressor(autoencoder=network, **params)
+
     monkeypatch.setattr(compression, "AutoencoderCompressor", quick)
 
 

@@ -1,7 +1,7 @@
-"""A model made of given numbers, and streams that version 1 of the format wrote.
+"""A model with constant numbers, and streams of it in version 1 of the format.
 
 ``python -m tests.compression.golden_compressor`` writes golden_compressor.npz. It is to
-be run for a new version of the format only, into a file of its own: streams of version
+be run for a new version of the format only, with another file name: streams of version
 1 have to stay readable.
 """
 
@@ -21,7 +21,7 @@ from sklearn_ae.tables._column_scaler import ColumnScaler
 
 PATH = Path(__file__).with_suffix(".npz")
 TOTAL = 2**24
-# Of few bits: sums of them are the same on every machine.
+# Numbers of few bits, whose sums are exact on every machine.
 DECODER = np.array([[1.0, 0.5], [-0.25, 2.0], [0.5, -1.0], [0.0, 0.25]])
 OFFSET = np.array([8.0, 16.0, -4.0, 0.5])
 SCALE = np.array([1.0, 2.0, 0.5, 4.0])
@@ -29,7 +29,7 @@ STEP = 0.5
 
 
 def table(low, shift, weights):
-    """A table of frequencies in given proportions; the last is the escape's."""
+    """Return a table of frequencies in proportion to weights, the escape last."""
     weights = np.asarray(weights, dtype=np.int64)
     frequencies = TOTAL * weights // weights.sum()
     frequencies[0] += TOTAL - frequencies.sum()
@@ -53,17 +53,19 @@ def golden_model(*, lossless):
     columns = ColumnScaler("minmax")
     columns.shift_, columns.scale_ = OFFSET, SCALE
     columns.constant_ = np.full(4, np.nan)
-    model = FittedAutoencoder(columns, Autoencoder(encoder, decoder, 2), None, None)
-    compression = Codec(model, STEP)
-    # One table of few symbols, one whose bins hold four each: both have escapes.
-    compression.quantiser.models = models(
+    autoencoder = FittedAutoencoder(
+        columns, Autoencoder(encoder, decoder, 2), None, None
+    )
+    codec = Codec(autoencoder, STEP)
+    # Bins of one integer in one table, of four in the other; both need escapes.
+    codec.quantiser.models = models(
         2, table(-3, 0, [1, 5, 9, 30, 9, 5, 1, 1]), table(-2, 2, [1, 8, 8, 1, 1])
     )
     if lossless:
-        compression.residuals = grid = ResidualGrid(0.0)
+        codec.residuals = grid = ResidualGrid(0.0)
         grid._bound, grid._step = np.zeros(4), np.ones(4)
-        grid._near = np.full(4, 1e-6)
-        grid._coarse = np.ones(4)
+        grid._margin = np.full(4, 1e-6)
+        grid._prediction_step = np.ones(4)
         grid._low, grid._high = np.full(4, -128.0), np.full(4, 127.0)
         grid._edges = [
             np.array([8]),
@@ -75,12 +77,12 @@ def golden_model(*, lossless):
             4, *(table(-4, 0, [1, 2, 4, n, 16, 8, 4, 2, 1, 1]) for n in range(5, 13))
         )
     model = AutoencoderCompressor(error_bound=0 if lossless else None)
-    model._codec, model.n_features_in_ = compression, 4
+    model._codec, model.n_features_in_ = codec, 4
     return model
 
 
 def rows():
-    """Whole numbers, some of which are far out."""
+    """Return integers, some of them far from the others."""
     X = np.rint(np.random.default_rng(0).normal(size=(50, 4)) * 3 + OFFSET)
     X[7], X[9, 2] = 1_000, -70
     return X.astype(np.int16)

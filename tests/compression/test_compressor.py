@@ -1,6 +1,7 @@
-"""Rows to bytes and back: what comes back, what it costs, what is refused."""
+"""AutoencoderCompressor: errors, bits, streams and what is refused."""
 
 import pickle
+import re
 import signal
 import struct
 import subprocess
@@ -16,10 +17,13 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from torch import nn
 
-from sklearn_ae import AutoencoderCompressor
+from sklearn_ae import AutoencoderCompressor, AutoencoderTransformer
 from sklearn_ae.compression._container import Header, _checksum, pack, unpack
 from sklearn_ae.compression._quantiser import Quantiser
 from sklearn_ae.compression._rate_net import RateDistortionNet
@@ -34,14 +38,17 @@ IRIS = load_iris().data
 RNG = np.random.default_rng(0)
 
 
-def compressor(*args, **params):
-    return AutoencoderCompressor(*args, **({"max_iter": 8, "random_state": 0} | params))
+def compressor(*args, network=None, **params):
+    """A compressor of a short training, with other settings of the network."""
+    network = AutoencoderTransformer(**({"max_iter": 8} | (network or {})))
+    params = {"autoencoder": network, "random_state": 0} | params
+    return AutoencoderCompressor(*args, **params)
 
 
 @pytest.fixture(scope="module")
 def trained():
     """A compressor of digits at 20 dB."""
-    return AutoencoderCompressor(20, max_iter=80, random_state=0).fit(TRAIN)
+    return compressor(20, network={"max_iter": 80}).fit(TRAIN)
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +86,12 @@ def pca_bytes(train, test, quality):
 def test_far_fewer_bits_than_pca_with_the_same_coder(trained):
     stream = trained.compress(TEST)
     quality = psnr(TEST, trained.decompress(stream), 16)
-    # The bytes that are not PCA's, of header and checksum, count against ours.
+    # Header and checksum count against ours, and not against PCA.
     assert len(stream) < 0.8 * pca_bytes(TRAIN, TEST, quality)
     assert 20 * len(stream) < TEST.nbytes * 8
 
 
-def test_psnr_and_bits_are_those_of_rows_that_are_new(trained):
+def test_psnr_and_bits_hold_for_new_rows(trained):
     stream = trained.compress(TEST)
     back = trained.decompress(stream)
     assert trained.psnr_ == pytest.approx(20, abs=0.3)
@@ -97,12 +104,12 @@ def test_psnr_and_bits_are_those_of_rows_that_are_new(trained):
 
 @pytest.mark.parametrize("target", [15, 25, 40])
 def test_a_target_is_met_on_rows_held_out(target):
-    ours = compressor(target, max_iter=2).fit(IRIS)
+    ours = compressor(target, network={"max_iter": 2}).fit(IRIS)
     assert target <= ours.psnr_ < target + 1.5
 
 
 def test_bits_of_a_component_are_kept_to():
-    # Aimed at: what PCA says of the rate would be missed by far.
+    # Training for PCA's distortion at this rate would miss it by far.
     for bits in (0.5, 2.0):
         ours = compressor(bits_per_component=bits, n_components=4).fit(TRAIN)
         assert ours.n_components_ == 4
@@ -110,30 +117,31 @@ def test_bits_of_a_component_are_kept_to():
 
 
 @pytest.mark.parametrize(
-    ("asked", "got"), [({"target_psnr": 20.0}, 23.0), ({"bits_per_component": 2.0}, 1)]
+    ("target", "reached"),
+    [({"target_psnr": 20.0}, 23.0), ({"bits_per_component": 2.0}, 1)],
 )
-def test_what_training_gains_is_taken_off_the_aim(asked, got):
+def test_the_training_target_makes_up_for_the_pilots_gain(target, reached):
     trial = object.__new__(Trial)
-    trial.rate, trial.residuals, trial.step = Rate(**asked), {}, 0.1
-    trial.codes, trial.most = np.zeros((5, 4)), 10**-2.0
-    trial.error = lambda step: 10 ** (-got / 10)
-    trial.bits = lambda step: 4 * got
-    aim = trial.aim(None)
-    if "target_psnr" in asked:
-        # Three decibels more than asked for: three fewer are aimed at.
-        assert aim == Rate(target_psnr=pytest.approx(17))
+    trial.rate, trial.residuals, trial.step = Rate(**target), {}, 0.1
+    trial.codes, trial.max_error = np.zeros((5, 4)), 10**-2.0
+    trial.error = lambda step: 10 ** (-reached / 10)
+    trial.bits = lambda step: 4 * reached
+    found = trial.training_target(None)
+    if "target_psnr" in target:
+        # The pilot is three decibels above the target.
+        assert found == Rate(target_psnr=pytest.approx(17))
     else:
-        assert aim == Rate(bits_per_component=pytest.approx(4))
+        assert found == Rate(bits_per_component=pytest.approx(4))
 
 
-def test_beside_residuals_the_aim_is_the_best_steps_level():
+def test_with_residuals_the_training_target_is_the_best_steps_distortion():
     trial = object.__new__(Trial)
     trial.rate, best = Rate(), Outcome(False, 1.0, 1.0, 1.0, 0.6, None)
-    assert trial.aim(best) == Rate(water=pytest.approx(0.03))
+    assert trial.training_target(best) == Rate(distortion=pytest.approx(0.03))
 
 
 @pytest.mark.parametrize("best", [0.25, 1.0, 2.0, 64.0])
-def test_beside_residuals_steps_are_tried_until_they_cost_more(best):
+def test_with_residuals_steps_are_tried_until_they_cost_more(best):
     trial, tried = object.__new__(Trial), []
     trial.rate, trial.residuals, trial.step = Rate(), {"error_bound": 1}, 10.0
 
@@ -144,7 +152,7 @@ def test_beside_residuals_steps_are_tried_until_they_cost_more(best):
 
     trial.outcome = outcome
     assert trial.best().step == 10 * best
-    assert len(tried) == len(set(tried)) <= 8
+    assert len(tried) == len(set(tried)) <= 9
 
 
 def test_components_alone_are_a_rate():
@@ -156,24 +164,28 @@ def test_components_alone_are_a_rate():
 
 
 def test_where_training_gains_nothing_it_is_pca():
-    ours = compressor(25, learning_rate_init=1e-9, max_iter=4).fit(TRAIN)
+    still = {"learning_rate_init": 1e-9, "max_iter": 4}
+    ours = compressor(25, network=still).fit(TRAIN)
     k, pca = ours.n_components_, PCA().fit(TRAIN.astype(float))
     codes = pca.transform(TEST.astype(float))[:, :k]
-    codes /= ours._codec.model.columns.scale_[0]
-    ours_codes = ours._codec.model.encode(TEST.astype(float))
+    codes /= ours._codec.autoencoder.columns.scale_[0]
+    ours_codes = ours._codec.autoencoder.encode(TEST.astype(float))
     np.testing.assert_allclose(np.abs(ours_codes), np.abs(codes), atol=1e-3)
 
 
 def test_a_network_that_went_astray_is_not_kept():
-    astray = compressor(20, learning_rate_init=30.0, max_iter=3)
+    astray = compressor(20, network={"learning_rate_init": 30.0, "max_iter": 3})
     with pytest.warns(ConvergenceWarning, match="loss was not finite"):
         astray.fit(TRAIN)
-    start = compressor(20, learning_rate_init=1e-9, max_iter=3).fit(TRAIN)
+    still = {"learning_rate_init": 1e-9, "max_iter": 3}
+    start = compressor(20, network=still).fit(TRAIN)
     assert astray.bits_per_row_ <= 1.01 * start.bits_per_row_
 
 
-@pytest.mark.parametrize("bound", [0.01, 0.3, [0.01, 0.3, 0.02, 5.0]])
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize(
+    ("bound", "dtype"),
+    [(0.01, "f2"), (0.3, "f2"), ([0.01, 0.3, 0.02, 5.0], "f4"), (0.01, "f8")],
+)
 def test_no_cell_is_further_off_than_the_bound(bound, dtype):
     X = IRIS.astype(dtype)
     ours = compressor(error_bound=bound).fit(X)
@@ -208,14 +220,14 @@ def test_exact_whole_numbers_of_a_wide_range_cost_no_more_than_with_a_target():
     smooth = np.column_stack([t, t**2, np.sin(3 * t)])
     rough = smooth + 1e-3 * np.random.default_rng(1).normal(size=smooth.shape)
     X = np.rint(1e9 * rough).astype(np.int64)
-    params = {"error_bound": 0, "max_iter": 60}
+    params = {"error_bound": 0, "network": {"max_iter": 30}}
     ours = compressor(**params).fit(X)
     np.testing.assert_array_equal(ours.decompress(ours.compress(X)), X)
     asked = compressor(50, **params).fit(X)
     assert ours.bits_per_row_ < 1.02 * asked.bits_per_row_
 
 
-def test_cells_near_the_end_of_floats_are_in_no_ones_way():
+def test_cells_near_the_end_of_floats_are_decoded_finite():
     ours = compressor(30).fit(1e297 * IRIS)
     for rows_ in (1e297 * IRIS, np.full((5, 4), 1.7e308), np.full((5, 4), -1.7e308)):
         assert np.isfinite(ours.decompress(ours.compress(rows_))).all()
@@ -250,7 +262,7 @@ def test_floats_that_their_dtype_cannot_hold_become_its_largest():
 
 
 @pytest.mark.parametrize("kind", ["frame", "list", "bool", "big-endian", "longdouble"])
-def test_what_is_not_of_a_dtype_that_is_stored(kind):
+def test_other_tables_come_back_in_the_nearest_dtype(kind):
     table = {
         "frame": pd.DataFrame(IRIS, columns=list("abcd")),
         "list": IRIS.tolist(),
@@ -273,7 +285,7 @@ def test_many_rows_are_several_blocks(small):
 
 
 def test_blocks_of_wide_rows_are_short(monkeypatch, small):
-    monkeypatch.setattr("sklearn_ae.compression._codec.MAX_CELLS", 40)
+    monkeypatch.setattr("sklearn_ae.compression._codec.MAX_CELLS_PER_BLOCK", 40)
     stream = small.compress(IRIS)
     assert unpack(stream)[0].block_rows == 10
     assert np.abs(small.decompress(stream) - IRIS).max() <= 0.05
@@ -342,12 +354,6 @@ def test_the_same_bytes_in_another_process(tmp_path, small):
     assert done.stdout == small.compress(IRIS)
 
 
-def test_a_copy_reads_what_the_original_wrote(small):
-    stream = small.compress(IRIS)
-    copy = pickle.loads(pickle.dumps(small))
-    np.testing.assert_array_equal(copy.decompress(stream), small.decompress(stream))
-
-
 @pytest.mark.parametrize("name", ["lossy", "lossless"])
 def test_streams_of_version_1_are_read(name):
     golden = np.load(PATH)
@@ -371,7 +377,7 @@ def test_the_golden_streams_have_what_can_go_wrong():
         assert len(np.unique(index)) > 3
 
 
-# -- streams that are not ours ---------------------------------------------------
+# -- streams that are refused ------------------------------------------------------
 
 
 def test_a_stream_of_another_model_is_refused(small):
@@ -386,34 +392,20 @@ def test_a_stream_of_another_model_is_refused(small):
 @pytest.mark.parametrize("part", ["decoder", "step", "tables", "columns", "residuals"])
 def test_the_fingerprint_is_of_all_that_decoding_depends_on(small, part):
     other = pickle.loads(pickle.dumps(small))
-    compression = other._codec
-    vars(compression).pop("fingerprint", None)
+    codec = other._codec
+    vars(codec).pop("fingerprint", None)
     if part == "decoder":
-        next(compression.model.module.decoder.parameters()).data.view(-1)[0] += 1e-3
+        decoder = codec.autoencoder.module.decoder
+        next(decoder.parameters()).data.view(-1)[0] += 1e-3
     elif part == "step":
-        compression.quantiser.step *= 1 + 1e-12
+        codec.quantiser.step *= 1 + 1e-12
     elif part == "tables":
-        compression.quantiser.models._tables[0].frequencies[:2] += (1, -1)
+        codec.quantiser.models._tables[0].frequencies[:2] += (1, -1)
     elif part == "columns":
-        compression.model.columns.shift_[0] += 1e-12
+        codec.autoencoder.columns.shift_[0] += 1e-12
     else:
-        compression.residuals._models._tables[3].frequencies[:2] += (1, -1)
-    assert compression.fingerprint != small._codec.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("stream", "said"),
-    [
-        (b"", "too short"),
-        (b"PK" + bytes(100), "does not begin with SKAE"),
-        ("text", "must be bytes"),
-        (None, "must be bytes"),
-        (np.zeros((2, 2, 2))[::2, ::2, ::2], "must be bytes|too short"),
-    ],
-)
-def test_what_is_no_stream(small, stream, said):
-    with pytest.raises(ValueError, match=said):
-        small.decompress(stream)
+        codec.residuals._models._tables[3].frequencies[:2] += (1, -1)
+    assert codec.fingerprint != small._codec.fingerprint
 
 
 def test_every_cut_and_every_changed_byte_is_noticed(small):
@@ -439,25 +431,23 @@ def test_other_versions_and_what_is_to_come(small):
         small.decompress(pack(later, blocks))
 
 
-def mutated(stream, others, rng):
-    """A stream with something changed; half of them with a checksum that fits."""
-    data = bytearray(stream)
-    kind = rng.integers(5)
+def mutated(stream, other, rng):
+    """A stream with something changed; most of them with checksums that fit."""
+    data, at = bytearray(stream), int(rng.integers(len(stream)))
+    kind, some = rng.integers(6), int(rng.integers(1, 9))
     if kind == 0:
-        for at in rng.integers(len(data), size=rng.integers(1, 6)):
-            data[at] = rng.integers(256)
+        data[at] ^= 1 << int(rng.integers(8))
     elif kind == 1:
-        del data[rng.integers(len(data)) :]
+        del data[at:]
     elif kind == 2:
-        at = rng.integers(len(data))
-        data[at:at] = rng.bytes(rng.integers(1, 20))
+        data[at:at] = rng.bytes(some)
     elif kind == 3:
-        at = rng.integers(len(data))
-        data[at:] = others[at:]
+        del data[at : at + some]
+    elif kind == 4:
+        data[at:] = other[at:]
     else:
-        at = rng.integers(len(data))
-        data[at : at + 8] = rng.choice([b"\xff" * 8, bytes(8), b"\x80" * 8])
-    return bytes(data) if rng.random() < 0.3 else signed(bytes(data))
+        data[at : at + some] = rng.choice([b"\xff", b"\x00", b"\x80"]) * some
+    return bytes(data) if rng.random() < 0.2 else signed(bytes(data))
 
 
 def signed(data):
@@ -470,50 +460,63 @@ def signed(data):
 
 
 @pytest.mark.parametrize("kind", ["lossy", "lossless"])
-def test_ten_thousand_damaged_streams(kind):
+def test_damaged_streams_are_refused_or_decoded(kind):
     model = golden_model(lossless=kind == "lossless")
     stream, other = (model.compress(rows()[some]) for some in (slice(5), slice(5, 12)))
-    rng = np.random.default_rng(kind == "lossless")
+    rng = np.random.default_rng(0)
     n_read, refusals = 0, set()
     tracemalloc.start()
-    for _ in range(5_000):
-        damaged = mutated(stream, other, rng)
+    for _ in range(1_500):
         try:
-            back = model.decompress(damaged)
+            back = model.decompress(mutated(stream, other, rng))
         except ValueError as error:
             refusals.add(str(error)[:20])
             continue
         n_read += 1
         assert back.ndim == 2
         assert back.shape[1] == 4
-    peak = tracemalloc.get_traced_memory()[1]
+    max_memory = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # Some are other rows, well written; what is not is refused in several places.
+    # Some are other rows, well written; the others are refused in several places.
     assert len(refusals) > 8
-    assert n_read < 2_500
-    assert peak < 5e7
+    assert 0 < n_read < 750
+    assert max_memory < 5e7
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        (b"PK" + bytes(100), "does not begin with SKAE"),
+        ("text", "must be bytes, bytearray or a memoryview"),
+        (None, "must be bytes"),
+        (memoryview(bytes(200))[::2], "must be bytes"),
+    ],
+)
+def test_other_than_streams_is_refused(stream, said):
+    with pytest.raises(ValueError, match=said):
+        golden_model(lossless=False).decompress(stream)
 
 
 @pytest.mark.parametrize(
     ("n_rows", "n_blocks", "said"),
     [
         (2**40, 3, "make 268435456 blocks, the stream has 3"),
-        (2**62, 3, "blocks, the stream has 3"),
+        (2**44 - 4_096, 2**32 - 1, "its table of blocks is cut off"),
         (3_000 * 4_096, 3_000, "damaged integer"),
     ],
 )
 def test_rows_that_are_only_stated_take_no_memory(n_rows, n_blocks, said):
     fingerprint = golden_model(lossless=False)._codec.fingerprint
     numbers = (b"SKAE", 1, 1, 0, n_rows, 4, 4_096, n_blocks, fingerprint)
-    body = struct.pack("<4sBBHQIII16s", *numbers) + bytes(8 * n_blocks)
+    body = struct.pack("<4sBBHQIII16s", *numbers) + bytes(8 * min(n_blocks, 3_000))
     tracemalloc.start()
     with pytest.raises(ValueError, match=said):
         golden_model(lossless=False).decompress(body + _checksum(body))
-    peak = tracemalloc.get_traced_memory()[1]
+    max_memory = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # numpy reserves the rows, 0.4 GB of them in the last case, and touches none.
-    reserved = 8 * 4 * n_rows if n_blocks > 3 else 0
-    assert peak - reserved < 2e7
+    reserved = 8 * 4 * n_rows if n_blocks == 3_000 else 0
+    assert max_memory - reserved < 2e7
 
 
 def test_blocks_are_as_long_as_they_are_written(small):
@@ -592,7 +595,7 @@ def test_dates_are_refused():
         compressor().fit(X)
 
 
-def test_a_target_out_of_reach_is_told_of():
+def test_a_target_out_of_reach_is_warned_of():
     with pytest.warns(
         ConvergenceWarning, match=r"target_psnr=60 is not reached: .* dB"
     ):
@@ -601,10 +604,10 @@ def test_a_target_out_of_reach_is_told_of():
 
 
 def test_what_falls_short_of_the_target_falls_short_by_little():
-    t = np.random.default_rng(0).uniform(0, 2 * np.pi, 2_000)
+    t = np.random.default_rng(0).uniform(0, 2 * np.pi, 1_000)
     circle = np.column_stack([np.cos(t), np.sin(t), np.cos(2 * t)])
     with pytest.warns(ConvergenceWarning, match="target_psnr=60 is not reached"):
-        ours = compressor(60, n_components=1, max_iter=100).fit(circle)
+        ours = compressor(60, n_components=1, network={"max_iter": 60}).fit(circle)
     # PCA has 11 dB, and fewer bits.
     assert ours.psnr_ > 20
 
@@ -627,10 +630,27 @@ def test_codes_of_another_width_are_refused(small):
         small.inverse_transform(np.zeros((2, k + 1)))
 
 
-def test_without_the_coder_it_says_what_to_install(monkeypatch, small):
+def test_without_constriction_nothing_is_trained(monkeypatch, small):
+    stream, before = small.compress(IRIS), dict(vars(small))
+    trained, new = [], compressor(n_components=2)
     monkeypatch.setitem(sys.modules, "constriction", None)
-    with pytest.raises(ImportError, match=r"sklearn-ae\[compression\]"):
-        small.compress(IRIS)
+    monkeypatch.setattr(
+        RateDistortionNet, "train_step", lambda *args, **params: trained.append(1)
+    )
+    calls = (
+        lambda: new.fit(IRIS),
+        lambda: small.fit(IRIS + 1),
+        lambda: small.compress(IRIS),
+        lambda: small.decompress(stream),
+    )
+    for call in calls:
+        with pytest.raises(ImportError, match=r"sklearn-ae\[compression\]"):
+            call()
+    assert not trained
+    assert not hasattr(new, "n_features_in_")
+    # The very same objects.
+    assert vars(small).keys() == before.keys()
+    assert all(vars(small)[name] is before[name] for name in before)
 
 
 def test_constant_rows_and_columns():
@@ -654,10 +674,128 @@ def test_a_weight_of_two_is_the_row_twice(params):
     assert one.compress(IRIS) == other.compress(IRIS)
 
 
+# -- the autoencoder -------------------------------------------------------------
+
+
+def test_settings_of_the_autoencoder_arrive():
+    network = AutoencoderTransformer(
+        n_components=3,
+        hidden_layer_sizes=(5, 4),
+        activation="tanh",
+        alpha=0.5,
+        batch_size=40,
+        max_iter=4,
+        net_params={"optimizer__betas": (0.8, 0.9)},
+        random_state=1,
+    ).fit(IRIS)
+    before, module = network.get_params(), network.module_
+    ours = AutoencoderCompressor(autoencoder=network, random_state=0).fit(IRIS)
+    assert ours.n_components_ == 3
+    assert ours.n_iter_ == 4
+    layers = [m for m in ours.module_.encoder.modules() if isinstance(m, nn.Linear)]
+    assert {5, 4, 3} <= {layer.out_features for layer in layers}
+    assert any(isinstance(m, nn.Tanh) for m in ours.module_.modules())
+    # The given one is neither fitted again nor changed, and its fit is not used.
+    assert network.get_params() == before
+    assert network.module_ is module
+    again = AutoencoderCompressor(autoencoder=clone(network), random_state=0).fit(IRIS)
+    assert again.compress(IRIS) == ours.compress(IRIS)
+    for changed in ({"alpha": 0.1}, {"batch_size": 20}, {"net_params": None}):
+        other = clone(again).set_params(autoencoder__max_iter=4)
+        other.autoencoder.set_params(**changed)
+        assert other.fit(IRIS).compress(IRIS) != ours.compress(IRIS)
+
+
+def linear(n_features, n_components):
+    """An architecture that trains fast."""
+    return nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+
+
+def test_the_default_is_that_of_the_transformer():
+    params = {"n_components": 2, "random_state": 0}
+    ours = AutoencoderCompressor(architecture=linear, **params).fit(IRIS[:40])
+    network = AutoencoderTransformer(architecture=linear)
+    given = AutoencoderCompressor(autoencoder=network, **params).fit(IRIS[:40])
+    assert given.compress(IRIS) == ours.compress(IRIS)
+
+
+def test_the_compressors_settings_count_for_more(capsys):
+    network = {"n_components": 2, "scale": "minmax", "max_iter": 2, "verbose": 1}
+    ours = compressor(n_components=3, scale="minmax", network=network).fit(IRIS)
+    assert ours.n_components_ == 3
+    assert capsys.readouterr().out.count("Iteration ") == 2
+    for params in ({"device": "one"}, {"network": {"device": "one"}}):
+        with pytest.raises(ValueError, match="device='one' can't be used"):
+            compressor(**params).fit(IRIS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("init", "random"),
+        ("loss", "huber"),
+        ("corruption_level", 0.1),
+        ("corruption_level", (0.1, 1.0)),
+        ("sparsity_weight", 0.5),
+        ("contraction_weight", 0.5),
+        ("latent", "gaussian"),
+        ("prior", "mixture"),
+        ("early_stopping", False),
+        ("warm_start", True),
+    ],
+)
+def test_settings_that_rounding_excludes_are_refused(name, value):
+    said = rf"autoencoder has {name}={re.escape(repr(value))}, .* needs {name}="
+    ours = compressor(network={name: value})
+    with pytest.raises(ValueError, match=said):
+        ours.fit(IRIS)
+    assert not hasattr(ours, "n_features_in_")
+
+
+@pytest.mark.parametrize(("ours", "given"), [("auto", None), (None, "minmax")])
+def test_the_unit_of_errors_is_set_in_the_compressor(ours, given):
+    said = f"autoencoder has scale={given!r}, .* set scale in the compressor"
+    with pytest.raises(ValueError, match=said):
+        compressor(scale=ours, network={"scale": given}).fit(IRIS)
+
+
+@pytest.mark.parametrize(
+    "params", [{"architecture": "conv"}, {"input_shape": (2, 2)}], ids=str
+)
+def test_what_describes_the_default_is_refused_beside_a_given_one(params):
+    with pytest.raises(ValueError, match="only describe the default autoencoder"):
+        compressor(**params).fit(IRIS)
+
+
+@pytest.mark.parametrize(
+    "other", [PCA(), "mlp", AutoencoderTransformer, FrozenEstimator(PCA())]
+)
+def test_another_kind_of_autoencoder_is_refused(other):
+    with pytest.raises(TypeError, match="'autoencoder' parameter"):
+        compressor(autoencoder=other).fit(IRIS)
+
+
+def test_settings_of_the_autoencoder_are_validated():
+    with pytest.raises(ValueError, match="'alpha' parameter of AutoencoderTransformer"):
+        compressor(network={"alpha": -1.0}).fit(IRIS)
+
+
+def test_settings_of_the_autoencoder_are_axes_of_a_grid():
+    def minus_bits(estimator, X, y=None):
+        return -estimator.bits_per_row_
+
+    grid = {"autoencoder__alpha": [0.01, 1.0], "target_psnr": [20, 40]}
+    few = compressor(network={"max_iter": 2})
+    found = GridSearchCV(few, grid, scoring=minus_bits, cv=2).fit(IRIS)
+    assert found.best_params_["target_psnr"] == 20
+    best = found.best_estimator_.autoencoder
+    assert best.alpha == found.best_params_["autoencoder__alpha"]
+
+
 # -- long work -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pressed", [3, 60])
+@pytest.mark.parametrize("pressed", [1, 7])
 def test_an_interrupted_fit_keeps_the_best_so_far(monkeypatch, pressed):
     steps = []
     train_step = RateDistortionNet.train_step
@@ -669,11 +807,11 @@ def test_an_interrupted_fit_keeps_the_best_so_far(monkeypatch, pressed):
         return train_step(self, batch, **params)
 
     monkeypatch.setattr(RateDistortionNet, "train_step", interrupted)
-    ours = compressor(20, max_iter=200)
+    ours = compressor(20, network={"max_iter": 16, "batch_size": 250})
     with pytest.warns(ConvergenceWarning, match="Interrupted after"):
         ours.fit(TRAIN)
-    # In the first fit or in the second: there is none after it.
-    assert ours.n_iter_ < 70
+    # In the pilot fit of 4 iterations or in the second one: there is none after it.
+    assert ours.n_iter_ <= pressed + 1
     assert len(steps) == 5 * pressed
     assert ours.decompress(ours.compress(TEST)).shape == TEST.shape
 
@@ -696,14 +834,14 @@ def test_an_interrupted_search_keeps_the_step_that_was_trained_for(monkeypatch):
 
 
 def test_iterations_of_both_fits_are_counted():
-    ours = compressor(20, max_iter=8).fit(IRIS)
+    ours = compressor(20).fit(IRIS)
     assert ours.n_iter_ == 2 + 8
     assert len(ours.loss_curve_) == 8
-    assert compressor(n_components=2, max_iter=8).fit(IRIS).n_iter_ == 8
+    assert compressor(n_components=2).fit(IRIS).n_iter_ == 8
 
 
 class Counter:
-    """A callback that counts what it is told of."""
+    """A callback that counts tasks by name."""
 
     def __init__(self):
         self.n = Counts()
@@ -728,20 +866,20 @@ class Counter:
         return self
 
 
-def test_scikit_learns_callbacks_are_told_of_both_fits():
+def test_scikit_learns_callbacks_count_both_fits():
     counter = Counter()
     compressor(20).set_callbacks(counter).fit(IRIS)
     assert counter.n["iteration"] == 2 + 8
 
 
 def test_lines_for_each_iteration(capsys):
-    compressor(n_components=2, max_iter=3, verbose=1).fit(IRIS)
+    compressor(n_components=2, network={"max_iter": 3}, verbose=1).fit(IRIS)
     assert capsys.readouterr().out.count("Iteration ") == 3
 
 
 def test_convolutions_compress_pictures():
-    ours = compressor(
-        18, architecture="conv", input_shape=(8, 8), hidden_layer_sizes=(8,)
-    ).fit(TRAIN)
+    pictures = {"architecture": "conv", "input_shape": (8, 8)}
+    network = pictures | {"hidden_layer_sizes": (8,), "max_iter": 4}
+    ours = compressor(18, network=network).fit(TRAIN)
     back = ours.decompress(ours.compress(TEST))
     assert psnr(TEST, back, 16) == pytest.approx(18, abs=1)

@@ -1,5 +1,4 @@
 import struct
-import tracemalloc
 import zlib
 from dataclasses import replace
 from hashlib import blake2b
@@ -33,7 +32,7 @@ def with_field(name, value, data=None):
     return checked(struct.pack(FIXED, *fields) + data[SIZE:-8])
 
 
-def test_the_layout_is_the_one_that_is_written_down():
+def test_the_layout_of_version_1():
     body = struct.pack(
         FIXED, b"SKAE", 1, DTYPES.index("<f4"), 7, 5, 3, 2, 3, bytes(range(16))
     )
@@ -92,27 +91,8 @@ def test_other_wrong_headers_are_not_packed():
             pack(replace(HEADER, **wrong), BLOCKS)
 
 
-@pytest.mark.parametrize("wrong", ["text", 3, None, memoryview(bytes(200))[::2]])
-def test_only_bytes_are_read(wrong):
-    with pytest.raises(ValueError, match="must be bytes, bytearray or a memoryview"):
-        unpack(wrong)
-
-
-@pytest.mark.parametrize("size", range(len(stream())))
-def test_a_truncated_stream_is_told_so(size):
-    with pytest.raises(ValueError, match="too short" if size < 52 else "truncated"):
-        unpack(stream()[:size])
-
-
-def test_bytes_too_many_are_told():
-    with pytest.raises(ValueError, match="2 bytes too many"):
-        unpack(stream() + b"ab")
-    with pytest.raises(ValueError, match="1 bytes too many"):
-        unpack(checked(stream()[:-8] + b"a"))
-
-
 @pytest.mark.parametrize("place", [28, SIZE, SIZE + 24, len(stream()) - 1])
-def test_a_damaged_stream_is_told_so(place):
+def test_a_changed_byte_is_detected(place):
     """The fingerprint, a checksum of a block, a block and the checksum itself."""
     data = bytearray(stream())
     data[place] ^= 1
@@ -120,59 +100,19 @@ def test_a_damaged_stream_is_told_so(place):
         unpack(data)
 
 
-def test_a_block_has_a_checksum_of_its_own():
+def test_each_block_has_a_checksum():
     data = stream()[:-8]
     with pytest.raises(ValueError, match="Block 2 of the stream is damaged"):
         unpack(checked(data[:-1] + b"!"))
 
 
-def peak(data):
-    tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match="stream"):
-            unpack(data)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-def test_no_stated_size_takes_memory():
-    blocks = 2**32 - 1
-    data = with_field("n_blocks", blocks, with_field("n_rows", 2 * blocks))
-    assert peak(data) < 2**17
-    body = bytearray(stream()[:-8])
-    body[SIZE + 4 : SIZE + 8] = b"\xff" * 4
-    assert peak(checked(bytes(body))) < 2**17
-
-
-def mutated(data, rng):
-    """Data with bits flipped, cut off, put in or taken out, or the header changed."""
-    data, kind = bytearray(data), rng.integers(5)
-    place = int(rng.integers(len(data)))
-    if kind == 0:
-        data[place] ^= 1 << int(rng.integers(8))
-    elif kind == 1:
-        del data[place:]
-    elif kind == 2:
-        data[place:place] = rng.bytes(int(rng.integers(1, 9)))
-    elif kind == 3:
-        del data[place : place + int(rng.integers(1, 9))]
-    else:
-        data[place % SIZE] = int(rng.integers(256))
-    return bytes(data)
-
-
-@pytest.mark.parametrize("again", [False, True])
-def test_mutated_streams_are_refused_or_read(again):
-    rng = np.random.default_rng(0)
-    read = 0
-    for _ in range(2_000):
-        data = mutated(stream()[:-8] if again else stream(), rng)
-        try:
-            header, blocks = unpack(checked(data) if again else data)
-        except ValueError:
-            continue
-        read += data != (stream()[:-8] if again else stream())
-        assert len(blocks) == header.n_blocks
-    # With the checksum to it, another fingerprint is as good a stream.
-    assert (read > 0) == again
+def test_bytes_too_few_and_too_many_are_refused():
+    data = stream()
+    for size in range(len(data)):
+        with pytest.raises(ValueError, match="too short" if size < 52 else "truncated"):
+            unpack(data[:size])
+    with pytest.raises(ValueError, match="2 bytes too many"):
+        unpack(data + b"ab")
+    # An end of the table of blocks beyond the data.
+    with pytest.raises(ValueError, match="its table of blocks is cut off"):
+        unpack(with_field("n_blocks", 2**31, with_field("n_rows", 2**32)))

@@ -1,16 +1,12 @@
-import sys
-from time import perf_counter
-
 import numpy as np
 import pytest
 
 from sklearn_ae.compression._entropy_coding import (
+    MAX_SYMBOL,
     SymbolModels,
     pack_varints,
     unpack_varints,
 )
-
-LARGEST = 2**53
 
 
 def columns(n, seed=0):
@@ -37,7 +33,7 @@ def models():
 
 def strange(n=40):
     """Rows whose every cell is beyond the tables, on both sides."""
-    ends = [-LARGEST, LARGEST, -(10**15), 10**15, 12_345_678]
+    ends = [-MAX_SYMBOL, MAX_SYMBOL, -(10**15), 10**15, 12_345_678]
     return np.resize(ends, (n, 7))
 
 
@@ -58,7 +54,7 @@ def test_rows_come_back_whatever_they_are(models, rows):
     "rows",
     [
         np.zeros((5, 0), np.int64),
-        np.array([[LARGEST], [-LARGEST]]),
+        np.array([[MAX_SYMBOL], [-MAX_SYMBOL]]),
         np.full((1, 2), 3),
         np.array([[2**40 * i] for i in range(-99, 99)]),
         np.arange(10_000)[:, None] ** 3,
@@ -111,8 +107,8 @@ def test_code_lengths_are_those_of_a_probability(models):
 def test_new_rows_cost_little_more_than_the_entropy(draw, bits):
     rng = np.random.default_rng(0)
     for n, most in ((200, 0.35), (20_000, 0.05)):
-        known, new = (np.rint(draw(rng, m)) for m in (n, 20_000))
-        models = SymbolModels().fit(known[:, None].astype(np.int64))
+        train, new = (np.rint(draw(rng, m)) for m in (n, 20_000))
+        models = SymbolModels().fit(train[:, None].astype(np.int64))
         got = models.bits(new[:, None].astype(np.int64)).mean()
         # Less only by chance: four standard errors of a mean of 20,000.
         assert bits - 0.06 < got < bits + most
@@ -120,11 +116,11 @@ def test_new_rows_cost_little_more_than_the_entropy(draw, bits):
 
 def test_few_rows_are_smoothed_by_the_shape_that_they_have():
     rng = np.random.default_rng(0)
-    known = np.rint(rng.normal(0, 100, (100, 1))).astype(np.int64)
+    train = np.rint(rng.normal(0, 100, (100, 1))).astype(np.int64)
     new = np.rint(rng.normal(0, 100, (5_000, 1))).astype(np.int64)
     entropy = np.log2(100 * np.sqrt(2 * np.pi * np.e))
     # Counts and one for each of 700 bins would cost more than 9.2 bits.
-    assert SymbolModels().fit(known).bits(new).mean() < entropy + 0.3
+    assert SymbolModels().fit(train).bits(new).mean() < entropy + 0.3
 
 
 def test_values_far_out_do_not_make_the_frequent_ones_dear():
@@ -168,7 +164,7 @@ def test_the_state_tells_models_apart(models):
 
 
 def test_what_is_no_table_of_such_integers_is_refused(models):
-    for wrong in (columns(5) + 0.5, columns(5)[:, 0], columns(5) + (LARGEST + 1)):
+    for wrong in (columns(5) + 0.5, columns(5)[:, 0], columns(5) + (MAX_SYMBOL + 1)):
         with pytest.raises(ValueError, match="Symbols must"):
             SymbolModels().fit(wrong)
     with pytest.raises(ValueError, match="positive weight"):
@@ -192,48 +188,12 @@ def test_a_payload_must_be_used_up(models):
         models.decode(b"", 0)
 
 
-def mutated(data, rng):
-    """Data with bits flipped, cut off, put in, taken out or overwritten."""
-    data, kind = bytearray(data), rng.integers(5)
-    # The lists of escapes are in front.
-    place = int(len(data) * rng.random() ** 2)
-    some = int(rng.integers(1, 9))
-    if kind == 0:
-        data[place] ^= 1 << int(rng.integers(8))
-    elif kind == 1:
-        del data[place:]
-    elif kind == 2:
-        data[place:place] = rng.bytes(some)
-    elif kind == 3:
-        del data[place : place + some]
-    else:
-        data[place : place + some] = rng.choice([b"\xff", b"\x00"]) * some
-    return bytes(data)
-
-
-def test_mutated_payloads_are_refused_or_decoded(models):
-    rng = np.random.default_rng(0)
-    payload = models.encode(np.r_[columns(20, 1), strange(2)])
-    started, decoded = perf_counter(), 0
-    for _ in range(4_000):
-        wrong = mutated(payload, rng)
-        try:
-            rows = models.decode(wrong, 22)
-        except ValueError:
-            continue
-        decoded += 1
-        assert rows.shape == (22, 7)
-        assert models.encode(rows) == wrong
-    assert 0 < decoded < 4_000
-    assert perf_counter() - started < 60
-
-
 class PanicException(BaseException):
-    """As Rust's panics come."""
+    """Stand-in for the class of Rust's panics."""
 
 
 @pytest.mark.parametrize(
-    ("raised", "seen"),
+    ("raised", "expected"),
     [
         (PanicException, ValueError),
         (AssertionError, ValueError),
@@ -242,23 +202,15 @@ class PanicException(BaseException):
     ],
 )
 def test_a_panic_is_an_error_and_an_interrupt_stays_one(
-    models, monkeypatch, raised, seen
+    models, monkeypatch, raised, expected
 ):
     def decoder(words):
         raise raised
 
     payload = models.encode(columns(3))
     monkeypatch.setattr("constriction.stream.queue.RangeDecoder", decoder)
-    with pytest.raises(seen):
+    with pytest.raises(expected):
         models.decode(payload, 3)
-
-
-def test_without_constriction_it_says_what_to_install(models, monkeypatch):
-    monkeypatch.setitem(sys.modules, "constriction", None)
-    for call in (lambda: models.encode(columns(2)), lambda: models.decode(b"", 2)):
-        with pytest.raises(ImportError, match=r"sklearn-ae\[compression\]"):
-            call()
-    assert models.bits(columns(2)).shape == (2,)
 
 
 def test_varints_come_back():

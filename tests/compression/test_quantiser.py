@@ -1,8 +1,8 @@
-"""Codes rounded to steps."""
+"""Uniform quantisation of codes."""
 
 import numpy as np
 
-from sklearn_ae.compression._entropy_coding import LARGEST
+from sklearn_ae.compression._entropy_coding import MAX_SYMBOL
 from sklearn_ae.compression._quantiser import Quantiser
 
 Z = np.random.default_rng(0).normal(size=(2_000, 3)) * (5.0, 1.0, 0.01)
@@ -20,7 +20,7 @@ def test_rounded_codes_are_the_nearest_multiples_of_the_step():
 def test_whatever_a_code_is_it_has_a_symbol():
     strange = np.array([[np.inf, -np.inf, np.nan], [1e300, -1e300, 0.0]])
     symbols = Quantiser(0.25).symbols(strange)
-    expected = [[LARGEST, -LARGEST, 0], [LARGEST, -LARGEST, 0]]
+    expected = [[MAX_SYMBOL, -MAX_SYMBOL, 0], [MAX_SYMBOL, -MAX_SYMBOL, 0]]
     np.testing.assert_array_equal(symbols, expected)
 
 
