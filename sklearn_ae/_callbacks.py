@@ -14,10 +14,14 @@ class FitTasks:
         What the callbacks are shown. An autoencoder's target is its input: without a y
         they get X, so that ``ScoringMonitor``, which scores only where there is a
         target, works.
+    fitted : callable, optional
+        Returns the attributes of the estimator as if training of a net had ended now;
+        not needed without iterations.
     """
 
-    def __init__(self, estimator, context, X, y, sample_weight):
+    def __init__(self, estimator, context, X, y, sample_weight, fitted=None):
         self.estimator = estimator
+        self.fitted = fitted
         self.context = context
         self.data = {
             "X": X,
@@ -51,7 +55,5 @@ class FitTasks:
             "estimator": self.estimator,
             **self.data,
             # Called only for a callback that wants a fitted estimator.
-            "reconstruction_attributes": lambda: self.estimator._fitted(
-                net, net.monitored
-            ),
+            "reconstruction_attributes": lambda: self.fitted(net),
         }

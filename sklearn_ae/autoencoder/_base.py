@@ -90,7 +90,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             X, weight = self._validate(X, sample_weight, reset=cold)
             tasks = nullcontext()
             if hasattr(self, "_skl_callbacks"):
-                tasks = FitTasks(self, context, X, y, sample_weight)
+                tasks = FitTasks(
+                    self, context, X, y, sample_weight, self._attributes_now
+                )
             with tasks as task, limit_threads(), enable_gradients():
                 data = self._scaled_rows(X, weight, cold=cold)
                 moments = column_moments(data.matrix, data.weight)
@@ -100,7 +102,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     moments = column_moments(data.matrix, data.weight)
                 fraction = self.validation_fraction if self.early_stopping else None
                 data = data.hold_out(fraction, moments)
-                net = self._net_to_train(data, moments, corruption, cold=cold)
+                net = self._net_to_train(data, corruption, cold=cold)
                 rows = _tensors(net, data)
                 train = rows.part(slice(data.n_held_out, None))
                 n_monitored = data.n_held_out
@@ -155,9 +157,11 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             X, weight = self._validate(X, sample_weight, reset=cold)
             with limit_threads(), enable_gradients():
                 data = self._scaled_rows(X, weight, cold=cold)
-                moments = column_moments(data.matrix, data.weight)
-                corruption = fit_corruption(self, moments) if cold else None
-                net = self._net_to_train(data, moments, corruption, cold=cold)
+                corruption = None
+                if cold:
+                    moments = column_moments(data.matrix, data.weight)
+                    corruption = fit_corruption(self, moments)
+                net = self._net_to_train(data, corruption, cold=cold)
                 rows = _tensors(net, data)
                 with self._training_context(net, len(rows)):
                     config = training_config(
@@ -198,13 +202,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         self._columns, data = scaled_rows(self, X, weight, self._order_seed, columns)
         return data
 
-    def _net_to_train(self, data, moments, corruption, *, cold):
+    def _net_to_train(self, data, corruption, *, cold):
         """A new net at its start, or a copy of the fitted one."""
         settings = lasting_settings(self)
         if cold:
             # A module of its own: skorch would train a given one on.
             module = initial_autoencoder(
-                self, data, moments, self._random, corruption=corruption
+                self, data, self._random, corruption=corruption
             )
             self._lasting = settings
             return initial_net(self, AutoencoderNet, module, corruption=corruption)
@@ -233,10 +237,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self._inference.is_random:
             self.n_active_components_ = net.n_active_
 
-    def _fitted(self, net, rows):
-        """Attributes that ``_set_fitted`` would set now, for callbacks."""
+    def _attributes_now(self, net):
+        """Attributes as if training ended now, for callbacks."""
         fitted = copy.copy(self)
-        fitted._set_fitted(net, rows)
+        fitted._set_fitted(net, net.monitored)
         return vars(fitted)
 
     # -- inference ---------------------------------------------------------------

@@ -73,14 +73,12 @@ def scaled_rows(params, X, weight, seed, columns=None):
     return columns, TrainingData(columns.transform_float32(table), weight, rows)
 
 
-def initial_autoencoder(params, data, moments, random, *, corruption=None, pca=None):
+def initial_autoencoder(params, data, random, *, corruption=None, pca=None):
     """Return an untrained autoencoder for scaled rows.
 
     Parameters
     ----------
     data : TrainingData
-    moments : ColumnMoments
-        Of all its rows.
     random : numpy.random.RandomState
     corruption : Corruption, optional
         Noise whose level the encoder gets, if it is noise-conditional.
@@ -94,9 +92,7 @@ def initial_autoencoder(params, data, moments, random, *, corruption=None, pca=N
     n_components = 0.95 if params.n_components is None else params.n_components
     needs_pca = params.init == "pca" or not isinstance(n_components, Integral)
     if pca is None and needs_pca:
-        pca = principal_axes(
-            data.matrix, data.weight, n_components, random, mean=moments.mean
-        )
+        pca = principal_axes(data.matrix, data.weight, n_components, random)
     if pca is not None:
         n_components = len(pca.components)
     code, n_features = code_kind(params), data.matrix.shape[1]

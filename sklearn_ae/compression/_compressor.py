@@ -19,7 +19,7 @@ from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.compression._container import storable
 from sklearn_ae.compression._entropy_coding import require_constriction
 from sklearn_ae.compression._error_bound import bounds_of_columns, refuse_rounded
-from sklearn_ae.compression._rate_autoencoder import RateDistortionAutoencoder
+from sklearn_ae.compression._rate_distortion import fit_rate_distortion
 from sklearn_ae.compression._rate_target import Rate
 from sklearn_ae.compression._residuals import ResidualGrid
 from sklearn_ae.compression._step_search import fit_codec, search
@@ -285,23 +285,19 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     def _learn(self, X, weight, context):
         training_rows = X if weight is None else X[weight > 0]
         residuals, rate = self._residuals(training_rows), self._rate()
-        settings = self._settings(training_rows)
+        autoencoder = self._autoencoder_to_train(training_rows)
         # Each fit holds out the same rows.
         seed = random_generator(self.random_state).randint(2**31 - 1)
 
         def fit(training_target, share):
-            estimator = RateDistortionAutoencoder(**settings)
-            max_iter = math.ceil(share * max_iterations(estimator))
-            estimator.set_params(max_iter=max_iter, random_state=seed)
-            estimator.rate = training_target
-            estimator.error_bound = residuals.get("error_bound")
-            estimator.is_integer = residuals.get("is_integer")
+            max_iter = math.ceil(share * max_iterations(autoencoder))
+            new = clone(autoencoder).set_params(max_iter=max_iter, random_state=seed)
             task = context.subcontext(task_name="autoencoder")
-            with task.propagate_callback_context(estimator):
-                return estimator.fit(X, sample_weight=weight)
+            with task.propagate_callback_context(new):
+                return fit_rate_distortion(new, X, weight, training_target, **residuals)
 
-        best, estimators = search(fit, X, rate, residuals)
-        last = estimators[-1]
+        best, fits = search(fit, X, rate, residuals)
+        last = fits[-1]
         self.psnr_ = last.psnr_of(best.error)
         if best.falls_short:
             warnings.warn(
@@ -311,11 +307,11 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=5,
             )
-        self._codec = fit_codec(best, last, X, residuals)
+        self._codec = fit_codec(best, last.data, X, residuals)
         self.bits_per_row_, self.step_ = best.bits, best.step
-        self.n_iter_ = sum(estimator.n_iter_ for estimator in estimators)
-        self.loss_curve_ = last.loss_curve_
-        self.validation_curve_ = last.validation_curve_
+        self.n_iter_ = sum(one.net.n_iter_ for one in fits)
+        self.loss_curve_ = last.net.loss_curve_
+        self.validation_curve_ = last.net.validation_curve_
 
     def _residuals(self, X):
         """Return the bounds and the columns of integers; empty without a bound."""
@@ -330,8 +326,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         ResidualGrid(bound).place(X, is_integer)
         return {"error_bound": bound, "is_integer": is_integer}
 
-    def _settings(self, X):
-        """Return the parameters of the autoencoder to train."""
+    def _autoencoder_to_train(self, X):
+        """Return the compressor's own autoencoder, or a clone of the given one."""
         if self.autoencoder is None:
             new = AutoencoderTransformer(
                 architecture=self.architecture, input_shape=self.input_shape
@@ -348,7 +344,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         if new.scale == "auto":
             in_one_unit = is_conv(new) or columns_look_like_pixels(X)
             new.scale = None if in_one_unit else "minmax"
-        return new.get_params(deep=False)
+        return new
 
     def _rate(self):
         n_components = self.n_components

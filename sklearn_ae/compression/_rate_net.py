@@ -13,17 +13,17 @@ from sklearn_ae.training._batches import Batch
 class RateDistortionNet(AutoencoderNet):
     """Training net of an autoencoder whose code is to be rounded and stored.
 
-    The loss of a row is ``nats / d + squared error / (2 level)``, the error the mean
-    over its d features. Its minimum for independent normal columns, with a step of
-    ``sqrt(12 level)``, is the rate-distortion optimum: reverse water-filling (Cover, T.
-    M. and Thomas, J. A., 2006. Elements of information theory, 10.3.3).
+    The loss of a row is ``nats / d + squared error / (2 distortion)``, the error the
+    mean over its d features. Its minimum for independent normal columns, with a step of
+    ``sqrt(12 distortion)``, is the rate-distortion optimum: reverse water-filling
+    (Cover, T. M. and Thomas, J. A., 2006. Elements of information theory, 10.3.3).
 
     Parameters
     ----------
     module, criterion, **kwargs
         As ``AutoencoderNet``'s; the module's ``prior`` is a ``LogisticEntropyModel``.
-    level : float
-        Distortion: mean squared error of each principal component with a larger
+    distortion : float
+        Mean squared error of each principal component with a larger
         variance, in squared scaled units.
     """
 
@@ -32,14 +32,14 @@ class RateDistortionNet(AutoencoderNet):
         module: nn.Module | Callable[..., nn.Module],
         criterion: Callable[..., Any],
         *,
-        level: float,
+        distortion: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, **kwargs)
-        self.level = level
+        self.distortion = distortion
 
-    def _rules(self) -> None:
-        return None
+    def _manual_backward(self) -> None:
+        """Return None: the entropy model is left to autograd."""
 
     def _row_losses(
         self, batch: Batch, generator: torch.Generator, kl_warmup: float = 1.0
@@ -47,4 +47,4 @@ class RateDistortionNet(AutoencoderNet):
         x, module = batch[0], self.module_
         z = module.prior.noisy(module.encoder(x), generator)
         error = self.criterion_.reconstruction(x, module.decoder(z))
-        return module.prior(z) / x.shape[1] + error / (2 * self.level)
+        return module.prior(z) / x.shape[1] + error / (2 * self.distortion)

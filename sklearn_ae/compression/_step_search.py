@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 
 def search(fit, X, rate, residuals):
-    """Return the best outcome for a rate, and the estimators that were fitted for it.
+    """Return the best outcome for a rate, and the fits made for it.
 
     A pilot fit measures by how much a trained network's rate differs from PCA's, and
     sets the training target of the second fit. A rate of components alone needs none.
@@ -56,7 +56,7 @@ def search(fit, X, rate, residuals):
     Parameters
     ----------
     fit : callable
-        ``(training target, share of the iterations) -> RateDistortionAutoencoder``.
+        ``(training target, share of the iterations) -> RateDistortionFit``.
     X : ndarray of shape (n, d)
         Training rows, in the dtype that is to be restored.
     rate : Rate
@@ -64,37 +64,36 @@ def search(fit, X, rate, residuals):
     residuals : dict
         ``error_bound`` and ``is_integer`` of ``Codec``; empty without a bound.
     """
-    estimators, outcomes, training_target = [], [], rate
+    fits, outcomes, training_target = [], [], rate
     shares = (1,) if rate.is_of_components_alone else (PILOT_ITERATION_SHARE, 1)
     for share in shares:
-        estimator = fit(training_target, share)
-        estimators.append(estimator)
-        trained = Trial(estimator.trained, estimator, X, rate, residuals)
+        fits.append(fit(training_target, share))
+        trained = Trial(fits[-1].trained, fits[-1], X, rate, residuals)
         outcomes.append(trained.best())
-        if estimator._net.was_interrupted or trained.was_interrupted:
+        if fits[-1].net.was_interrupted or trained.was_interrupted:
             break
         if share == 1:
-            start = Trial(estimator.start, estimator, X, rate, residuals)
+            start = Trial(fits[-1].start, fits[-1], X, rate, residuals)
             outcomes.append(start.best())
         else:
             training_target = trained.training_target(outcomes[0])
-    return min(outcomes, key=lambda outcome: outcome[:2]), estimators
+    return min(outcomes, key=lambda outcome: outcome[:2]), fits
 
 
-def fit_codec(best, estimator, X, residuals):
+def fit_codec(best, data, X, residuals):
     """Return the codec of the best network and step, with tables of up to 100,000 rows.
 
     Parameters
     ----------
     best : Outcome
-    estimator : RateDistortionAutoencoder
-        Its attributes are X's distinct rows and their weights.
+    data : TrainingData
+        Distinct rows of X and their weights.
     X, residuals
         As in ``search``.
     """
     n_rows = _n_table_rows(X, residuals, max_rows=100_000, max_cells=2**22)
-    stride = -(-len(estimator.rows) // n_rows)
-    rows, weight = X[estimator.rows[::stride]], estimator.weight[::stride]
+    stride = -(-len(data) // n_rows)
+    rows, weight = X[data.rows[::stride]], data.weight[::stride]
     codec = Codec(best.autoencoder, best.step, **residuals)
     return codec.fit(rows, weight, codec.codes(rows))
 
@@ -105,17 +104,18 @@ class Trial:
     Parameters
     ----------
     autoencoder : FittedAutoencoder
-    estimator : RateDistortionAutoencoder
-        The fitted estimator that the autoencoder is of, trained or at its start.
+    fit : RateDistortionFit
+        The fit that the autoencoder is of.
     X, rate, residuals
         As in ``search``.
     """
 
-    def __init__(self, autoencoder, estimator, X, rate, residuals):
+    def __init__(self, autoencoder, fit, X, rate, residuals):
         self.autoencoder, self.rate, self.residuals = autoencoder, rate, residuals
-        self.distortion, self.step = estimator.level, estimator.step
+        self.distortion, self.step = fit.distortion, fit.step
         self.was_interrupted = False
-        n, rows, weight = estimator.n_held_out, estimator.rows, estimator.weight
+        data = fit.data
+        n, rows, weight = data.n_held_out, data.rows, data.weight
         n_table = _n_table_rows(X, residuals, max_rows=5_000, max_cells=2**20)
         table = slice(n, n + n_table)
         # Fewer than four rows are too few to hold any out.
@@ -130,7 +130,7 @@ class Trial:
         self.bits, self.error = cache(self._bits), cache(self._error)
         self.max_error = np.inf
         if rate.target_psnr is not None:
-            self.max_error = estimator.error_of(rate.target_psnr)
+            self.max_error = fit.error_of(rate.target_psnr)
 
     def best(self):
         """Return the outcome of the best step; if interrupted, of the trained one."""

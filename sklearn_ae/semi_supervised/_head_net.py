@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.objective import virtual_adversarial
 from sklearn_ae.training._batches import Batch, RowBatches, RowLoader, WeightedRows
-from sklearn_ae.training._net import Net, Task, TrainingConfig
+from sklearn_ae.training._net import IterationTask, Net, TrainingConfig
 from sklearn_ae.training._weights import flat_vector
 
 
@@ -49,7 +49,7 @@ class HeadNet(Net):
         rows: WeightedRows,
         monitored: WeightedRows | None,
         run: TrainingConfig,
-        task: Task | None = None,
+        task: IterationTask | None = None,
         everything: WeightedRows | None = None,
     ) -> None:
         """Train in place, as any net.

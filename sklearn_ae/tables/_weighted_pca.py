@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.extmath import randomized_svd, svd_flip
 
-from sklearn_ae.tables._rows import cell_blocks, column_moments
+from sklearn_ae.tables._rows import cell_blocks
 
 # Up to this side, the exact eigenvectors of a square matrix cost little.
 _MAX_EXACT = 1_000
@@ -40,7 +40,7 @@ class PrincipalAxes(NamedTuple):
         )
 
 
-def principal_axes(X, weight, n_components, random, *, mean=None):
+def principal_axes(X, weight, n_components, random):
     """Leading principal axes of the rows of X under their weights.
 
     Parameters
@@ -52,8 +52,6 @@ def principal_axes(X, weight, n_components, random, *, mean=None):
     random : numpy.random.RandomState
         For the randomised solver (Halko et al., 2011. SIAM Review 53(2)), used where
         both sides of X are large and few components are needed.
-    mean : ndarray of shape (n_features,), optional
-        Weighted mean of the columns, if it was computed before.
 
     Returns
     -------
@@ -61,7 +59,8 @@ def principal_axes(X, weight, n_components, random, *, mean=None):
         In float64.
     """
     root = np.sqrt(weight / weight.sum())
-    mean = column_moments(X, weight).mean if mean is None else mean
+    share = root**2
+    mean = sum(share[rows] @ X[rows] for rows in cell_blocks(X))
     variances, components, total = _spectrum(X, mean, root, n_components, random)
     n_kept = n_components
     if not isinstance(n_components, Integral):
