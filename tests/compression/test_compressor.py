@@ -223,8 +223,8 @@ def test_exact_whole_numbers_of_a_wide_range_cost_no_more_than_with_a_target():
     params = {"error_bound": 0, "network": {"max_iter": 30}}
     ours = compressor(**params).fit(X)
     np.testing.assert_array_equal(ours.decompress(ours.compress(X)), X)
-    asked = compressor(50, **params).fit(X)
-    assert ours.bits_per_row_ < 1.02 * asked.bits_per_row_
+    targeted = compressor(50, **params).fit(X)
+    assert ours.bits_per_row_ < 1.02 * targeted.bits_per_row_
 
 
 def test_cells_near_the_end_of_floats_are_decoded_finite():
@@ -298,7 +298,7 @@ def test_one_row_is_a_stream(small):
 # -- the code --------------------------------------------------------------------
 
 
-def test_what_is_stored_is_the_code_that_transform_gives(trained):
+def test_transform_gives_the_code_that_is_stored(trained):
     codes = trained.transform(TEST)
     whole = codes / trained.step_
     np.testing.assert_allclose(whole, np.rint(whole), atol=1e-9)
@@ -432,7 +432,7 @@ def test_other_versions_and_what_is_to_come(small):
 
 
 def mutated(stream, other, rng):
-    """A stream with something changed; most of them with checksums that fit."""
+    """A stream with something changed; four in five with checksums that fit."""
     data, at = bytearray(stream), int(rng.integers(len(stream)))
     kind, some = rng.integers(6), int(rng.integers(1, 9))
     if kind == 0:
