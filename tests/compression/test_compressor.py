@@ -459,6 +459,15 @@ def signed(data):
     return bytes(body) + _checksum(bytes(body))
 
 
+@pytest.mark.parametrize("extra", [1, -60])
+def test_a_block_of_another_length_is_refused(extra):
+    model = golden_model(lossless=False)
+    body = model.compress(rows())[:-8]
+    body = body + bytes(extra) if extra > 0 else body[:extra]
+    with pytest.raises(ValueError, match="another length than it states"):
+        model.decompress(signed(body + bytes(8)))
+
+
 @pytest.mark.parametrize("kind", ["lossy", "lossless"])
 def test_damaged_streams_are_refused_or_decoded(kind):
     model = golden_model(lossless=kind == "lossless")
@@ -664,6 +673,17 @@ def test_constant_rows_and_columns():
         stream = constant.compress(np.full((4_000, 2), 7.0))
         assert (constant.decompress(stream) == 7).all()
         assert len(stream) < 900
+
+
+def test_bits_of_a_row_are_their_weighted_mean():
+    std = np.repeat([0.1, 10.0], 300)[:, None]
+    X = np.random.default_rng(0).normal(size=(600, 2)) * std
+    weight = np.where(std[:, 0] < 1, 100.0, 1.0)
+    ours = compressor(n_components=2).fit(X, sample_weight=weight)
+    narrow, wide = (8 * (len(ours.compress(X[i:][:300])) - 76) / 300 for i in (0, 300))
+    assert wide > narrow + 4
+    expected = (100 * narrow + wide) / 101
+    assert ours.bits_per_row_ == pytest.approx(expected, abs=0.5)
 
 
 @pytest.mark.parametrize("params", [{}, {"error_bound": 0.5}])
