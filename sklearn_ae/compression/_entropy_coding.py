@@ -1,4 +1,4 @@
-"""Range coding of integers by adaptive-width frequency tables, one a context."""
+"""Range coding of integers, with a table of frequencies for each context."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ _MAX_VARINT_BYTES = 8
 
 
 class SymbolModels:
-    """Probability models of integers, one a context, for constriction's range coder.
+    """Frequency tables of integers, one for each context, for constriction's coder.
 
-    A cell's context is its column, or is computed from what is decoded before it.
-    The integers of a context fall into at most 4,096 bins of 2**shift integers each,
-    and what is beyond them into one more, the escape. A bin's frequency is that of its
-    training cells, smoothed towards a normal, a Laplace, a Cauchy or a uniform
-    distribution; the distribution, the amount and the bins' width are chosen by the
-    leave-one-out code length of the training cells. The place in a bin is coded by
+    A cell's context is its column, or is computed from what is decoded before it. The
+    integers of a context fall into at most 4,096 bins of 2**shift integers each, and
+    those beyond into one more, the escape. A bin's frequency is that of its training
+    cells, smoothed towards a normal, a Laplace, a Cauchy or a uniform distribution. The
+    distribution and the amount are chosen by the leave-one-out code length of the
+    training cells, the bins' width by their code length. The place in a bin is coded by
     shift bits, and an escaped bin by its distance from the table.
 
     References

@@ -223,8 +223,8 @@ def test_exact_whole_numbers_of_a_wide_range_cost_no_more_than_with_a_target():
     params = {"error_bound": 0, "network": {"max_iter": 30}}
     ours = compressor(**params).fit(X)
     np.testing.assert_array_equal(ours.decompress(ours.compress(X)), X)
-    asked = compressor(50, **params).fit(X)
-    assert ours.bits_per_row_ < 1.02 * asked.bits_per_row_
+    targeted = compressor(50, **params).fit(X)
+    assert ours.bits_per_row_ < 1.02 * targeted.bits_per_row_
 
 
 def test_cells_near_the_end_of_floats_are_decoded_finite():
@@ -298,7 +298,7 @@ def test_one_row_is_a_stream(small):
 # -- the code --------------------------------------------------------------------
 
 
-def test_what_is_stored_is_the_code_that_transform_gives(trained):
+def test_transform_gives_the_code_that_is_stored(trained):
     codes = trained.transform(TEST)
     whole = codes / trained.step_
     np.testing.assert_allclose(whole, np.rint(whole), atol=1e-9)
@@ -432,7 +432,7 @@ def test_other_versions_and_what_is_to_come(small):
 
 
 def mutated(stream, other, rng):
-    """A stream with something changed; most of them with checksums that fit."""
+    """A stream with something changed; four in five with checksums that fit."""
     data, at = bytearray(stream), int(rng.integers(len(stream)))
     kind, some = rng.integers(6), int(rng.integers(1, 9))
     if kind == 0:
@@ -457,6 +457,15 @@ def signed(data):
     body = bytearray(data[:-8])
     struct.pack_into("<II", body, 44, zlib.crc32(body[52:]), len(body) - 52)
     return bytes(body) + _checksum(bytes(body))
+
+
+@pytest.mark.parametrize("extra", [1, -60])
+def test_a_block_of_another_length_is_refused(extra):
+    model = golden_model(lossless=False)
+    body = model.compress(rows())[:-8]
+    body = body + bytes(extra) if extra > 0 else body[:extra]
+    with pytest.raises(ValueError, match="another length than it states"):
+        model.decompress(signed(body + bytes(8)))
 
 
 @pytest.mark.parametrize("kind", ["lossy", "lossless"])
@@ -664,6 +673,17 @@ def test_constant_rows_and_columns():
         stream = constant.compress(np.full((4_000, 2), 7.0))
         assert (constant.decompress(stream) == 7).all()
         assert len(stream) < 900
+
+
+def test_bits_of_a_row_are_their_weighted_mean():
+    std = np.repeat([0.1, 10.0], 300)[:, None]
+    X = np.random.default_rng(0).normal(size=(600, 2)) * std
+    weight = np.where(std[:, 0] < 1, 100.0, 1.0)
+    ours = compressor(n_components=2).fit(X, sample_weight=weight)
+    narrow, wide = (8 * (len(ours.compress(X[i:][:300])) - 76) / 300 for i in (0, 300))
+    assert wide > narrow + 4
+    expected = (100 * narrow + wide) / 101
+    assert ours.bits_per_row_ == pytest.approx(expected, abs=0.5)
 
 
 @pytest.mark.parametrize("params", [{}, {"error_bound": 0.5}])

@@ -106,12 +106,12 @@ def test_code_lengths_are_those_of_a_probability(models):
 )
 def test_new_rows_cost_little_more_than_the_entropy(draw, bits):
     rng = np.random.default_rng(0)
-    for n, most in ((200, 0.35), (20_000, 0.05)):
+    for n, slack in ((200, 0.35), (20_000, 0.05)):
         train, new = (np.rint(draw(rng, m)) for m in (n, 20_000))
         models = SymbolModels().fit(train[:, None].astype(np.int64))
         got = models.bits(new[:, None].astype(np.int64)).mean()
         # Less only by chance: four standard errors of a mean of 20,000.
-        assert bits - 0.06 < got < bits + most
+        assert bits - 0.06 < got < bits + slack
 
 
 def test_few_rows_are_smoothed_by_the_shape_that_they_have():
@@ -132,11 +132,11 @@ def test_values_far_out_do_not_make_the_frequent_ones_dear():
 
 
 def test_a_constant_column_costs_nothing_however_many_rows():
-    for n, most in ((8_000, 2e-4), (100, 0.01)):
+    for n, slack in ((8_000, 2e-4), (100, 0.01)):
         rows = np.full((n, 3), -(10**12))
         models = SymbolModels().fit(rows)
-        assert models.bits(rows[:1])[0] < 3 * most
-        assert len(models.encode(rows[:4_000])) <= 9 + n * 3 * most
+        assert models.bits(rows[:1])[0] < 3 * slack
+        assert len(models.encode(rows[:4_000])) <= 9 + n * 3 * slack
 
 
 def test_a_row_counts_as_much_as_its_weight():

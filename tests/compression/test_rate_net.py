@@ -1,4 +1,4 @@
-"""What a compressor is trained for, by hand."""
+"""Rate-distortion training, against closed forms."""
 
 import numpy as np
 import pytest
@@ -51,15 +51,15 @@ def test_it_starts_at_pca_and_remembers_it():
     assert spread == pytest.approx(s[0] / np.sqrt(500), rel=0.2)
 
 
-def test_rows_are_known_in_the_order_of_training():
+def test_rows_have_the_order_of_training():
     autoencoder = fitted()
     assert sorted(autoencoder.rows) == list(range(500))
     assert autoencoder.n_held_out == 50
 
 
 def test_psnr_is_in_units_of_the_range_of_all_columns_or_of_each():
-    common, own = fitted(), fitted(scale="minmax")
-    assert own.peak == 1
+    common, separate = fitted(), fitted(scale="minmax")
+    assert separate.peak == 1
     span = (X.max() - X.min()) / common._columns.scale_[0]
     assert common.peak == pytest.approx(span)
     assert common.psnr_of(common.error_of(17.0)) == pytest.approx(17)

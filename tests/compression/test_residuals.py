@@ -20,7 +20,7 @@ def fitted(bound=0.01, table=X, predicted=X_HAT, is_integer=WHOLE):
 
 
 def spread(table, *, size, seed=0):
-    """Predictions, each off by at most so much of itself."""
+    """Predictions with a relative error of up to ``size``."""
     off = np.random.default_rng(seed).uniform(-size, size, table.shape)
     return table * (1 + off)
 
