@@ -118,7 +118,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
         residual_error = None
         if error_bound is not None:
             residual_error = _residual_error(error_bound, is_integer, columns)
-        distortion, n_components = rate.level(
+        distortion, n_components = rate.reverse_water_filling(
             variances, lambda psnr: error_of_psnr(psnr, data_range), residual_error
         )
         pca, step = pca.leading(n_components), math.sqrt(12 * distortion)

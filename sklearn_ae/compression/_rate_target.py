@@ -31,7 +31,7 @@ class Rate(NamedTuple):
         """True if the last component's variance determines the distortion."""
         return self.n_components is not None and not any(self[1:])
 
-    def level(self, variances, error_of, allowed):
+    def reverse_water_filling(self, variances, error_of, allowed):
         """Return the distortion, and the number of principal components to code.
 
         By reverse water-filling a component with less variance than the distortion is

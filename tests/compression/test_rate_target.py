@@ -19,7 +19,7 @@ def distortion(allowed=None, data_range=10.0, **target):
     def error_of(psnr):
         return data_range**2 * 10 ** (-psnr / 10)
 
-    return rate.level(VARIANCES, error_of, allowed)
+    return rate.reverse_water_filling(VARIANCES, error_of, allowed)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_without_a_rate_it_is_the_allowed_error():
 
 
 def test_constant_rows_have_a_component_and_a_distortion():
-    found, k = NOTHING._replace(target_psnr=30.0).level(
+    found, k = NOTHING._replace(target_psnr=30.0).reverse_water_filling(
         np.zeros(4), lambda psnr: 0.0, None
     )
     assert k == 1
