@@ -48,7 +48,7 @@ def load(path):
 
 
 def split(X, is_normal, seed):
-    """Training rows, half of the normal beats; test rows, all others; their outliers."""
+    """Split into half of the normal beats, all other beats, and a mask of outliers."""
     normal = np.random.default_rng(seed).permutation(np.flatnonzero(is_normal))
     train, rest = np.array_split(normal, 2)
     test = np.r_[rest, np.flatnonzero(~is_normal)]
