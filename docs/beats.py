@@ -21,7 +21,7 @@ N_SPLITS = 5
 
 
 def load(path):
-    """Beats of 140 values, and which of them are normal.
+    """Load beats of 140 values, and a mask of the normal ones.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def load(path):
 
 
 def split(X, is_normal, seed):
-    """Half of the normal beats to fit on; the other half and all others to judge."""
+    """Split into half of the normal beats, all other beats, and a mask of outliers."""
     normal = np.random.default_rng(seed).permutation(np.flatnonzero(is_normal))
     train, rest = np.array_split(normal, 2)
     test = np.r_[rest, np.flatnonzero(~is_normal)]
@@ -56,7 +56,7 @@ def split(X, is_normal, seed):
 
 
 def detectors(seed):
-    """Those that are compared, told that their training rows are normal."""
+    """Detectors to compare, set for training rows that are all normal."""
     return [
         AEOutlierDetector(contamination=0, random_state=seed),
         IsolationForest(random_state=seed),
@@ -69,10 +69,13 @@ def compare(X, is_normal):
     """Print each detector's mean AUROC and average precision over the splits."""
     figures = {}
     for seed in range(N_SPLITS):
-        train, test, is_odd = split(X, is_normal, seed)
+        train, test, is_outlier = split(X, is_normal, seed)
         for detector in detectors(seed):
             score = -detector.fit(train).score_samples(test)
-            pair = roc_auc_score(is_odd, score), average_precision_score(is_odd, score)
+            pair = (
+                roc_auc_score(is_outlier, score),
+                average_precision_score(is_outlier, score),
+            )
             figures.setdefault(type(detector).__name__, []).append(pair)
     for name, pairs in figures.items():
         auroc, precision = np.mean(pairs, axis=0)
@@ -80,14 +83,14 @@ def compare(X, is_normal):
 
 
 def draw(X, is_normal, path):
-    """The oddest beat of a split, what was expected of it, and where it differs."""
+    """Draw the most outlying beat, the expected beat and their difference by sample."""
     train, test, _ = split(X, is_normal, 0)
     detector = AEOutlierDetector(contamination=0, random_state=0).fit(train)
-    oddest = test[[detector.score_samples(test).argmin()]]
-    contributions, expected = detector.explain(oddest)
+    most_outlying = test[[detector.score_samples(test).argmin()]]
+    contributions, expected = detector.explain(most_outlying)
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[2, 1])
-    upper.plot(oddest[0], color="tab:red", label="the beat")
+    upper.plot(most_outlying[0], color="tab:red", label="the beat")
     upper.plot(expected[0], color="tab:blue", label="expected")
     upper.set_ylabel("signal")
     upper.legend()

@@ -30,7 +30,7 @@ def draw(folder, max_iter=200):
     """
     digits = load_digits(return_X_y=True)
     train, test, _, y_test = train_test_split(*digits, random_state=0)
-    # Pixels share a unit.
+    # All pixels have the same unit.
     shared = {"scale": None, "max_iter": max_iter, "random_state": 0}
     figures = {
         "latent": latent(train, test, y_test, shared),
@@ -41,7 +41,7 @@ def draw(folder, max_iter=200):
 
 
 def latent(train, test, y_test, shared):
-    """Codes of held-out digits, two components each: plain beside variational."""
+    """Draw codes of held-out digits, with two components: plain and variational."""
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     kinds = {"plain": {}, "variational": NORMAL}
     for axes, (kind, params) in zip(figure.subplots(1, 2), kinds.items(), strict=True):
@@ -49,13 +49,13 @@ def latent(train, test, y_test, shared):
         Z = model.transform(test)
         dots = axes.scatter(*Z.T, 7, y_test, cmap="tab10")
         inside = np.mean(np.linalg.norm(Z, axis=1) < 2)
-        told = f"{model.score(test):.0%} explained, {inside:.0%} in the circle"
-        _furnish(axes, f"{kind}: {told}")
+        shares = f"{model.score(test):.0%} explained, {inside:.0%} in the circle"
+        _decorate(axes, f"{kind}: {shares}")
     figure.legend(*dots.legend_elements(), loc="outside lower center", ncols=10)
     return figure
 
 
-def _furnish(axes, title):
+def _decorate(axes, title):
     angle = np.linspace(0, 2 * np.pi, 200)
     axes.plot(2 * np.cos(angle), 2 * np.sin(angle), "k--", linewidth=1)
     axes.set_title(title, fontsize="medium")
@@ -65,7 +65,7 @@ def _furnish(axes, title):
 
 
 def samples(train, test, shared):
-    """Digits held out, and digits drawn: a row for each way to draw them."""
+    """Draw held-out digits above sampled ones, a row for each way to sample."""
     rows = {"real, held out": test[:N_SAMPLES]} | _drawn(train, shared)
     figure = Figure(figsize=(8, 3.3), layout="constrained")
     for axes, (title, X) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
