@@ -1,19 +1,22 @@
-"""scikit-learn's callbacks, told of a fit and of each iteration in it."""
+"""scikit-learn's callbacks: calls at the start and end of a fit and its iterations."""
 
 
 class FitTasks:
-    """The tasks of one fit: the whole (a context) and each iteration of it.
+    """Callback tasks of one fit: the fit as a whole and each iteration.
+
+    The estimator has a method ``_fitted(net, monitored)`` that returns a dictionary of
+    the attributes it would have if training stopped now: a callback that needs a fitted
+    estimator sets these on a copy.
 
     Parameters
     ----------
     estimator : estimator
-        The one that is being fitted.
+        The estimator that is being fitted.
     context : sklearn.callback.CallbackContext
         Its root context.
     X, y, sample_weight
-        What the callbacks are shown. An autoencoder's target is its input: without a y
-        they get X, so that ``ScoringMonitor``, which scores only where there is a
-        target, works.
+        Arguments of ``fit``, passed on to the callbacks. If y is None, X is the target:
+        ``ScoringMonitor`` scores only if there is one.
     """
 
     def __init__(self, estimator, context, X, y, sample_weight):
@@ -38,19 +41,19 @@ class FitTasks:
             )
 
     def begin(self, net):
-        """Start of an iteration."""
-        self.part = self.context.subcontext(task_name="iteration")
-        self.part.call_on_fit_task_begin(**self._now(net))
+        """Start an iteration."""
+        self.iteration = self.context.subcontext(task_name="iteration")
+        self.iteration.call_on_fit_task_begin(**self._arguments(net))
 
     def end(self, net):
-        """End of an iteration; True if a callback asks to stop."""
-        return self.part.call_on_fit_task_end(**self._now(net))
+        """End an iteration; return True if a callback asks to stop."""
+        return self.iteration.call_on_fit_task_end(**self._arguments(net))
 
-    def _now(self, net):
+    def _arguments(self, net):
         return {
             "estimator": self.estimator,
             **self.data,
-            # Called only for a callback that wants a fitted estimator.
+            # A function: scikit-learn calls it only if a callback needs it.
             "reconstruction_attributes": lambda: self.estimator._fitted(
                 net, net.monitored
             ),

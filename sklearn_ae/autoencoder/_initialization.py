@@ -75,7 +75,7 @@ def initial_autoencoder(
         "component_std": torch.from_numpy(np.maximum(pca.component_std, floor)),
     }
     if noise_conditional is not None:
-        noise, levels = noise_conditional.columns.spread, noise_conditional.level
+        noise, levels = noise_conditional.noise_std(), noise_conditional.level
         return Autoencoder.around_wiener(networks, noise=noise, levels=levels, **around)
     noise = _noise_variance(matrix, weight, pca) if code == "gaussian" else 0.0
     return Autoencoder.around_linear(
@@ -93,7 +93,7 @@ def fit_corruption(kind, level, matrix, weight, *, common):
     if common:
         spread = np.full_like(spread, _root_mean_square(spread))
     columns = centre, spread, matrix.min(axis=0), matrix.max(axis=0)
-    names = ("centre", "spread", "low", "high")
+    names = ("mean", "std", "low", "high")
     tensors = map(torch.from_numpy, columns)
     return Corruption(kind, level, **dict(zip(names, tensors, strict=True)))
 

@@ -140,7 +140,7 @@ def restored(ae, X, level):
     """Mean squared error of rows after noise of a level was added and taken off."""
     x = torch.from_numpy(ae._columns.transform_float32(X))
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    spread = ae._net.corruption.columns.spread
+    spread = ae._net.corruption.columns.std
     with torch.no_grad():
         levels = torch.full((len(x), 1), level)
         back = ae.module_.denoise(x + level * spread * noise, levels)
@@ -810,5 +810,5 @@ def test_corruption_is_in_units_of_the_weighted_columns():
         ae = transformer(max_iter=1, corruption_level=0.5).fit(rows, sample_weight=w)
         columns = ae._net.corruption.columns
         varies = np.ptp(X, axis=0) > 0
-        np.testing.assert_allclose(columns.centre, 0, atol=1e-5)
-        np.testing.assert_allclose(columns.spread[varies], 1, rtol=1e-4)
+        np.testing.assert_allclose(columns.mean, 0, atol=1e-5)
+        np.testing.assert_allclose(columns.std[varies], 1, rtol=1e-4)
