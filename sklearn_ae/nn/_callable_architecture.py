@@ -1,4 +1,4 @@
-"""An architecture given as a function: the user's own encoder and decoder."""
+"""An architecture given as a function: the user's encoder and decoder."""
 
 import copy
 from collections.abc import Callable

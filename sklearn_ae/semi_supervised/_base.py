@@ -229,7 +229,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             return np.zeros(0, dtype=np.intp)
         n = n_held_out(len(labelled.X), self.validation_fraction)
         rows = self._holdout(labelled.target, n)
-        # On fewer than ten rows a gain cannot be told from chance.
+        # On fewer than ten rows chance decides whether the loss improves.
         return rows if len(rows) >= 10 else None
 
     def _fit_head(self, rows):

@@ -33,8 +33,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     plus, on all rows, virtual adversarial training [2]_ and, on unlabelled rows,
     entropy minimisation with a class-balance term [3]_. These assume that regions of
     low density separate the classes. If fine-tuning does not improve the loss of
-    labelled rows that are held out, the logistic regression on the pretrained code is
-    kept.
+    held-out labelled rows by more than its standard error, the logistic regression on
+    the pretrained code is kept.
 
     Parameters
     ----------

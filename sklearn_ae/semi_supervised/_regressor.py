@@ -19,8 +19,8 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     ridge regression on the codes of the labelled rows becomes a linear head on its
     encoder, and both are fine-tuned. The loss is the squared error of labelled rows
     plus virtual adversarial training [2]_ on all rows. If fine-tuning does not improve
-    the loss of labelled rows that are held out, the ridge regression on the pretrained
-    code is kept.
+    the loss of held-out labelled rows by more than its standard error, the ridge
+    regression on the pretrained code is kept.
 
     Parameters
     ----------
