@@ -1,4 +1,4 @@
-"""Columns to normal scores of their ranks, and back."""
+"""Normal scores: a rank-based transformation of columns and its inverse."""
 
 import numpy as np
 from scipy.special import ndtr, ndtri
