@@ -1,28 +1,28 @@
-"""scikit-learn's callbacks, told of a fit and of each iteration in it."""
+"""scikit-learn's callbacks: calls at the start and end of a fit and its iterations."""
 
 
 class FitTasks:
-    """The tasks of one fit: the whole (a context) and each iteration of it.
+    """Callback tasks of one fit: the fit as a whole and each iteration.
 
     Parameters
     ----------
     estimator : estimator
-        The one that is being fitted.
+        The estimator that is being fitted.
     context : sklearn.callback.CallbackContext
         Its root context.
     X, y, sample_weight
-        What the callbacks are shown. An autoencoder's target is its input: without a y
-        they get X, so that ``ScoringMonitor``, which scores only where there is a
-        target, works.
-    fitted : callable, optional
-        Returns the attributes of the estimator as if training of a net had ended now;
-        not needed without iterations.
+        Arguments of ``fit``, passed on to the callbacks. If y is None, X is the target:
+        ``ScoringMonitor`` scores only if there is one.
+    attributes_now : callable, optional
+        ``(net) -> dict`` of the attributes that the estimator would have if training of
+        the net stopped now: a callback that needs a fitted estimator sets these on a
+        copy. It is needed for iterations only.
     """
 
-    def __init__(self, estimator, context, X, y, sample_weight, fitted=None):
+    def __init__(self, estimator, context, X, y, sample_weight, attributes_now=None):
         self.estimator = estimator
-        self.fitted = fitted
         self.context = context
+        self.attributes_now = attributes_now
         self.data = {
             "X": X,
             "y": X if y is None else y,
@@ -42,18 +42,18 @@ class FitTasks:
             )
 
     def begin(self, net):
-        """Start of an iteration."""
-        self.part = self.context.subcontext(task_name="iteration")
-        self.part.call_on_fit_task_begin(**self._now(net))
+        """Start an iteration."""
+        self.iteration = self.context.subcontext(task_name="iteration")
+        self.iteration.call_on_fit_task_begin(**self._arguments(net))
 
     def end(self, net):
-        """End of an iteration; True if a callback asks to stop."""
-        return self.part.call_on_fit_task_end(**self._now(net))
+        """End an iteration; return True if a callback asks to stop."""
+        return self.iteration.call_on_fit_task_end(**self._arguments(net))
 
-    def _now(self, net):
+    def _arguments(self, net):
         return {
             "estimator": self.estimator,
             **self.data,
-            # Called only for a callback that wants a fitted estimator.
-            "reconstruction_attributes": lambda: self.fitted(net),
+            # A function: scikit-learn calls it only if a callback needs it.
+            "reconstruction_attributes": lambda: self.attributes_now(net),
         }

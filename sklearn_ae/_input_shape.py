@@ -1,22 +1,22 @@
-"""How a flat row is folded into an image or a signal."""
+"""Shapes of the images or signals that rows were flattened from."""
 
 import math
 from numbers import Integral
 
-# A side of an image at the least: what tells (H, W) from (C, L).
+# Smallest side of an image, in pixels: a first number below it is a count of channels.
 MIN_SIDE = 8
 
 
 def folded_shape(input_shape, n_features):
-    """Channels and sides of the picture that a flat row is.
+    """Return channels and sides of the image or signal that a row was flattened from.
 
     Parameters
     ----------
     input_shape : tuple of int
         (H, W) or (C, H, W) of an image, (L,) or (C, L) of a signal; rows are flattened
-        in C order. Two numbers are (C, L) where the first is below 8: sides of images
-        are 8 or more. Of a side of 1, as in (C, 1, L), nothing is left: a signal of
-        any number of channels.
+        in C order. Two numbers are (C, L) if the first is below 8, since sides of
+        images are 8 or more. A side of 1 is dropped: (C, 1, L) is a signal, whatever
+        its number of channels.
     n_features : int
         Length of a row.
 

@@ -1,4 +1,4 @@
-"""The distribution of codes: what rows are drawn from."""
+"""Prior distributions of codes, from which rows are sampled."""
 
 import copy
 import functools
@@ -14,23 +14,12 @@ from sklearn_ae._runtime import torch_generator
 from sklearn_ae.nn import GaussianEncoder
 from sklearn_ae.tables._rows import n_held_out, systematic_sample
 
-# More codes cost time and say little more.
-MAX_CODES = 3_000
-# A row of more than this share of the copies is a value that comes again: some of its
-# copies are held out. Any other is held out with all of its copies, or it would be no
-# news.
-ATOM = 0.01
-SIZES = (1, 2, 4, 8, 16, 32)
-PATIENCE = 2
-# Added to a variance, of codes of variance one: no normal collapses onto a single code.
-REGULARISATION = 1e-4
-
-# Python's list of warning filters is the process's.
+# The list of warning filters is shared by all threads of the process.
 _filters = threading.Lock()
 
 
 class StandardNormal:
-    """What training holds a random code to.
+    """The standard normal prior of a variational autoencoder.
 
     Parameters
     ----------
@@ -41,76 +30,78 @@ class StandardNormal:
         self.n_components = n_components
 
     def sample(self, n, random):
-        """Codes (n, n_components)."""
+        """Draw codes (n, n_components)."""
         return random.normal(size=(n, self.n_components))
 
     def log_density(self, Z):
-        """Log-density (n,), in nats, of codes (n, n_components)."""
+        """Return the log-density (n,), in nats, of codes (n, n_components)."""
         return -0.5 * (np.square(Z) + np.log(2 * np.pi)).sum(axis=1)
 
 
 class Mixture:
-    """A mixture of normals, fitted to codes of any units.
+    """A Gaussian mixture, fitted to standardised codes.
 
     Parameters
     ----------
     codes : ndarray of shape (n, n_components)
     size : int
-        How many normals.
+        Number of mixture components.
     random : numpy.random.RandomState
     covariance : {"full", "diag"}
-        Whether components of the code may depend on each other in a normal.
+        Covariance type of ``GaussianMixture``.
     """
 
     def __init__(self, codes, size, random, covariance="full"):
-        self.shift, self.scale = np.median(codes, axis=0), _spread(codes)
+        self.shift, self.scale = np.median(codes, axis=0), _robust_std(codes)
         self.model = GaussianMixture(
             size,
             covariance_type=covariance,
-            reg_covar=REGULARISATION,
+            # Codes are standardised: no component collapses onto a single one.
+            reg_covar=1e-4,
             random_state=random,
         )
         with _filters, warnings.catch_warnings():
-            # Of no matter: sizes are compared as they are found.
+            # Sizes are compared by held-out likelihood, converged or not.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.model.fit((codes - self.shift) / self.scale)
         self.model.set_params(random_state=None)
 
     def sample(self, n, random):
-        """Codes (n, n_components), in random order."""
+        """Draw codes (n, n_components), in random order."""
         model = copy.copy(self.model).set_params(random_state=random)
         return self.shift + self.scale * random.permutation(model.sample(n)[0])
 
     def log_density(self, Z):
-        """Log-density (n,), in nats, of codes (n, n_components).
+        """Return the log-density (n,), in nats, of codes (n, n_components).
 
-        Minus infinity where the code is past float64.
+        It is -inf for codes that are not finite.
         """
         scaled, density = (Z - self.shift) / self.scale, np.full(len(Z), -np.inf)
-        near = np.isfinite(scaled).all(axis=1)
-        if near.any():
-            density[near] = self.model.score_samples(scaled[near])
+        finite = np.isfinite(scaled).all(axis=1)
+        if finite.any():
+            density[finite] = self.model.score_samples(scaled[finite])
         return density - np.log(self.scale).sum()
 
 
-def _spread(codes):
-    """Standard deviations as the quartiles tell them, which few codes do not move."""
+def _robust_std(codes):
+    """Return the standard deviation of a normal with the codes' interquartile range."""
     low, high = np.percentile(codes, [25, 75], axis=0)
-    spread = np.maximum((high - low) / 1.349, 0.01 * codes.std(axis=0))
-    return np.where(spread > 0, spread, 1.0)
+    # The range is 0 if half of the codes are equal.
+    std = np.maximum((high - low) / 1.349, 0.01 * codes.std(axis=0))
+    return np.where(std > 0, std, 1.0)
 
 
 def fitted_prior(module, x, weight, random):
-    """A mixture of normals fitted to the rows' codes, or one simple normal.
+    """Fit a Gaussian mixture to the codes of rows, or a single normal.
 
-    The simple one is the standard normal, where training held the codes to it; else it
-    has the codes' means and variances. The size is the likeliest for the codes of rows
-    held out.
+    The number of mixture components has the highest likelihood of held-out codes. If
+    the single normal is likelier, it is returned: the standard normal for a variational
+    encoder, else a normal with the codes' means and variances.
 
-    A mixture that is fitted to the codes after training raises the evidence bound: it
-    is nearer to what the encoder makes of the rows than the prior that it was trained
-    with (Hoffman and Johnson, 2016. ELBO surgery; Ghosh et al., 2020. From variational
-    to deterministic autoencoders. ICLR).
+    Fitted after training, a mixture is closer to the aggregate posterior than the prior
+    of the training objective, and raises the evidence lower bound (Hoffman, M. D. and
+    Johnson, M. J., 2016. ELBO surgery; Ghosh, P., et al., 2020. From variational to
+    deterministic autoencoders. ICLR).
 
     Parameters
     ----------
@@ -118,7 +109,7 @@ def fitted_prior(module, x, weight, random):
     x : Tensor of shape (n, n_features)
         Distinct rows, scaled.
     weight : ndarray of shape (n,)
-        How many rows each stands for.
+        Weights of the rows.
     random : numpy.random.RandomState
 
     Returns
@@ -126,7 +117,10 @@ def fitted_prior(module, x, weight, random):
     StandardNormal or Mixture
     """
     fit = functools.partial(_sized, isinstance(module.encoder, GaussianEncoder), random)
-    pieces = np.minimum(weight, weight / (ATOM * weight.sum())).astype(int).clip(min=1)
+    # A row of more than 1 % of the weight is split, and held out in part: it will come
+    # again. Any other is held out with all its copies, or the likelihood would be that
+    # of training rows.
+    pieces = np.minimum(weight, weight / (0.01 * weight.sum())).astype(int).clip(min=1)
     codes = functools.partial(_drawn, module, x, weight / pieces, random)
     rows = random.permutation(np.repeat(np.arange(len(x)), pieces))
     n = n_held_out(len(rows), 0.1)
@@ -135,32 +129,33 @@ def fitted_prior(module, x, weight, random):
 
 
 def _sized(is_normal, random, codes, size):
-    """A mixture of that size; of size 0 the simple normal."""
+    """Fit a mixture of that size, or a single normal for size 0."""
     if size > 0:
         return Mixture(codes, size, random)
     if is_normal:
         return StandardNormal(codes.shape[1])
-    # Twice: there may be a single code.
+    # GaussianMixture takes two rows at least.
     return Mixture(np.repeat(codes, 2, axis=0), 1, random, "diag")
 
 
 def _best_size(fit, codes, held_out):
-    """The size that makes the codes held out likeliest, tried in rising order."""
+    """Return the size with the highest mean log-density of the held-out codes."""
     density = {}
-    for size in SIZES:
-        # A normal in as many dimensions takes that many codes.
+    for size in (1, 2, 4, 8, 16, 32):
+        # Each component needs at least one code more than it has dimensions.
         if size * (codes.shape[1] + 1) > len(codes):
             break
         density[size] = fit(codes, size).log_density(held_out).mean()
-        if size >= 2**PATIENCE * max(density, key=density.get):
+        # Two doublings without a gain end the search.
+        if size >= 4 * max(density, key=density.get):
             break
     density[0] = fit(codes, 0).log_density(held_out).mean()
     return max(density, key=density.get)
 
 
 def _drawn(module, x, weight, random, rows):
-    """Codes of some rows, each as often as it weighs, at most ``MAX_CODES``."""
-    rows = rows[systematic_sample(weight[rows], MAX_CODES)]
+    """Draw at most 3,000 codes of rows, each row in proportion to its weight."""
+    rows = rows[systematic_sample(weight[rows], 3_000)]
     with torch.no_grad():
         codes = module.draw_code(
             x[torch.from_numpy(rows).to(x.device)], torch_generator(random)

@@ -101,11 +101,11 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
     random = random_generator(params.random_state)
     seed = int(random.randint(np.iinfo(np.int32).max))
 
-    def fitted_attributes(net):
+    def attributes_now(net):
         inference = FittedAutoencoder(columns, net.module_, net.criterion_, None)
         return {"_inference": inference, "n_features_in_": n_features}
 
-    tasks = FitTasks(params, context, X, None, weight, fitted_attributes)
+    tasks = FitTasks(params, context, X, None, weight, attributes_now)
     with tasks, limit_threads(), enable_gradients():
         columns, data = scaled_rows(params, X, weight, seed)
         data_range = _data_range(X, data.rows, columns)

@@ -131,5 +131,5 @@ class Networks:
             return Noise(0 * draws, 0.0)
         judged_at = PICTURES_JUDGED_AT if is_conv(network) else JUDGED_AT
         level = float(np.clip(judged_at, np.min(level), np.max(level)))
-        spread = network._net.corruption.columns.std.cpu().numpy()
+        spread = network._net.corruption.noise_std().cpu().numpy()
         return Noise(level * spread * draws, level)

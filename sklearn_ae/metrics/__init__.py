@@ -1,7 +1,7 @@
-"""How like its reconstruction a row is, where rows are images or signals.
+"""Reconstruction metrics of images and signals.
 
-scikit-image computes PSNR and SSIM, torch computes LPIPS with the weights that
-torchmetrics brings: ``pip install "sklearn-ae[images]"``.
+PSNR and SSIM are scikit-image's; LPIPS runs in torch with weights from torchmetrics:
+``pip install "sklearn-ae[images]"``.
 """
 
 from sklearn_ae.metrics._lpips import learned_perceptual_image_patch_similarity

@@ -1,4 +1,4 @@
-"""What every metric asks of its input, and what it gives back."""
+"""Validation of the metrics' input, and their mean."""
 
 import importlib
 from numbers import Real
@@ -10,12 +10,12 @@ INSTALL = 'pip install "sklearn-ae[images]"'
 
 
 def optional_module(name, metric):
-    """A module of the optional extra.
+    """Import a module of the optional extra.
 
     Raises
     ------
     ImportError
-        If it is not installed; it says how to.
+        If it is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(name)
@@ -24,7 +24,7 @@ def optional_module(name, metric):
 
 
 def two_tables(X_true, X_pred):
-    """Both as numeric arrays (n_samples, n_features) of their own dtype.
+    """Validate both tables; return arrays (n_samples, n_features), dtypes kept.
 
     Raises
     ------
@@ -42,13 +42,13 @@ def two_tables(X_true, X_pred):
 
 
 def row_pairs(X_true, X_pred, shape):
-    """Each row with its reconstruction, float64 and folded to ``shape``."""
+    """Yield each row and its reconstruction as float64 arrays of ``shape``."""
     for one, other in zip(X_true, X_pred, strict=True):
         yield one.astype(float).reshape(shape), other.astype(float).reshape(shape)
 
 
 def value_range(data_range):
-    """Least and greatest value (low, high), two floats, that ``data_range`` stands for.
+    """Return ``data_range`` as two floats (low, high).
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def value_range(data_range):
     TypeError
         If it is neither a number nor a pair of numbers.
     ValueError
-        If it is None, or if it is no range of positive, finite width.
+        If it is None, or if its width is not positive and finite.
     """
     if data_range is None:
         raise ValueError(
-            "data_range=None: the range of values is not guessed from the rows, for "
-            "each table would get another. Pass the range that values can have, such "
-            "as 255, (-1, 1) or X.max() - X.min() of the training rows."
+            "data_range=None: the range of values is not inferred from the rows, since "
+            "scores of two tables would not be comparable. Pass the range that values "
+            "can have, such as 255, (-1, 1) or X.max() - X.min() of the training rows."
         )
     low, high = _ends(data_range)
     if not np.isfinite([low, high]).all() or not 0 < high - low < np.inf:
@@ -98,5 +98,5 @@ def _is_number(value):
 
 
 def mean_or_each(values, average):
-    """Mean as a float, or ``values`` (n_samples,) as they are."""
+    """Return the mean as a float if ``average``, else ``values`` (n_samples,)."""
     return float(np.mean(values)) if average else values

@@ -13,13 +13,6 @@ from sklearn_ae.metrics._checks import mean_or_each, two_tables, value_range
 from sklearn_ae.metrics._lpips_net import NETS
 from sklearn_ae.metrics._lpips_weights import lpips_model
 
-# AlexNet's last maps are empty for smaller images.
-MIN_SIDE = 32
-# Side of the patches that the heads were fitted to.
-PATCH = 64
-# Of each half of a batch: VGG16 needs about 1 kB a pixel.
-PIXELS = 2**17
-
 
 def learned_perceptual_image_patch_similarity(
     X_true,
@@ -33,60 +26,62 @@ def learned_perceptual_image_patch_similarity(
     batch_size="auto",
     device="cpu",
 ):
-    """Learned perceptual image patch similarity (LPIPS) of rows and reconstruction.
+    """Learned perceptual image patch similarity (LPIPS) of reconstructed rows.
 
-    The distance of two images within a network that was trained on ImageNet: its
-    activations, scaled to unit length over channels, are compared layer by layer, with
-    weights that were fitted to what people see. 0 is equal, lower is better.
+    LPIPS is a distance of two images in the feature space of a network trained on
+    ImageNet: the squared differences of channel-normalised activations are weighted, by
+    weights fitted to human judgements, and summed over layers. It is 0 for equal
+    images, and lower is better.
 
-    The weights of the layers' channels come with torchmetrics. Those of the network
-    are a file of 230 MB (AlexNet) or 530 MB (VGG16), which is fetched from
-    download.pytorch.org on the first call and kept in ``torch.hub.get_dir()``.
+    The weights of the channels come with torchmetrics. Those of the network are a file
+    of 230 MB (AlexNet) or 530 MB (VGG16), which is downloaded from download.pytorch.org
+    on the first call and kept in ``torch.hub.get_dir()``.
 
     Parameters
     ----------
     X_true : array-like of shape (n_samples, n_features)
-        Rows, numeric and finite.
+        Original rows, numeric and finite.
     X_pred : array-like of shape (n_samples, n_features)
-        Their reconstruction.
+        Reconstructed rows.
     input_shape : tuple of int
         (H, W) or (1, H, W) of grey images, which are repeated to three channels, or
-        (3, H, W) of RGB; rows are flattened in C order. Where a side is below 32,
-        images are enlarged (bilinear) until the shorter side is 64, the size of the
-        paper's patches: as torchmetrics does with ``resize=64`` for square ones.
+        (3, H, W) of RGB images; rows are flattened in C order. If a side is below 32,
+        images are enlarged bilinearly until the shorter side is 64, the size of the
+        paper's patches, as torchmetrics does square images with ``resize=64``.
     data_range : float or pair of float
-        Range of values that there can be, which is brought to [-1, 1]: (low, high), or
-        the width of one that starts at 0. It is not guessed from the rows, and values
-        beyond it are not clipped, as in the reference.
+        Range of possible values, (low, high) or the width of a range that starts at 0.
+        It is mapped to [-1, 1]. It is not inferred from the rows, and values outside it
+        are not clipped, as in the reference implementation.
     net : {"alex", "vgg"}, default="alex"
-        AlexNet, the authors' choice to judge images by, or VGG16.
+        AlexNet, which the authors recommend as a metric, or VGG16.
     weights : str or path-like, default=None
         File of the network's weights, such as a copy of alexnet-owt-7be5be79.pth or
-        vgg16-397923af.pth. None takes it from torch's cache or the internet.
+        vgg16-397923af.pth. None is torch's cache or a download.
     average : bool, default=True
-        Whether to return the mean over rows or one number for each.
+        If True, return the mean over rows, else one value per row.
     batch_size : int or "auto", default="auto"
-        Rows that are compared at once. "auto" bounds their pixels: a few hundred MB.
+        Rows in a batch. "auto" bounds a batch's pixels, and memory to a few hundred MB.
     device : str, default="cpu"
-        Where torch computes, such as "cuda".
+        Torch device, such as "cuda".
 
     Returns
     -------
     lpips : float or ndarray of shape (n_samples,), float64
-        At least 0; computed in float32.
+        LPIPS, at least 0, computed in float32.
 
     Raises
     ------
     FileNotFoundError
-        If there is no file of weights and it can't be fetched.
+        If there is no file of weights and it cannot be downloaded.
     ImportError
         If torchmetrics is not installed.
     TypeError
         If a parameter is of the wrong type.
     ValueError
         If X_true and X_pred are not two finite tables of the same shape, if
-        ``data_range`` is no range, if ``input_shape`` does not fit or is no grey or RGB
-        image, if ``net`` or ``batch_size`` is none, or if a file holds other weights.
+        ``data_range`` is not of positive width, if ``input_shape`` does not multiply to
+        n_features or is not that of a grey or RGB image, if ``net`` or ``batch_size``
+        is invalid, or if a file holds other weights.
 
     References
     ----------
@@ -132,7 +127,7 @@ def lpips_images(
     batch_size="auto",
     device="cpu",
 ):
-    """What turns rows into the network's images; all parameters are checked."""
+    """Validate the parameters; return a function from rows to the network's images."""
     if not isinstance(net, str) or net not in NETS:
         raise ValueError(f"net must be one of {list(NETS)}, got {net!r}.")
     if weights is not None and not isinstance(weights, str | PathLike):
@@ -158,8 +153,8 @@ def _image_shape(input_shape, n_features):
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ValueError(
             "LPIPS compares images: input_shape must be (H, W), (1, H, W) or (3, H, W) "
-            f"with sides above 1, got {input_shape!r}. For signals and other channels "
-            "there is structural_similarity."
+            f"with sides above 1, got {input_shape!r}. Use structural_similarity for "
+            "signals and other numbers of channels."
         )
     return shape
 
@@ -168,7 +163,7 @@ def _image_shape(input_shape, n_features):
 class _Images:
     """Rows (n, n_features) in [low, high] to images (n, 3, H, W) in [-1, 1], float32.
 
-    Small ones are enlarged.
+    Images with a side below 32 are enlarged.
     """
 
     shape: tuple
@@ -177,13 +172,17 @@ class _Images:
 
     def __post_init__(self):
         _, *sides = self.shape
-        enlarged = PATCH / min(sides) if min(sides) < MIN_SIDE else 1
-        self.sides = tuple(round(enlarged * side) for side in sides)
+        # AlexNet's last feature maps would be empty below 32; LPIPS was fitted to
+        # patches of 64.
+        factor = 64 / min(sides) if min(sides) < 32 else 1
+        self.sides = tuple(round(factor * side) for side in sides)
 
     def rows_at_once(self, batch_size):
         if batch_size != "auto":
             return int(batch_size)
-        return max(1, PIXELS // (self.sides[0] * self.sides[1]))
+        # VGG16 takes about 1 kB per pixel.
+        max_pixels = 2**17
+        return max(1, max_pixels // (self.sides[0] * self.sides[1]))
 
     def __call__(self, X):
         scaled = 2 * (X.astype(float) - self.low) / (self.high - self.low) - 1

@@ -1,16 +1,11 @@
-"""The published networks that LPIPS compares images by, as far as it needs them."""
+"""Networks of LPIPS: the convolutions of AlexNet and VGG16, and channel weights."""
 
 import torch
 from torch import nn
 
-# Of an image's channels, in the range from -1 to 1, over ImageNet.
-SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-# NOTE: under the root, as in torchmetrics; the authors add 1e-10 to the root.
-EPSILON = 1e-8
-
 
 def _block(n_in, n_out, size=3, stride=1, padding=1):
-    # Weights are loaded: to draw them would move torch's global random state.
+    # Weights are loaded later; drawing them would advance torch's global generator.
     convolution = nn.Conv2d(n_in, n_out, size, stride, padding, device="meta")
     return convolution, nn.ReLU(inplace=True)
 
@@ -35,7 +30,7 @@ def _vgg16():
     return layers
 
 
-# Layers, and after which of them the activations are compared.
+# Function that builds the layers, and indices of those whose outputs are compared.
 NETS = {
     "alex": (_alexnet, (1, 4, 7, 9, 11)),
     "vgg": (_vgg16, (3, 8, 15, 22, 29)),
@@ -43,9 +38,9 @@ NETS = {
 
 
 class Backbone(nn.Module):
-    """The convolutions of AlexNet or VGG16, without weights yet.
+    """Convolutions of AlexNet or VGG16, with uninitialised weights.
 
-    Names and shapes in the state dict are those of torchvision's checkpoints.
+    The state dict has the names and shapes of torchvision's checkpoints.
 
     Parameters
     ----------
@@ -59,9 +54,9 @@ class Backbone(nn.Module):
 
 
 class Heads(nn.Module):
-    """A weight for each channel that is compared, without weights yet.
+    """One 1 x 1 convolution per compared layer, with uninitialised weights.
 
-    Names and shapes in the state dict are those of the files in torchmetrics.
+    The state dict has the names and shapes of the files in torchmetrics.
 
     Parameters
     ----------
@@ -75,7 +70,7 @@ class Heads(nn.Module):
         for i, place in enumerate(compared):
             n_channels = layers[place - 1].out_channels
             head = nn.Conv2d(n_channels, 1, 1, bias=False, device="meta")
-            # Where the paper, in training, has its dropout.
+            # The identity takes the place of the paper's dropout: names are kept.
             model = nn.Sequential(nn.Identity(), head)
             self.add_module(f"lin{i}", nn.ModuleDict({"model": model}))
 
@@ -84,7 +79,7 @@ class Heads(nn.Module):
 
 
 class LPIPS(nn.Module):
-    """Distance (n,) of n pairs of images (n, 3, H, W) in the range from -1 to 1.
+    """LPIPS (n,) of n pairs of images (n, 3, H, W) with values from -1 to 1.
 
     Parameters
     ----------
@@ -95,15 +90,17 @@ class LPIPS(nn.Module):
         super().__init__()
         self.backbone, self.heads = Backbone(net), Heads(net)
         self.compared = NETS[net][1]
-        self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
-        self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
+        # Mean and standard deviation of ImageNet's channels in [-1, 1] (Zhang et al.).
+        mean, std = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+        self.register_buffer("shift", torch.tensor(mean)[:, None, None])
+        self.register_buffer("scale", torch.tensor(std)[:, None, None])
 
     def forward(self, x, y):
-        """Sum, over the layers that are compared, of their mean distance."""
+        """Return the sum of the compared layers' mean distances."""
         x, y = ((image - self.shift) / self.scale for image in (x, y))
         total = 0
         for i, layer in enumerate(self.backbone.features):
-            # One after the other: in one batch, equal images could differ by rounding.
+            # Not in one batch, where equal images could differ by rounding.
             x, y = layer(x), layer(y)
             if i in self.compared:
                 head = self.heads[self.compared.index(i)]
@@ -112,4 +109,5 @@ class LPIPS(nn.Module):
 
 
 def _unit(x):
-    return x / (x.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
+    # Added to the square, as in torchmetrics; the authors add 1e-10 to the root.
+    return x / (x.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()

@@ -1,4 +1,4 @@
-"""Where the weights of LPIPS come from."""
+"""Weights of LPIPS: found, downloaded, loaded."""
 
 import importlib.util
 from functools import lru_cache
@@ -10,37 +10,37 @@ from sklearn_ae.metrics._checks import INSTALL
 from sklearn_ae.metrics._lpips_net import LPIPS
 
 URL = "https://download.pytorch.org/models/"
-# Each name ends with the first digits of the file's SHA-256.
+# A name ends with the first digits of the file's SHA-256.
 BACKBONES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
 
 
 def lpips_model(net, weights, device):
-    """The network with its weights, on a device; it is read once.
+    """Return the network with its weights, on a device; the last four are cached.
 
     Parameters
     ----------
     net : {"alex", "vgg"}
     weights : path-like or None
-        File of the backbone. None is the one in torch's cache, where it is put from
-        the internet if it is not there.
+        File of the backbone's weights. None is the file in torch's cache, which is
+        downloaded if it is missing.
     device : str
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file and it can't be fetched.
+        If there is no such file and it cannot be downloaded.
     ImportError
-        If torchmetrics, which brings the heads, is not installed.
+        If torchmetrics, which contains the heads, is not installed.
     ValueError
-        If a file is not what it should be.
+        If a file does not hold the weights.
     """
     heads, backbone = heads_file(net), backbone_file(net, weights)
-    # A file that was written anew is read anew.
+    # The time of the file's last change is part of the cache's key.
     return _loaded(net, heads, backbone, backbone.stat().st_mtime_ns, device)
 
 
 @lru_cache(maxsize=4)
-def _loaded(net, heads, backbone, changed, device):
+def _loaded(net, heads, backbone, modified_ns, device):
     model = LPIPS(net)
     load(model.heads, heads)
     load(model.backbone, backbone)
@@ -48,7 +48,7 @@ def _loaded(net, heads, backbone, changed, device):
 
 
 def heads_file(net):
-    """Path of the heads' weights within torchmetrics, which is not imported."""
+    """Return the path of the heads' weights in torchmetrics, without importing it."""
     spec = importlib.util.find_spec("torchmetrics")
     file = f"functional/image/lpips_models/{net}.pth"
     if spec is not None:
@@ -59,13 +59,13 @@ def heads_file(net):
 
 
 def backbone_file(net, weights):
-    """Path of the backbone's weights: as given, from torch's cache or fetched."""
+    """Return the path of the backbone's weights; download them if needed."""
     if weights is not None:
         path = Path(weights).expanduser()
         if not path.is_file():
             raise FileNotFoundError(
                 f"weights={str(weights)!r} is no file. Pass the path of "
-                f"{BACKBONES[net]} from {URL}, or None to have it fetched."
+                f"{BACKBONES[net]} from {URL}, or None to download it."
             )
         return path
     path = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[net]
@@ -75,7 +75,7 @@ def backbone_file(net, weights):
 
 
 def fetch(url, path):
-    """Download a file whose name ends with its hash."""
+    """Download a file, and verify the hash at the end of its name."""
     prefix = path.stem.rsplit("-", 1)[1]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def fetch(url, path):
 
 
 def load(module, path):
-    """Give a module the weights in a file; what else is in it is left.
+    """Load a module's weights from a file, which may hold others as well.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def load(module, path):
 def _read(path):
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    # Of a file that is spoilt, torch may stumble over anything.
+    # torch raises many kinds of errors for a corrupt file.
     except Exception as error:
         raise ValueError(
             f"{path} is no file of weights that torch can read. Replace it by the "

@@ -15,31 +15,31 @@ from sklearn_ae.metrics._checks import (
 def peak_signal_noise_ratio(
     X_true, X_pred, *, input_shape=None, data_range, average=True
 ):
-    """Peak signal-to-noise ratio (PSNR) of rows and their reconstruction, in dB.
+    """Peak signal-to-noise ratio (PSNR) of reconstructed rows, in dB.
 
-    A row's is 10 log10(range² / mean squared error), as scikit-image computes it:
-    higher is better. The mean over rows is that of their decibels, not that of their
-    squared errors.
+    The PSNR of a row is 10 log10(range² / mean squared error), as in scikit-image;
+    higher is better. The mean over rows is taken in dB, not over squared errors.
 
     Parameters
     ----------
     X_true : array-like of shape (n_samples, n_features)
-        Rows, numeric and finite.
+        Original rows, numeric and finite.
     X_pred : array-like of shape (n_samples, n_features)
-        Their reconstruction.
+        Reconstructed rows.
     input_shape : tuple of int, default=None
-        Shape that a row is folded to. The ratio does not depend on it: it is checked
-        where it is given.
+        Shape that rows were flattened from. It is validated, but PSNR does not depend
+        on it.
     data_range : float or pair of float
-        Range of values that there can be, (low, high) or its width: 255 of bytes.
-        It is not guessed from the rows.
+        Range of possible values, (low, high) or its width, such as 255 for bytes. It is
+        not inferred from the rows.
     average : bool, default=True
-        Whether to return the mean over rows or one number for each.
+        If True, return the mean over rows, else one value per row.
 
     Returns
     -------
     psnr : float or ndarray of shape (n_samples,), float64
-        In dB; inf of a row that equals its reconstruction, and then the mean is inf.
+        PSNR in dB. It is inf for a row that equals its reconstruction; the mean is then
+        inf too.
 
     Raises
     ------
@@ -48,8 +48,9 @@ def peak_signal_noise_ratio(
     TypeError
         If a parameter is of the wrong type.
     ValueError
-        If X_true and X_pred are not two finite tables of the same shape, or if
-        ``data_range`` is no range or ``input_shape`` does not fit.
+        If X_true and X_pred are not two finite tables of the same shape, if
+        ``data_range`` is not of positive width, or if ``input_shape`` does not multiply
+        to n_features.
 
     References
     ----------
@@ -67,7 +68,7 @@ def peak_signal_noise_ratio(
     X_true, X_pred = two_tables(X_true, X_pred)
     width = psnr_width(X_true.shape[1], input_shape=input_shape, data_range=data_range)
     psnr = optional_module("skimage.metrics", "PSNR").peak_signal_noise_ratio
-    # Without an error the ratio is infinite: that is no accident.
+    # A row without an error has an infinite ratio.
     with np.errstate(divide="ignore"):
         values = [
             psnr(one, other, data_range=width)
@@ -77,7 +78,7 @@ def peak_signal_noise_ratio(
 
 
 def psnr_width(n_features, *, input_shape=None, data_range):
-    """Width of the range of values; parameters are checked."""
+    """Validate the parameters; return the width of the range of values."""
     if input_shape is not None:
         folded_shape(input_shape, n_features)
     low, high = value_range(data_range)

@@ -15,13 +15,13 @@ from sklearn_ae.metrics._ssim import ssim_of_pair, structural_similarity
 
 class _Metric(NamedTuple):
     function: object
-    # Takes the parameters by name and raises where one is wrong.
+    # Takes the parameters by name and raises if one is invalid.
     check: object
-    # Of a score, where higher is better.
+    # -1 if lower is better.
     sign: int
 
     def takes(self):
-        """Names of the parameters that are this metric's own."""
+        """Return the names of the parameters that not every metric has."""
         names = inspect.signature(self.check).parameters
         return [
             n for n in names if n not in ("n_features", "input_shape", "data_range")
@@ -36,37 +36,37 @@ METRICS = {
 
 
 def make_reconstruction_scorer(metric, *, input_shape=None, data_range, **params):
-    """Score an estimator by what it makes of rows: for GridSearchCV's ``scoring``.
+    """Make a scorer of reconstructions, for ``scoring`` in GridSearchCV.
 
-    The scorer is a function of (estimator, X, y=None), higher is better: LPIPS is
-    negated. Rows are reconstructed by ``estimator.reconstruct`` where there is such a
-    method, else by ``transform`` and ``inverse_transform``, as of a PCA or a Pipeline.
-    scikit-learn keeps no public registry of names, hence ``scoring="psnr"`` is not
+    The scorer has the signature ``scorer(estimator, X, y=None)``; higher is better, so
+    LPIPS is negated. It reconstructs X by ``estimator.reconstruct`` or, if there is no
+    such method, by ``transform`` and ``inverse_transform``, as for PCA or a Pipeline.
+    scikit-learn has no public registry of scorers, so ``scoring="psnr"`` is not
     possible.
 
     Parameters
     ----------
     metric : {"psnr", "ssim", "lpips"} or list of these
-        A list gives a dict, for several metrics at once.
+        Metric. A list gives a dict of scorers, for multi-metric scoring.
     input_shape : tuple of int, default=None
-        Shape that a row is folded to; "ssim" and "lpips" need it.
+        Shape that rows were flattened from; "ssim" and "lpips" need it.
     data_range : float or pair of float
-        Range of values that there can be, (low, high), or its width.
+        Range of possible values, (low, high) or its width.
     **params
-        The metric's other parameters, such as ``win_size``. Of several metrics, each
-        gets those that it takes.
+        Other parameters of the metric, such as ``win_size``. If there are several
+        metrics, each gets those that it takes.
 
     Returns
     -------
     scorer : callable, or dict of str to callable
-        It can be pickled.
+        Scorer, or scorers by metric. They can be pickled.
 
     Raises
     ------
     TypeError
-        If a parameter is of the wrong type or none of the metric's.
+        If a parameter is of the wrong type or not one of the metric's.
     ValueError
-        If there is no such metric, or if a parameter's value is wrong.
+        If there is no such metric, or if a parameter's value is invalid.
 
     Examples
     --------
@@ -80,34 +80,36 @@ def make_reconstruction_scorer(metric, *, input_shape=None, data_range, **params
     {'n_components': 16}
     """
     several = isinstance(metric, list | tuple)
-    names = _known(metric if several else [metric], metric)
+    names = _check_names(metric if several else [metric], metric)
     _refuse_unknown(params, names)
     settings = {"input_shape": input_shape, "data_range": data_range}
     scorers = {
-        name: ReconstructionScorer(name, settings | _taken(params, name))
+        name: ReconstructionScorer(name, settings | _params_of(params, name))
         for name in names
     }
     return scorers if several else scorers[metric]
 
 
 class ReconstructionScorer:
-    """Callable (estimator, X, y=None) that gives a score, higher is better.
+    """Callable ``scorer(estimator, X, y=None)``; higher is better.
 
     Parameters
     ----------
     metric : {"psnr", "ssim", "lpips"}
     params : dict
-        Its parameters by name. They are checked.
+        Parameters of the metric by name; they are validated.
     """
 
     def __init__(self, metric, params):
-        METRICS[metric].check(_size(params["input_shape"]), **params)
+        METRICS[metric].check(_n_features(params["input_shape"]), **params)
         self.metric = metric
         self.params = params
 
     def __call__(self, estimator, X, y=None):
         metric = METRICS[self.metric]
-        return metric.sign * metric.function(X, _restored(estimator, X), **self.params)
+        return metric.sign * metric.function(
+            X, _reconstruct(estimator, X), **self.params
+        )
 
     def __repr__(self):
         given = {k: v for k, v in self.params.items() if v is not None}
@@ -115,39 +117,39 @@ class ReconstructionScorer:
         return f"make_reconstruction_scorer({self.metric!r}{listed})"
 
 
-def _restored(estimator, X):
+def _reconstruct(estimator, X):
     if hasattr(estimator, "reconstruct"):
         return estimator.reconstruct(X)
     if hasattr(estimator, "transform") and hasattr(estimator, "inverse_transform"):
         return estimator.inverse_transform(estimator.transform(X))
     raise TypeError(
         f"{type(estimator).__name__} can't reconstruct rows: it has no reconstruct, "
-        "and not both transform and inverse_transform. Score an autoencoder, a PCA or "
-        "a Pipeline of transformers that have an inverse."
+        "nor both transform and inverse_transform. Score an autoencoder, a PCA or a "
+        "Pipeline of transformers that have an inverse."
     )
 
 
-def _known(names, metric):
+def _check_names(names, metric):
     if names and all(isinstance(name, str) and name in METRICS for name in names):
         return names
     raise ValueError(f"metric must be of {list(METRICS)}, got {metric!r}.")
 
 
-def _taken(params, name):
+def _params_of(params, name):
     return {k: v for k, v in params.items() if k in METRICS[name].takes()}
 
 
 def _refuse_unknown(params, names):
-    known = sorted({own for name in names for own in METRICS[name].takes()})
-    unknown = sorted(set(params) - set(known))
+    valid = sorted({param for name in names for param in METRICS[name].takes()})
+    unknown = sorted(set(params) - set(valid))
     if unknown:
         raise TypeError(
-            f"{unknown} are no parameters of {', '.join(names)}; these are: {known}."
+            f"{unknown} are no parameters of {', '.join(names)}; these are: {valid}."
         )
 
 
-def _size(input_shape):
-    """Features of a row of that shape; what else may be wrong is told elsewhere."""
+def _n_features(input_shape):
+    """Return the number of features; the shape itself is validated later."""
     if not isinstance(input_shape, tuple | list):
         return 0
     return math.prod(n for n in input_shape if isinstance(n, Integral))

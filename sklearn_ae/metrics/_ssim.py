@@ -14,47 +14,49 @@ from sklearn_ae.metrics._checks import (
     value_range,
 )
 
-# Window and its standard deviation, in cells, of Wang et al.
+# Side of the window and its standard deviation, in pixels (Wang et al., 2004).
 WIN_SIZE, SIGMA = 11, 1.5
 MIN_WIN_SIZE = 3
-# Of a wider window scikit-image, which cuts at 3.5 sigma, would take the middle only.
+# scikit-image truncates the Gaussian at 3.5 sigma: a larger window would be cut.
 MAX_WIN_SIZE = 43
 
 
 def structural_similarity(
     X_true, X_pred, *, input_shape, data_range, win_size=None, average=True
 ):
-    """Structural similarity (SSIM) of rows and their reconstruction.
+    """Structural similarity (SSIM) of reconstructed rows.
 
-    It compares mean, variance and covariance within a window that slides over the
-    image: 1 where all are equal, higher is better. It is scikit-image's, with the
-    paper's window, 11 x 11 cells and Gaussian with a standard deviation of 1.5 cells,
-    and with moments that are divided by the weights' sum. Where the window would stick
-    out of the image nothing is computed; channels are averaged.
+    SSIM compares means, variances and covariance within a sliding window; it is 1 for
+    equal images, and higher is better. It is scikit-image's
+    ``structural_similarity(gaussian_weights=True, use_sample_covariance=False)``, with
+    the paper's window: Gaussian, 11 x 11 pixels, with a standard deviation of 1.5
+    pixels. It is averaged over channels and over the pixels at which the window lies
+    inside the image.
 
     Parameters
     ----------
     X_true : array-like of shape (n_samples, n_features)
-        Rows, numeric and finite.
+        Original rows, numeric and finite.
     X_pred : array-like of shape (n_samples, n_features)
-        Their reconstruction.
+        Reconstructed rows.
     input_shape : tuple of int
         (H, W) or (C, H, W) of an image, (L,) or (C, L) of a signal; rows are flattened
-        in C order. Two numbers are (C, L) where the first is below 8. The window of a
+        in C order. Two numbers are (C, L) if the first is below 8. The window of a
         signal is 1-D.
     data_range : float or pair of float
-        Range of values that there can be, (low, high) or its width: 255 of bytes.
-        It is not guessed from the rows.
+        Range of possible values, (low, high) or its width, such as 255 for bytes. It is
+        not inferred from the rows.
     win_size : int, default=None
-        Side of the window in cells, odd, from 3 to 43; its standard deviation is in
-        proportion. None is 11, or the largest that fits in the shortest side.
+        Side of the window in pixels, odd, from 3 to 43; its standard deviation is
+        proportional to it. None is 11, or the largest odd number that fits the shortest
+        side.
     average : bool, default=True
-        Whether to return the mean over rows or one number for each.
+        If True, return the mean over rows, else one value per row.
 
     Returns
     -------
     ssim : float or ndarray of shape (n_samples,), float64
-        From -1 to 1.
+        SSIM, from -1 to 1.
 
     Raises
     ------
@@ -64,8 +66,8 @@ def structural_similarity(
         If a parameter is of the wrong type.
     ValueError
         If X_true and X_pred are not two finite tables of the same shape, if
-        ``data_range`` is no range, if ``input_shape`` does not fit or has a side below
-        3, or if ``win_size`` is not odd or does not fit.
+        ``data_range`` is not of positive width, if ``input_shape`` does not multiply to
+        n_features or has a side below 3, or if ``win_size`` is not odd or does not fit.
 
     References
     ----------
@@ -99,7 +101,7 @@ def structural_similarity(
 
 
 def ssim_of_pair(n_features, *, input_shape, data_range, win_size=None):
-    """Shape that rows are folded to, and a function of two such; parameters checked."""
+    """Validate the parameters; return the rows' shape and the SSIM of two rows."""
     channels, *sides = folded_shape(input_shape, n_features)
     low, high = value_range(data_range)
     win_size = _window(min(sides), win_size, input_shape)
@@ -112,7 +114,7 @@ def _similarity(one, other, *, data_range, win_size):
         one,
         other,
         data_range=data_range,
-        # The window's size follows from it.
+        # With Gaussian weights scikit-image derives the window from sigma.
         sigma=SIGMA * win_size / WIN_SIZE,
         gaussian_weights=True,
         use_sample_covariance=False,
@@ -121,7 +123,7 @@ def _similarity(one, other, *, data_range, win_size):
 
 
 def _window(side, win_size, input_shape):
-    """Size of a window for images whose shortest side is ``side``."""
+    """Return the side of the window for images whose shortest side is ``side``."""
     if side < MIN_WIN_SIZE:
         raise ValueError(
             f"input_shape={input_shape!r} has a side of {side}, too short for a window "
@@ -134,6 +136,6 @@ def _window(side, win_size, input_shape):
     if win_size % 2 == 0 or not MIN_WIN_SIZE <= win_size <= min(side, MAX_WIN_SIZE):
         raise ValueError(
             f"win_size={win_size!r} must be odd and from {MIN_WIN_SIZE} to "
-            f"{min(side, MAX_WIN_SIZE)} for input_shape={input_shape!r}. None chooses."
+            f"{min(side, MAX_WIN_SIZE)} for input_shape={input_shape!r}, or None."
         )
     return int(win_size)

@@ -1,6 +1,6 @@
 """Convolutional networks on flat rows: images, and signals as images of height 1.
 
-All sides of 1 stay as they are: along them a kernel has one tap.
+Along a side of length 1 every kernel has size 1 and every stride is 1.
 """
 
 import math
@@ -15,28 +15,24 @@ from sklearn_ae.nn._mlp import ACTIVATIONS, EmptyLinear
 
 Sides = tuple[int, int]
 
-# Taps of a kernel: of the first, which sees few channels; of one that doubles a side, a
-# multiple of two, so that each place gets as many; of all others.
-FIRST, DOUBLE, OTHER = 5, 4, 3
-
 
 @dataclass(frozen=True)
 class ConvArchitecture:
-    """Strided residual convolutions on rows that are pictures.
+    """Strided residual convolutions on rows that are images or signals.
 
-    A code as large as a row has an encoder that keeps the picture's resolution.
+    A code as large as a row is made by a U-Net, at the image's resolution.
 
     Attributes
     ----------
     shape : (int, int, int)
-        Channels, height and width; of a signal the height is 1.
+        Channels, height and width; the height of a signal is 1.
     channels : sequence of int
-        Of each stage of the encoder, at half of the resolution of the one before,
-        rounded up; the decoder has them in reverse.
+        Channels of each encoder stage; a stage halves the resolution, rounded up. The
+        decoder has them in reverse.
     activation : str
         A key of ``ACTIVATIONS``.
     generator : torch.Generator
-        Source of the initial weights: the global one is never touched.
+        Source of the initial weights; the global generator is not used.
     """
 
     shape: tuple[int, int, int]
@@ -46,12 +42,12 @@ class ConvArchitecture:
 
     @property
     def n_features(self) -> int:
-        """Cells of a picture."""
+        """Number of values in an image."""
         return math.prod(self.shape)
 
     @property
     def sides(self) -> list[Sides]:
-        """Height and width at the start and after each stage."""
+        """Height and width of the image and after each stage."""
         sides = [self.shape[1:]]
         for _ in self.channels:
             height, width = sides[-1]
@@ -60,7 +56,7 @@ class ConvArchitecture:
 
     @property
     def n_lowest(self) -> int:
-        """Features at the lowest resolution."""
+        """Number of features at the lowest resolution."""
         return self.channels[-1] * math.prod(self.sides[-1])
 
     def encoder(
@@ -71,39 +67,39 @@ class ConvArchitecture:
         n_noise_features: int = 0,
         components: Tensor | None = None,
     ) -> nn.Module:
-        """Convolutions down to the code; to one as large as a row, down and up."""
+        """Build an encoder; a U-Net and a rotation if the code is as large as a row."""
         if components is None or not self.is_done_by_encoder(n_out):
             return ConvEncoder(
                 self, n_out, n_noise_features=n_noise_features, at_zero=at_zero
             )
-        turn = EmptyLinear(self.n_features, n_out)
+        rotation = EmptyLinear(self.n_features, n_out)
         with torch.no_grad():
-            turn.weight.copy_(components)
-            turn.bias.zero_()
-        return nn.Sequential(
-            ConvFilter(self, n_noise_features=n_noise_features, at_zero=at_zero), turn
-        )
+            rotation.weight.copy_(components)
+            rotation.bias.zero_()
+        unet = ConvFilter(self, n_noise_features=n_noise_features, at_zero=at_zero)
+        return nn.Sequential(unet, rotation)
 
     def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:
-        """Convolutions up from the code."""
+        """Build a decoder."""
         return ConvDecoder(self, n_in, at_zero=at_zero)
 
     def is_done_by_encoder(self, n_components: int) -> bool:
-        """Whether the code is as large as a row."""
+        """True if the code is as large as a row."""
         return n_components == self.n_features
 
 
 class ConvEncoder(nn.Module):
-    """Strided residual convolutions and a linear layer: pictures to codes.
+    """Strided residual convolutions and a linear layer: images to codes.
 
     Parameters
     ----------
-    plan : Convolutions
+    plan : ConvArchitecture
     n_out : int
-    n_told : int
-        Further numbers at the end of a row, which each place of the picture gets.
+        Length of a code.
+    n_noise_features : int
+        Number of noise features at the end of a row; each becomes a constant channel.
     at_zero : bool
-        Whether the last layer starts at zero.
+        If True, the last layer's initial weights are zero.
     """
 
     def __init__(
@@ -120,20 +116,21 @@ class ConvEncoder(nn.Module):
         _draw(self, plan.generator, zero=self.last if at_zero else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, n_features + n_told) to (n, n_out)."""
+        """Map (n, n_features + n_noise_features) to (n, n_out)."""
         h = self.down(x)[-1]
         return self.last(self.down.activation(h).flatten(1))
 
 
 class ConvDecoder(nn.Module):
-    """A linear layer and residual convolutions: codes to pictures.
+    """A linear layer and residual transposed convolutions: codes to images.
 
     Parameters
     ----------
-    plan : Convolutions
+    plan : ConvArchitecture
     n_in : int
+        Length of a code.
     at_zero : bool
-        Whether the last layer starts at zero.
+        If True, the last layer's initial weights are zero.
     """
 
     def __init__(self, plan: ConvArchitecture, n_in: int, *, at_zero: bool) -> None:
@@ -150,15 +147,15 @@ class ConvDecoder(nn.Module):
 
 
 class ConvFilter(nn.Module):
-    """Pictures to pictures: down and up again, each resolution kept for the way back.
+    """A U-Net, images to images.
 
     Parameters
     ----------
-    plan : Convolutions
-    n_told : int
-        As of ``ConvEncoder``.
+    plan : ConvArchitecture
+    n_noise_features : int
+        As in ``ConvEncoder``.
     at_zero : bool
-        Whether the last layer starts at zero.
+        If True, the last layer's initial weights are zero.
 
     References
     ----------
@@ -175,56 +172,56 @@ class ConvFilter(nn.Module):
         _draw(self, plan.generator, zero=self.up.doubles[-1] if at_zero else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, n_features + n_told) to (n, n_features)."""
+        """Map (n, n_features + n_noise_features) to (n, n_features)."""
         *features, lowest = self.down(x)
         return self.up(lowest, features[::-1])
 
 
 class _Down(nn.Module):
-    """Pictures to features at each resolution."""
+    """The contracting path: an image to features at each resolution."""
 
     def __init__(self, plan: ConvArchitecture, n_noise_features: int) -> None:
         super().__init__()
         self.shape = plan.shape
         self.activation = ACTIVATIONS[plan.activation]()
         widths = [plan.shape[0] + n_noise_features, *plan.channels]
-        taps = [FIRST, *[OTHER] * len(plan.channels)]
+        # The first convolution sees few channels: a larger kernel costs little there.
+        kernels = [5, *[3] * (len(plan.channels) - 1)]
         self.halves = nn.ModuleList(
-            _EmptyConv(*ends, _along(sides, n_taps), _along(sides, 2))
-            for ends, sides, n_taps in zip(
-                pairwise(widths), plan.sides, taps, strict=False
+            _EmptyConv(*ends, _along(sides, kernel), _along(sides, 2))
+            for ends, sides, kernel in zip(
+                pairwise(widths), plan.sides[:-1], kernels, strict=True
             )
         )
         self.residuals = nn.ModuleList(
-            _Residual(n, _along(sides, OTHER), self.activation)
+            _Residual(n, sides, self.activation)
             for n, sides in zip(plan.channels, plan.sides[1:], strict=True)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Map (n, n_features + n_told) to features (n, c, h, w) of each stage."""
-        h = self._picture(x)
+        """Map (n, n_features + n_noise_features) to features of each stage."""
+        h = self._image(x)
         features: list[Tensor] = []
         for half, residual in zip(self.halves, self.residuals, strict=True):
             h = half(self.activation(h) if features else h)
-            # Channels last: convolutions take less time.
+            # Convolutions are faster in the channels-last layout.
             h = residual(h.contiguous(memory_format=torch.channels_last))
             features.append(h)
         return features
 
-    def _picture(self, x: Tensor) -> Tensor:
+    def _image(self, x: Tensor) -> Tensor:
         n_features = math.prod(self.shape)
-        picture = x[:, :n_features].unflatten(1, self.shape)
+        image = x[:, :n_features].unflatten(1, self.shape)
         if x.shape[1] == n_features:
-            return picture
-        # What is told of a row is told everywhere (Zhang, K., et al., 2018. FFDNet).
-        noise_conditional = x[:, n_features:, None, None].expand(
-            -1, -1, *self.shape[1:]
-        )
-        return torch.cat([picture, noise_conditional], dim=1)
+            return image
+        # A noise level map: one constant channel per feature (Zhang, K., Zuo, W. and
+        # Zhang, L., 2018. FFDNet. IEEE Transactions on Image Processing 27(9)).
+        noise_map = x[:, n_features:, None, None].expand(-1, -1, *self.shape[1:])
+        return torch.cat([image, noise_map], dim=1)
 
 
 class _Up(nn.Module):
-    """Features at the lowest resolution to pictures."""
+    """The expanding path: features at the lowest resolution to an image."""
 
     def __init__(self, plan: ConvArchitecture) -> None:
         super().__init__()
@@ -232,7 +229,7 @@ class _Up(nn.Module):
         self.sides = plan.sides[-2::-1]
         widths = [*plan.channels[::-1], plan.shape[0]]
         self.residuals = nn.ModuleList(
-            _Residual(n, _along(sides, OTHER), self.activation)
+            _Residual(n, sides, self.activation)
             for n, sides in zip(widths[:-1], plan.sides[:0:-1], strict=True)
         )
         self.doubles = nn.ModuleList(
@@ -243,7 +240,7 @@ class _Up(nn.Module):
     def forward(self, h: Tensor, features: Sequence[Tensor]) -> Tensor:
         """Map (n, c, h, w) to (n, n_features).
 
-        ``features``, if any, are of each higher resolution, and are added there.
+        ``features`` are the skip connections, lowest resolution first, or empty.
         """
         for i, (residual, double) in enumerate(
             zip(self.residuals, self.doubles, strict=True)
@@ -263,10 +260,11 @@ class _Residual(nn.Module):
     He, K., et al. (2016). Identity mappings in deep residual networks. ECCV.
     """
 
-    def __init__(self, n_channels: int, taps: Sides, activation: nn.Module) -> None:
+    def __init__(self, n_channels: int, sides: Sides, activation: nn.Module) -> None:
         super().__init__()
-        self.first = _EmptyConv(n_channels, n_channels, taps, (1, 1))
-        self.second = _EmptyConv(n_channels, n_channels, taps, (1, 1))
+        kernel = _along(sides, 3)
+        self.first = _EmptyConv(n_channels, n_channels, kernel, (1, 1))
+        self.second = _EmptyConv(n_channels, n_channels, kernel, (1, 1))
         self.activation = activation
 
     def forward(self, h: Tensor) -> Tensor:
@@ -276,12 +274,12 @@ class _Residual(nn.Module):
 
 
 class _EmptyConv(nn.Conv2d):
-    """A float32 ``Conv2d`` without values yet, and so without random numbers."""
+    """A float32 ``Conv2d`` with uninitialised weights, which draws nothing."""
 
-    def __init__(self, n_in: int, n_out: int, taps: Sides, stride: Sides) -> None:
-        padding = taps[0] // 2, taps[1] // 2
+    def __init__(self, n_in: int, n_out: int, kernel: Sides, stride: Sides) -> None:
+        padding = kernel[0] // 2, kernel[1] // 2
         super().__init__(
-            n_in, n_out, taps, stride, padding, device="cpu", dtype=torch.float32
+            n_in, n_out, kernel, stride, padding, device="cpu", dtype=torch.float32
         )
 
     def reset_parameters(self) -> None:
@@ -289,13 +287,16 @@ class _EmptyConv(nn.Conv2d):
 
 
 class _EmptyConvTranspose(nn.ConvTranspose2d):
-    """A convolution to ``sides`` from half of them; without values yet."""
+    """A transposed convolution up to ``sides``, with uninitialised weights."""
 
     def __init__(self, n_in: int, n_out: int, sides: Sides) -> None:
-        taps, stride = _along(sides, DOUBLE), _along(sides, 2)
-        padding = (taps[0] - stride[0]) // 2, (taps[1] - stride[1]) // 2
+        # A kernel that is a multiple of the stride leaves no checkerboard: each output
+        # gets as many taps (Odena, A., et al., 2016. Deconvolution and checkerboard
+        # artifacts. Distill).
+        kernel, stride = _along(sides, 4), _along(sides, 2)
+        padding = (kernel[0] - stride[0]) // 2, (kernel[1] - stride[1]) // 2
         super().__init__(
-            n_in, n_out, taps, stride, padding, device="cpu", dtype=torch.float32
+            n_in, n_out, kernel, stride, padding, device="cpu", dtype=torch.float32
         )
 
     def reset_parameters(self) -> None:
@@ -303,12 +304,12 @@ class _EmptyConvTranspose(nn.ConvTranspose2d):
 
 
 def _along(sides: Sides, n: int) -> Sides:
-    """``n`` along each side above 1, along others 1."""
+    """Return ``n`` for each side above 1, and 1 for the others."""
     return (n if sides[0] > 1 else 1), (n if sides[1] > 1 else 1)
 
 
 def _draw(module: nn.Module, generator: Generator, *, zero: nn.Module | None) -> None:
-    """Initial weights: torch's own for layers, biases at zero."""
+    """Draw weights as torch's layers do, except for ``zero``; biases are zero."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             if part is zero:

@@ -1,4 +1,4 @@
-"""Corruption of the rows to train on, for denoising autoencoders."""
+"""Corruption of training rows, for denoising autoencoders."""
 
 import math
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-# One for all rows, or one for each, of shape (n, 1).
+# One level for all rows, or a tensor (n, 1) with one per row.
 Level = float | Tensor
 Corrupt = Callable[[Tensor, Level, Generator], Tensor]
 
 
 class Statistics(NamedTuple):
-    """What there is to know of each column: tensors of shape (n_features,)."""
+    """Mean, standard deviation, minimum and maximum of columns, each (n_features,)."""
 
     mean: Tensor
     std: Tensor
@@ -22,7 +22,7 @@ class Statistics(NamedTuple):
 
 
 def _uniform(x: Tensor, generator: Generator) -> Tensor:
-    """One number in [0, 1) a cell, the same ones on whatever device."""
+    """Draw uniform numbers in [0, 1) on the CPU: the same ones on every device."""
     drawn = torch.rand(x.shape, generator=generator, dtype=torch.float32)
     return drawn.to(x.device)
 
@@ -30,7 +30,7 @@ def _uniform(x: Tensor, generator: Generator) -> Tensor:
 def gaussian(
     x: Tensor, level: Level, generator: Generator, columns: Statistics
 ) -> Tensor:
-    """Add normal noise of ``level`` times the column's spread."""
+    """Add normal noise with a standard deviation of ``level * columns.std``."""
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
     return torch.addcmul(x, columns.std * level, noise)
 
@@ -38,7 +38,7 @@ def gaussian(
 def masking(
     x: Tensor, level: Level, generator: Generator, columns: Statistics
 ) -> Tensor:
-    """Set each cell with probability ``level`` to the column's centre."""
+    """Set each cell with probability ``level`` to the column's mean."""
     return torch.where(_uniform(x, generator) < level, columns.mean, x)
 
 
@@ -48,16 +48,16 @@ def swap(x: Tensor, level: Level, generator: Generator, columns: Statistics) -> 
     if n == 1:
         return x
     swapped = _uniform(x, generator) < level
-    # Rows ahead, around the end: a whole turn, back to the row itself, is not drawn.
-    ahead = torch.randint(1, n, x.shape, generator=generator).to(x.device)
-    other = (torch.arange(n, device=x.device)[:, None] + ahead) % n
+    # Offsets from 1 to n - 1: a row is never swapped with itself.
+    offset = torch.randint(1, n, x.shape, generator=generator).to(x.device)
+    other = (torch.arange(n, device=x.device)[:, None] + offset) % n
     return torch.where(swapped, x.gather(0, other), x)
 
 
 def salt_and_pepper(
     x: Tensor, level: Level, generator: Generator, columns: Statistics
 ) -> Tensor:
-    """Send each cell with probability ``level`` to the column's low or high end."""
+    """Set each cell with probability ``level`` to the column's minimum or maximum."""
     u = _uniform(x, generator)
     ends = torch.where(u < level / 2, columns.low, columns.high)
     return torch.where(u < level, ends, x)
@@ -74,8 +74,8 @@ CORRUPTIONS: dict[str, Callable[[Tensor, Level, Generator, Statistics], Tensor]]
 class Corruption:
     """Noise on a batch of rows, from which a denoising autoencoder restores them.
 
-    A plain callable and no module: a user's function may be one, and is not to be
-    trained.
+    It is a plain callable rather than a module: ``kind`` may be a user's module, whose
+    parameters are not to be trained.
 
     Parameters
     ----------
@@ -83,10 +83,10 @@ class Corruption:
         A key of ``CORRUPTIONS``, or ``(x, level, generator) -> x`` on a copy of the
         rows; the generator is on the CPU.
     level : float or (float, float)
-        Probability that a cell is changed; of "gaussian", the noise's standard
-        deviation in units of the column's. At 0 no kind changes anything. Of two, each
-        row has a level of its own, log-uniform between them; a callable is given them
-        as a tensor of shape (n, 1).
+        Probability that a cell is changed; with "gaussian", standard deviation of the
+        noise in units of ``std``. At 0 rows are unchanged. With a pair, each row draws
+        its level log-uniformly between the two; a callable gets these levels as a
+        tensor of shape (n, 1).
     mean, std, low, high : Tensor of shape (n_features,)
         Mean, standard deviation, minimum and maximum of the columns.
 
@@ -114,9 +114,9 @@ class Corruption:
         self.columns = Statistics(*(column.float() for column in columns))
 
     def __call__(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
-        """Corrupted rows (n, n_features), and their levels (n, 1) if they have some.
+        """Return corrupted rows (n, n_features) and their levels (n, 1).
 
-        x stays as it is; draws are on the CPU.
+        The levels are None if all rows have the same one. x is not modified.
         """
         if self.level == 0:
             return x, None
@@ -135,13 +135,18 @@ class Corruption:
         drawn = torch.rand(len(x), 1, generator=generator, dtype=torch.float32)
         return (low * (high / low) ** drawn).to(x)
 
-    def importance(self, levels: Tensor) -> Tensor:
-        """Weight (n,) of the loss of rows with noise of ``levels``, one on average.
+    def noise_std(self) -> Tensor:
+        """Return the standard deviation (n_features,) of gaussian noise at level 1."""
+        return self.columns.std
 
-        It is proportional to ``1 / levels ** 2 + 1``, the inverse of the error that is
-        left in a column of normal values: each level counts as much (Karras, T., et
-        al., 2022. Elucidating the design space of diffusion-based generative models.
-        NeurIPS). Without it the highest levels would be all that counts.
+    def importance(self, levels: Tensor) -> Tensor:
+        """Return loss weights (n,) of rows by their noise ``levels`` (n, 1); mean 1.
+
+        They are proportional to ``1 / levels ** 2 + 1``, the inverse of the optimal
+        denoising error of a standard normal column, so that each level contributes
+        equally (Karras, T., et al., 2022. Elucidating the design space of
+        diffusion-based generative models. NeurIPS). Unweighted, the highest levels
+        would dominate the loss.
         """
         assert isinstance(self.level, tuple)
         low, high = self.level
@@ -150,7 +155,7 @@ class Corruption:
 
     @staticmethod
     def _checked(x: Tensor, corrupted: object) -> Tensor:
-        """What a callable gave, in x's dtype and on its device."""
+        """Validate a callable's result; return it in x's dtype and on x's device."""
         got = tuple(getattr(corrupted, "shape", ()))
         if not isinstance(corrupted, Tensor) or corrupted.shape != x.shape:
             raise ValueError(

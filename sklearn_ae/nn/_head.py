@@ -1,4 +1,4 @@
-"""An encoder with a linear head: rows to the outputs of a prediction."""
+"""An encoder with a linear head, for classification and regression."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ class Head(nn.Module):
     Parameters
     ----------
     encoder : nn.Module
-        (n, n_features) to (n, n_components).
+        Maps (n, n_features) to (n, n_components).
     coef : Tensor of shape (n_outputs, n_components)
     intercept : Tensor of shape (n_outputs,)
     """
@@ -34,10 +34,10 @@ class Head(nn.Module):
 
 
 def early_layers(encoder: nn.Module, n_last: int | bool) -> list[nn.Module]:
-    """The layers of an encoder but for its last ``n_last``; of True, none.
+    """Return all layers of an encoder but the last ``n_last``; none if it is True.
 
-    A layer is a part with parameters of its own. A linear path, which leads from rows
-    to codes, is one with the last layer of the path beside it.
+    A layer is a submodule that has parameters directly. The linear skip path of an
+    encoder belongs to its last layer.
     """
     if n_last is True:
         return []
@@ -56,7 +56,7 @@ def early_layers(encoder: nn.Module, n_last: int | bool) -> list[nn.Module]:
 
 
 def freeze(layers: Sequence[nn.Module]) -> None:
-    """Make parameters buffers, which nothing trains."""
+    """Turn parameters into buffers, so that no optimiser changes them."""
     for layer in layers:
         for name, value in list(layer.named_parameters(recurse=False)):
             delattr(layer, name)
@@ -65,7 +65,7 @@ def freeze(layers: Sequence[nn.Module]) -> None:
 
 
 def thaw(module: nn.Module) -> None:
-    """Make parameters again of what ``freeze`` made buffers."""
+    """Undo ``freeze``: turn the buffers back into parameters."""
     for layer in module.modules():
         for name in vars(layer).pop("_frozen", []):
             value = getattr(layer, name)

@@ -1,19 +1,18 @@
-"""The code as a distribution."""
+"""A Gaussian code."""
 
 import torch
 from torch import Tensor, nn
 
-# Beyond these, a variance is as good as none or as any: exp of it stays finite.
-MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -20.0, 20.0
-
 
 class GaussianEncoder(nn.Module):
-    """q(z | x), a normal with independent components; as a function, its mean.
+    """Approximate posterior q(z | x): a normal with diagonal covariance.
+
+    Calling the module returns its mean.
 
     Parameters
     ----------
     network : nn.Module
-        (n, n_features) to (n, 2 n_components): means, then logarithms of variances.
+        Maps (n, n_features) to (n, 2 n_components): means, then log-variances.
 
     References
     ----------
@@ -25,16 +24,17 @@ class GaussianEncoder(nn.Module):
         self.network = network
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, each (n, n_components), for rows (n, n_features)."""
+        """Return means and log-variances (n, n_components) of x (n, n_features)."""
         mean, log_variance = self.network(x).chunk(2, dim=-1)
-        return mean, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+        # The variance stays between 2e-9 and 5e8: its exponential does not overflow.
+        return mean, log_variance.clamp(-20.0, 20.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mean (n, n_components) for rows (n, n_features)."""
+        """Return the mean (n, n_components) of x (n, n_features)."""
         return self.moments(x)[0]
 
 
 def draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
-    """One z for each row, as a differentiable function of the moments."""
+    """Draw one z per row by the reparametrisation trick."""
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
     return torch.addcmul(mean, (0.5 * log_variance).exp(), noise.to(mean.device))

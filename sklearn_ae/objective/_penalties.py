@@ -1,73 +1,72 @@
-"""Penalties on the code, shape (n,): their mean over the rows is the term."""
+"""Penalties on the code: one number per row, shape (n,)."""
 
 import math
 
 import torch
 from torch import Generator, Tensor
 
-# Codes up to this size have their Jacobian's norm exactly: the most for which a
-# training step stays well below three plain ones (with 3 components it takes 2.4 to 3
-# of them; the estimate makes it 1.7 to 1.8 with 8. Encoder 30 or 64-128-128-128-k,
-# decoder mirrored, 256 rows, one thread).
+# Largest code whose contraction is exact. An exact training step with 3 components
+# takes 2.4 to 3 times a plain one, an estimated one with 8 components 1.7 to 1.8 times
+# (30 or 64-128-128-128-k and its mirror, 256 rows, one thread).
 EXACT_COMPONENTS = 2
-# A smaller probability counts as this one: its logarithm is finite. Such a unit has no
-# gradient any more; a sigmoid is there 28 below its middle.
-MIN_PROBABILITY = 1e-12
 
 
 def kl_sparsity(z: Tensor, weight: Tensor, target: float) -> Tensor:
-    """Divergence of the units' mean activities from ``target``, summed over the units.
+    """KL divergence of the units' mean activations from ``target``, summed over units.
 
-    ``KL(Bernoulli(target) || Bernoulli(mean of z_j))``: a number of the batch, the
-    same for each row.
+    ``KL(Bernoulli(target) || Bernoulli(mean of z_j))`` is a property of the batch: each
+    row gets the same number.
 
     Parameters
     ----------
     z : Tensor of shape (n, n_components)
         Code in [0, 1].
     weight : Tensor of shape (n,)
-        Of the rows, in the means.
+        Weights of the rows in the means.
     target : float
-        In (0, 1).
+        Target activation, in (0, 1).
 
     References
     ----------
     Ng, A. (2011). Sparse autoencoder. CS294A lecture notes, Stanford University.
     """
-    active = weight @ z / weight.sum().clamp(min=torch.finfo(z.dtype).tiny)
-    cross_entropy = -target * _log(active) - (1 - target) * _log(1 - active)
+    activation = weight @ z / weight.sum().clamp(min=torch.finfo(z.dtype).tiny)
+    cross_entropy = -target * _log(activation) - (1 - target) * _log(1 - activation)
     entropy = -target * math.log(target) - (1 - target) * math.log(1 - target)
     return (cross_entropy - entropy).sum().expand(len(z))
 
 
 def _log(p: Tensor) -> Tensor:
-    return p.clamp(min=MIN_PROBABILITY).log()
+    # The logarithm of a saturated unit (a sigmoid's input below -28) stays finite.
+    return p.clamp(min=1e-12).log()
 
 
 def l1_sparsity(z: Tensor) -> Tensor:
-    """Mean of ``|z|`` over the components of a code (n, n_components)."""
+    """Return the mean of ``|z|`` over the components of a code (n, n_components)."""
     return z.abs().mean(dim=1)
 
 
 def contraction(x: Tensor, z: Tensor, generator: Generator) -> Tensor:
     """Squared Frobenius norm of the encoder's Jacobian dz/dx, for each row.
 
-    Exact for codes of up to ``EXACT_COMPONENTS``. Above, an unbiased estimate:
-    ``|J.T v|^2`` for a ``v`` of random signs a row (Hutchinson, 1990), which are drawn
-    on the CPU. Both can be differentiated by the encoder's parameters.
+    It is exact for codes of up to ``EXACT_COMPONENTS``. For larger ones it is
+    Hutchinson's unbiased estimate: ``|J.T v|^2`` for one vector v of random signs per
+    row, drawn on the CPU. Both are differentiable in the encoder's parameters.
 
     Parameters
     ----------
     x : Tensor of shape (n, n_features)
-        Rows that the code was made of *after* ``x.requires_grad_()``.
+        Rows, encoded *after* ``x.requires_grad_()``.
     z : Tensor of shape (n, n_components)
-        Code of x, each row's of that row alone, its graph kept: the forward pass is
-        the one that the reconstruction needs anyway.
+        Code of x with its graph. Rows must not influence each other's codes.
     generator : torch.Generator
-        Not drawn from where the norm is exact.
+        Not used if the norm is exact.
 
-    NOTE: in the paper the decoder has the encoder's weights, so that a smaller code
-    costs reconstruction. Here it is free, and part of what a weight buys is scale.
+    Notes
+    -----
+    In the paper the decoder has the encoder's weights, so that shrinking the code costs
+    reconstruction. Here the weights are not tied: part of the penalty is met by a
+    smaller scale of the code.
 
     References
     ----------
@@ -84,12 +83,12 @@ def contraction(x: Tensor, z: Tensor, generator: Generator) -> Tensor:
 
 
 def _one_hot(z: Tensor) -> Tensor:
-    """Each row's unit vectors, (n_components, n, n_components): J.T v is a row of J."""
+    """Unit vectors (n_components, n, n_components), for which J.T v is a row of J."""
     n, k = z.shape
     return torch.eye(k, dtype=z.dtype, device=z.device)[:, None].expand(k, n, k)
 
 
 def _random_signs(z: Tensor, generator: Generator) -> Tensor:
-    """One vector of random signs a row, (1, n, n_components)."""
+    """Draw one vector of random signs per row, (1, n, n_components)."""
     bits = torch.randint(0, 2, (1, *z.shape), generator=generator)
     return (2 * bits - 1).to(z)

@@ -1,7 +1,7 @@
-"""What a prediction is trained for, on rows with a label and on rows without.
+"""Losses of semi-supervised classification and regression.
 
-Outputs are of shape (n, n_outputs): logits of classes, or numbers in units of their
-standard deviation. Terms return one number a row, shape (n,).
+Outputs have shape (n, n_outputs): logits of classes, or standardised numbers. Each loss
+returns one number per row, shape (n,).
 """
 
 from collections.abc import Callable
@@ -10,25 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-# Of the step by which the direction that changes an output most is looked for, as a
-# share of the radius.
-PROBE = 0.1
-# Steps of the bisection for a temperature; the highest one.
-N_HALVINGS, MAX_TEMPERATURE = 30, 1e3
-
 
 class ClassificationObjective:
-    """Logits of classes.
+    """Cross-entropy with logit adjustment, and terms for unlabelled rows.
 
     Parameters
     ----------
     prior : Tensor of shape (n_classes,)
-        Share of each class, by weight, all above 0.
+        Weighted share of each class, all above 0.
     log_weight : Tensor of shape (n_classes,)
-        Logarithm of the classes' weights. A network that tells all its rows rightly is
-        the same whatever they weigh; what is learnt is therefore the classes as they
-        are, and logits are by the weights' logarithms above (Menon, A. K., et al.,
-        2021. Long-tail learning via logit adjustment. ICLR).
+        Logarithms of the class weights, which outputs include as an offset. Weighting
+        the loss instead would have no effect on a network that separates its training
+        rows (Menon, A. K., et al., 2021. Long-tail learning via logit adjustment.
+        ICLR).
     """
 
     def __init__(self, prior: Tensor, log_weight: Tensor) -> None:
@@ -36,60 +30,60 @@ class ClassificationObjective:
         self.log_weight = log_weight
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy of the classes (n,), in nats."""
+        """Return the cross-entropy (n,), in nats, of target (n,)."""
         return cross_entropy(self.unweighted(outputs), target, reduction="none")
 
     def unweighted(self, outputs: Tensor) -> Tensor:
-        """Logits (n, n_classes) as they would be if all classes weighed the same."""
+        """Return outputs (n, n_classes) without the offset of the class weights."""
         return outputs - self.log_weight.to(outputs)
 
     def validation_loss(
         self, outputs: Tensor, target: Tensor, weight: Tensor
     ) -> Tensor:
-        """Cross-entropy at the temperature that suits these rows best."""
+        """Return the cross-entropy (n,) at the temperature fitted to these rows."""
         outputs = self.unweighted(outputs)
         softened = outputs / temperature(outputs, target, weight)
         return cross_entropy(softened, target, reduction="none")
 
     def divergence(self, outputs: Tensor, others: Tensor) -> Tensor:
-        """Kullback-Leibler divergence of the others' probabilities from outputs'."""
+        """Return ``KL(softmax(outputs) || softmax(others))`` (n,)."""
         log_p, log_q = outputs.log_softmax(1), others.log_softmax(1)
         return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
     def negative_mutual_information(self, outputs: Tensor, weight: Tensor) -> Tensor:
-        """Entropy of a row's classes, and how the mean row differs from the prior.
+        """Return the conditional entropy (n,) plus a class-balance term.
 
-        The first asks for a clear answer to each row, the second that not all answers
-        are the same: together, what an answer tells of its row (Krause, A., Perona, P.
-        and Gomes, R., 2010. Discriminative clustering by regularized information
-        maximization. NeurIPS).
+        The balance term is ``KL(prior || mean prediction)``. With a uniform prior and
+        the divergence reversed, the sum is the negative mutual information of rows and
+        predicted classes, up to a constant (Krause, A., Perona, P. and Gomes, R., 2010.
+        Discriminative clustering by regularized information maximization. NeurIPS).
         """
         log_p = outputs.log_softmax(1)
         prior, floor = self.prior.to(outputs), torch.finfo(outputs.dtype).tiny
         mean = weight @ log_p.exp() / weight.sum().clamp(min=floor)
-        apart = (prior * (prior / mean.clamp(min=floor)).log()).sum()
-        return apart - (log_p.exp() * log_p).sum(dim=1)
+        balance = (prior * (prior / mean.clamp(min=floor)).log()).sum()
+        return balance - (log_p.exp() * log_p).sum(dim=1)
 
 
 class RegressionObjective:
-    """Numbers in units of their standard deviation."""
+    """Squared error of standardised numbers."""
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Squared error."""
+        """Return the squared error (n,)."""
         return (outputs - target).square().mean(dim=1)
 
     def validation_loss(
         self, outputs: Tensor, target: Tensor, weight: Tensor
     ) -> Tensor:
-        """Squared error."""
+        """Return the squared error (n,)."""
         return self.losses(outputs, target)
 
     def divergence(self, outputs: Tensor, others: Tensor) -> Tensor:
-        """Squared difference."""
+        """Return the squared difference (n,)."""
         return self.losses(outputs, others)
 
     def negative_mutual_information(self, outputs: Tensor, weight: Tensor) -> Tensor:
-        """None: a number is as clear as any other."""
+        """Return zeros (n,): a point prediction has no entropy."""
         return torch.zeros_like(outputs[:, 0])
 
 
@@ -101,23 +95,24 @@ def virtual_adversarial(
     radius: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """How much outputs change within ``radius`` of each row, at the most.
+    """Virtual adversarial loss: divergence at the worst perturbation of each row.
 
-    The direction is found by one step of the power method from a random one.
+    The perturbation has norm ``radius``; its direction is found by one power iteration
+    from a random one.
 
     Parameters
     ----------
     function : callable
-        Rows (n, n_features) to outputs (n, n_outputs).
+        Maps rows (n, n_features) to outputs (n, n_outputs).
     divergence : callable
-        Of two outputs, (n,).
+        Maps two outputs to (n,).
     x : Tensor of shape (n, n_features)
     outputs : Tensor of shape (n, n_outputs)
-        Of x; nothing is learnt from them.
+        ``function(x)``; they are detached.
     radius : float
-        Euclidean, in units of x.
+        Euclidean norm of a perturbation, in units of x.
     generator : torch.Generator
-        On the CPU.
+        Draws the first direction, on the CPU.
 
     References
     ----------
@@ -126,33 +121,39 @@ def virtual_adversarial(
     """
     outputs = outputs.detach()
     drawn = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-    probe = (PROBE * radius * _unit(drawn)).requires_grad_()
+    # The power iteration's finite difference: xi in the paper.
+    probe = (0.1 * radius * _unit(drawn)).requires_grad_()
     change = divergence(outputs, function(x + probe)).sum()
     (gradient,) = torch.autograd.grad(change, probe)
     return divergence(outputs, function(x + radius * _unit(gradient)))
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Rows of length one; of length zero where they have none."""
+    """Scale rows to unit length; rows of zeros stay zero."""
     tiny = torch.finfo(x.dtype).tiny
-    # Squares of small numbers would be zero.
+    # Squares of small numbers would underflow.
     x = x / x.abs().amax(dim=1, keepdim=True).clamp(min=tiny)
     return x / x.norm(dim=1, keepdim=True).clamp(min=tiny)
 
 
 def temperature(outputs: Tensor, target: Tensor, weight: Tensor) -> float:
-    """What logits are to be divided by: at least 1, for the least cross-entropy.
+    """Return the softmax temperature, from 1 to 1,000, of least cross-entropy.
 
-    One row more than there are is taken to be of another class, any with the same
-    probability: of few rows that all are told rightly, the best would be 0 (Platt,
-    1999. Probabilistic outputs for support vector machines). The loss is convex in the
-    inverse, whose derivative is followed to zero.
+    Targets are smoothed towards the uniform distribution by ``1 / (n + 2)``: without
+    it, the best temperature of few rows that are all classified correctly would be 0
+    (Platt, J., 1999. Probabilistic outputs for support vector machines). The loss is
+    convex in the inverse temperature: bisection finds the root of its derivative.
 
     Parameters
     ----------
     outputs : Tensor of shape (n, n_classes)
+        Logits.
     target : Tensor of shape (n,), int64
     weight : Tensor of shape (n,)
+
+    Returns
+    -------
+    temperature : float
 
     References
     ----------
@@ -168,8 +169,9 @@ def temperature(outputs: Tensor, target: Tensor, weight: Tensor) -> float:
 
     if not logits.isfinite().all() or slope(1.0) <= 0:
         return 1.0
-    low, high = 1 / MAX_TEMPERATURE, 1.0
-    for _ in range(N_HALVINGS):
+    low, high = 1 / 1e3, 1.0
+    # Thirty halvings of the logarithm: a relative precision of 1e-8.
+    for _ in range(30):
         middle = (low * high) ** 0.5
         low, high = (low, middle) if slope(middle) > 0 else (middle, high)
     return 1 / high

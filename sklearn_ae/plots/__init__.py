@@ -1,4 +1,4 @@
-"""Pictures of what a model makes of rows; matplotlib is imported where one is drawn."""
+"""Displays of reconstructions and latent spaces; drawing needs matplotlib."""
 
 from sklearn_ae.plots._latent_space import LatentSpaceDisplay
 from sklearn_ae.plots._reconstruction import ReconstructionDisplay

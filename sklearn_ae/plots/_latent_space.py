@@ -1,4 +1,4 @@
-"""A map of the codes: what each point of a plane is decoded into."""
+"""Display of a two-dimensional latent space."""
 
 from numbers import Integral
 
@@ -16,50 +16,44 @@ from sklearn_ae.plots._drawing import (
     shape_for,
 )
 
-# Of each component the codes between these quantiles are shown.
-CENTRAL = 0.025, 0.975
-# Share of a cell's sides that its curve fills.
-FILLED = 0.85
-GAP = 1.5  # Between pictures, in points.
-SIDE = 6.0  # Of the figure, in inches.
-
 
 class LatentSpaceDisplay:
-    """What a model with two components decodes the points of a grid into.
+    """Latent space visualisation: rows decoded from a grid of two-dimensional codes.
 
-    Make one by :meth:`from_estimator`. The rows are drawn side by side in one axes,
-    each with its middle at its code: the first component to the right, the second
-    upwards. All parameters are stored as attributes.
+    It is recommended to use :meth:`from_estimator` to create a `LatentSpaceDisplay`.
+    Decoded rows are drawn as tiles of one axes, each centred at its code: the first
+    component is the x axis, the second the y axis. All parameters are stored as
+    attributes.
 
     Parameters
     ----------
     X_decoded : ndarray of shape (n_points, n_points, n_features)
-        The row of the code (x[j], y[i]) is ``X_decoded[i, j]``; x and y are evenly
-        spaced between the limits, both ends among them.
+        Decoded rows. ``X_decoded[i, j]`` has the code (x[j], y[i]), where x and y are
+        evenly spaced between the limits, including both.
     limits : array-like of shape (2, 2)
-        Lowest and highest code of the first and of the second component.
+        Minimum and maximum of the first and of the second component.
     input_shape : tuple of int, default=None
         Shape that rows were flattened from: (H, W) or (C, H, W) of images, C being 1 or
         3; (L,) or (C, L) of signals, drawn as curves. None is (n_features,).
     value_range : (float, float), default=None
-        Values that are black and white in images; None is the range of ``X_decoded``,
-        which curves are always drawn at.
+        Values drawn black and white in images. None is the range of ``X_decoded``.
+        Curves are always scaled to the range of ``X_decoded``.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it is drawn; its coordinates are codes.
+        Axes with the tiles; its coordinates are codes.
     figure_ : matplotlib Figure
-        Where that is.
+        Figure of the axes.
     im_ : matplotlib AxesImage or None
-        The images, as one of shape (n_points * H, n_points * W), or with a further axis
-        of 3 colours.
+        Tiled images, of shape (n_points * H, n_points * W), or with a further axis of 3
+        colours; None for signals.
     lines_ : list of matplotlib Line2D or None
-        The curves, in the order of ``X_decoded`` and then of their channels.
+        Curves, in the order of ``X_decoded`` and then of channels; None for images.
 
     See Also
     --------
-    ReconstructionDisplay : Rows beside their reconstructions.
+    ReconstructionDisplay : Rows and their reconstructions.
 
     Examples
     --------
@@ -94,34 +88,34 @@ class LatentSpaceDisplay:
         im_kw=None,
         line_kw=None,
     ):
-        """Decode a grid of codes and draw the rows.
+        """Plot rows decoded from a grid of codes.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with two components and ``inverse_transform``, and ``transform``
-            where X is given: as PCA has them, or a pipeline of such steps.
+            Fitted transformer with two components and ``inverse_transform``, and with
+            ``transform`` if X is given; or a pipeline of such transformers.
         X : array-like of shape (n_samples, n_features), default=None
-            Rows whose codes say where to look; the range of their values is the scale
-            of images' colours. It may be None where ``limits`` are given.
+            Rows whose codes determine the limits of the grid, and whose values
+            determine the colour scale of images. It may be None if ``limits`` is given.
         limits : array-like of shape (2, 2), default=None
-            Lowest and highest code of the first and of the second component:
-            ``((low, high), (low, high))``. None is the central 95 % of the codes of X,
-            of each component by itself.
+            Minimum and maximum of the first and of the second component,
+            ``((low, high), (low, high))``. None is the 2.5 % and 97.5 % quantiles of
+            each component of the codes of X.
         n_points : int, default=15
-            Points on each side of the grid, at least 2.
+            Number of grid points along each axis, at least 2.
         input_shape : tuple of int, default=None
             Shape that rows were flattened from: (H, W) or (C, H, W) of images, C being
             1 or 3; (L,) or (C, L) of signals, drawn as curves. None is
             ``estimator.input_shape`` if there is one, else (n_features,).
         ax : matplotlib Axes, default=None
-            Where to draw. None is a new figure.
+            Axes object to plot on. If None, a new figure and axes are created.
         cmap : str or matplotlib Colormap, default="gray"
-            Colours of images with one channel.
+            Colormap of images with one channel.
         im_kw : dict, default=None
-            Parameters of ``Axes.imshow``.
+            Keyword arguments passed to matplotlib's ``imshow``.
         line_kw : dict, default=None
-            Parameters of ``Axes.plot``.
+            Keyword arguments passed to matplotlib's ``plot``.
 
         Returns
         -------
@@ -130,16 +124,16 @@ class LatentSpaceDisplay:
         Raises
         ------
         TypeError
-            If the estimator has not these methods.
+            If the estimator lacks a method.
         ValueError
-            If the codes are not of two components, if there are neither X nor limits,
-            if these don't ascend, or if ``input_shape`` is not a row's.
+            If codes do not have two components, if both X and ``limits`` are None, if
+            limits do not ascend, or if ``input_shape`` does not multiply to n_features.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_scalar(n_points, "n_points", Integral, min_val=2)
         _check_methods(estimator, X)
         X_code = _codes(estimator, X)
-        limits = _central(X_code) if limits is None else limits
+        limits = _central_limits(X_code) if limits is None else limits
         limits = _checked_limits(limits)
         decoded = estimator.inverse_transform(_grid(limits, n_points))
         decoded = checked_rows(decoded, "X_decoded")
@@ -152,23 +146,23 @@ class LatentSpaceDisplay:
         return display.plot(ax=ax, cmap=cmap, im_kw=im_kw, line_kw=line_kw)
 
     def plot(self, *, ax=None, cmap="gray", im_kw=None, line_kw=None):
-        """Draw.
+        """Plot visualisation.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw. None is a new figure.
+            Axes object to plot on. If None, a new figure and axes are created.
         cmap : str or matplotlib Colormap, default="gray"
-            Colours of images with one channel.
+            Colormap of images with one channel.
         im_kw : dict, default=None
-            Parameters of ``Axes.imshow``.
+            Keyword arguments passed to matplotlib's ``imshow``.
         line_kw : dict, default=None
-            Parameters of ``Axes.plot``.
+            Keyword arguments passed to matplotlib's ``plot``.
 
         Returns
         -------
         display : LatentSpaceDisplay
-            Itself, with ``ax_``, ``figure_``, ``im_`` and ``lines_``.
+            Object that stores the plotted values and the matplotlib objects.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         shape = drawn_shape(self.input_shape, self.X_decoded.shape[2])
@@ -187,13 +181,13 @@ class LatentSpaceDisplay:
         return (high - low) / (len(self.X_decoded) - 1)
 
     def _extent(self):
-        """Of all cells, whose middles are at the codes."""
+        """Return the limits (2, 2) of the tiles, whose centres are at the codes."""
         margin = self._steps()[:, np.newaxis] / 2 * [-1, 1]
         return np.asarray(self.limits) + margin
 
     def _draw_images(self, shape, cmap, im_kw):
         low, high = scale = scale_for(self.value_range, self.X_decoded)
-        # imshow starts at the top, the codes at the bottom.
+        # imshow draws the first row at the top, where the second component is highest.
         images = pictures(self.X_decoded[::-1], shape, scale)
         dx, dy = self._steps()
         default = {
@@ -201,7 +195,7 @@ class LatentSpaceDisplay:
             "vmin": low,
             "vmax": high,
             "extent": self._extent().ravel(),
-            # Pixels are square, whatever the units of the codes.
+            # Pixels are drawn square, whatever the ranges of the codes.
             "aspect": (dx / shape[2]) / (dy / shape[1]),
         }
         im_kw = _validate_style_kwargs(default, im_kw)
@@ -209,17 +203,18 @@ class LatentSpaceDisplay:
         self._draw_gaps()
 
     def _draw_gaps(self):
-        """Pictures that fill their cells can't be told apart without."""
+        """Separate images by white lines of 1.5 points."""
         (left, right), (bottom, top) = extent = self._extent()
         n_edges = len(self.X_decoded) + 1
         x, y = (np.linspace(*ends, n_edges)[1:-1] for ends in extent)
-        self.ax_.vlines(x, bottom, top, colors="white", linewidth=GAP)
-        self.ax_.hlines(y, left, right, colors="white", linewidth=GAP)
+        self.ax_.vlines(x, bottom, top, colors="white", linewidth=1.5)
+        self.ax_.hlines(y, left, right, colors="white", linewidth=1.5)
 
     def _draw_curves(self, shape, line_kw):
         low, high = range_of(self.X_decoded)
-        curves = ((self.X_decoded - low) / (high - low) - 0.5) * FILLED
-        along = np.linspace(-0.5, 0.5, shape[1]) * FILLED
+        # A curve fills 85 % of its tile's sides, which separates it from the others.
+        curves = ((self.X_decoded - low) / (high - low) - 0.5) * 0.85
+        along = np.linspace(-0.5, 0.5, shape[1]) * 0.85
         dx, dy = self._steps()
         line_kw = _validate_style_kwargs({"linewidth": 1}, line_kw)
         self.lines_ = []
@@ -237,13 +232,13 @@ def _check_methods(estimator, X):
     if missing:
         raise TypeError(
             f"estimator must have {' and '.join(needed)}, got {estimator!r} without "
-            f"{' and '.join(missing)}. Use one that decodes, such as PCA or "
-            "AutoencoderTransformer, each with n_components=2."
+            f"{' and '.join(missing)}. Use PCA or AutoencoderTransformer with "
+            "n_components=2."
         )
 
 
 def _codes(estimator, X):
-    """Codes of X, or None; of two components."""
+    """Return the codes (n_samples, 2) of X; None if X is None."""
     if X is None:
         X_code, n_components = None, getattr(estimator, "n_components_", 2)
     else:
@@ -251,19 +246,19 @@ def _codes(estimator, X):
         n_components = X_code.shape[1]
     if n_components != 2:
         raise ValueError(
-            f"estimator has {n_components} components, but a plane has two. Fit it "
-            "with n_components=2."
+            f"estimator has {n_components} components, but the display draws two. Fit "
+            "it with n_components=2."
         )
     return X_code
 
 
-def _central(X_code):
+def _central_limits(X_code):
     if X_code is None:
         raise ValueError(
-            "limits=None and X=None leave open which codes to decode. Give X, rows "
-            "whose codes say where to look, or limits=((low, high), (low, high))."
+            "limits=None and X=None leave open which codes to decode. Give X, whose "
+            "codes determine the limits, or limits=((low, high), (low, high))."
         )
-    return np.quantile(X_code, CENTRAL, axis=0).T
+    return np.quantile(X_code, (0.025, 0.975), axis=0).T
 
 
 def _checked_limits(limits):
@@ -276,20 +271,20 @@ def _checked_limits(limits):
     if not (checked[:, 0] < checked[:, 1]).all():
         raise ValueError(
             "limits must ascend, ((low, high), (low, high)) with low < high, got "
-            f"{checked.tolist()}. Where they are of the codes of X, one component is "
+            f"{checked.tolist()}. If they come from the codes of X, one component is "
             "the same for nearly all rows: give limits."
         )
     return checked
 
 
 def _grid(limits, n_points):
-    """Codes (n_points**2, 2): the first component runs faster."""
+    """Return codes (n_points**2, 2); the first component varies fastest."""
     x, y = (np.linspace(low, high, n_points) for low, high in limits)
     return np.column_stack([np.tile(x, n_points), np.repeat(y, n_points)])
 
 
 def _tiled(images, n_points):
-    """One picture of n_points rows of pictures: of (n, H, W, ...) images."""
+    """Tile images (n_points**2, H, W, ...) to one with n_points rows of them."""
     _, height, width, *colours = images.shape
     grid = images.reshape(n_points, n_points, height, width, *colours)
     size = n_points * height, n_points * width
@@ -299,5 +294,5 @@ def _tiled(images, n_points):
 def _new_axes():
     import matplotlib.pyplot as plt
 
-    _, ax = plt.subplots(figsize=(SIDE, SIDE), layout="constrained")
+    _, ax = plt.subplots(figsize=(6, 6), layout="constrained")
     return ax

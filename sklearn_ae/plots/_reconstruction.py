@@ -1,4 +1,4 @@
-"""Rows beside their reconstructions."""
+"""Display of rows and their reconstructions."""
 
 from numbers import Integral
 
@@ -17,52 +17,48 @@ from sklearn_ae.plots._drawing import (
     shape_for,
 )
 
-# In inches: an axes, the text below it, and what lies left of the first.
-CELL, TEXT, LEFT = 1.1, 0.25, 0.35
-# A picture's height beside its width: a longer one leaves room at its sides.
-LOWEST, TALLEST = 0.3, 2.0
-BEHIND = {"color": "0.8", "linewidth": 3}
-
 
 class ReconstructionDisplay:
-    """Originals and, below them, what a model makes of them.
+    """Reconstruction visualisation: originals above their reconstructions.
 
-    Make one by :meth:`from_estimator` or :meth:`from_predictions`: each row of X is a
-    column of axes, with the original, the noisy input if there is one, and the
-    reconstruction; below the last two is their peak signal-to-noise ratio in decibel.
-    All parameters are stored as attributes.
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions` to
+    create a `ReconstructionDisplay`. Each row of X is a column of axes, with the
+    original, the noisy input if there is one, and the reconstruction. The peak
+    signal-to-noise ratio (PSNR) is written below the last two. All parameters are
+    stored as attributes.
 
-    Images are drawn at one scale of colours. Signals are drawn as curves at one scale,
-    a line for each channel, the original in grey behind those below it.
+    All images have the same colour scale. Signals are drawn as curves, one line per
+    channel, with the same limits in all axes, and the original in grey behind its
+    noisy version and its reconstruction.
 
     Parameters
     ----------
     X_true : ndarray of shape (n_samples, n_features)
-        The rows to draw, flat.
+        Original rows.
     X_pred : ndarray of shape (n_samples, n_features)
-        Their reconstructions.
+        Reconstructed rows.
     psnr : ndarray of shape (n_samples,)
-        Peak signal-to-noise ratio of these in dB.
+        PSNR of ``X_pred`` in dB.
     X_noisy : ndarray of shape (n_samples, n_features), default=None
-        What the model got, if not ``X_true``.
+        Noisy input of the model. None if it was ``X_true``.
     psnr_noisy : ndarray of shape (n_samples,), default=None
-        Peak signal-to-noise ratio of these in dB.
+        PSNR of ``X_noisy`` in dB.
     input_shape : tuple of int, default=None
         Shape that the rows were flattened from: (H, W) or (C, H, W) of images, C being
         1 or 3; (L,) or (C, L) of signals. None is (n_features,).
     value_range : (float, float), default=None
-        Values that are black and white in images; None is the range of ``X_true``.
+        Values drawn black and white in images. None is the range of ``X_true``.
 
     Attributes
     ----------
     axes_ : ndarray of shape (2 or 3, n_samples) of matplotlib Axes
-        Originals, noisy inputs if there are any, reconstructions.
+        Axes of originals, of noisy inputs if there are any, and of reconstructions.
     figure_ : matplotlib Figure
-        Where they are.
+        Figure of the axes.
 
     See Also
     --------
-    sklearn_ae.metrics.peak_signal_noise_ratio : The figure below the pictures.
+    sklearn_ae.metrics.peak_signal_noise_ratio : PSNR of reconstructed rows.
     LatentSpaceDisplay : Rows decoded from codes.
 
     Examples
@@ -112,35 +108,36 @@ class ReconstructionDisplay:
         im_kw=None,
         line_kw=None,
     ):
-        """Draw what a fitted model makes of the first rows of X.
+        """Plot the reconstructions of the first rows of X by a fitted estimator.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``reconstruct(X)``, or with ``transform`` and
-            ``inverse_transform``, as PCA has them, or a pipeline of such steps.
+            Fitted estimator with ``reconstruct(X)``, or with ``transform`` and
+            ``inverse_transform``; or a pipeline of such transformers.
         X : array-like of shape (n_samples, n_features)
             Clean rows.
         X_noisy : array-like of shape (n_samples, n_features), default=None
-            What the estimator gets in their place, to be restored.
+            Noisy rows that the estimator is to denoise. None reconstructs X.
         input_shape : tuple of int, default=None
             Shape that the rows were flattened from: (H, W) or (C, H, W) of images, C
             being 1 or 3; (L,) or (C, L) of signals. None is ``estimator.input_shape``
             if there is one, else (n_features,).
         data_range : float or (float, float), default=None
-            What is the peak of the signal-to-noise ratio: the least and the greatest
-            value there can be, or their distance. None is the range of all of X, and 1
-            if it is constant: name it where figures of several tables are compared.
+            Range of possible values for PSNR, (low, high) or its width. None is the
+            range of X, or 1 if X is constant; pass it to compare several tables.
         n_samples : int, default=8
-            The first so many rows are drawn; all of them, if there are fewer.
+            Number of rows to plot, the first ones; all if there are fewer.
         ax : ndarray of shape (2 or 3, n_samples) of matplotlib Axes, default=None
-            Where to draw; three rows of them with ``X_noisy``. None is a new figure.
+            Axes to plot on, in three rows with ``X_noisy``. If None, a new figure is
+            created.
         cmap : str or matplotlib Colormap, default="gray"
-            Colours of images with one channel.
+            Colormap of images with one channel.
         im_kw : dict, default=None
-            Parameters of ``Axes.imshow``.
+            Keyword arguments passed to matplotlib's ``imshow``.
         line_kw : dict, default=None
-            Parameters of ``Axes.plot``, for the curves that are not behind.
+            Keyword arguments passed to matplotlib's ``plot``, except for the grey
+            curves.
 
         Returns
         -------
@@ -149,19 +146,20 @@ class ReconstructionDisplay:
         Raises
         ------
         TypeError
-            If the estimator has none of these methods.
+            If the estimator lacks these methods.
         ValueError
             If X, ``X_noisy`` and the reconstructions differ in shape, if
-            ``input_shape`` is not a row's, or ``ax`` has another shape than is needed.
+            ``input_shape`` does not multiply to n_features, or if ``ax`` has the wrong
+            shape.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         X_true, noisy = _checked(X, X_noisy, n_samples)
         X_given, name = (X, "X") if X_noisy is None else (X_noisy, "X_noisy")
-        # What the estimator gets keeps the names of its columns.
+        # The estimator validates the names of a frame's columns.
         first = _safe_indexing(X_given, slice(0, n_samples))
         X_pred = checked_rows(_reconstruct(estimator, first), "reconstruction")
         _check_same_shape(X_pred, X_true[:n_samples], "The reconstruction", name)
-        display = cls._of_rows(
+        display = cls._from_rows(
             X_true, X_pred, noisy, shape_for(estimator, input_shape), data_range
         )
         return display.plot(ax=ax, cmap=cmap, im_kw=im_kw, line_kw=line_kw)
@@ -181,34 +179,35 @@ class ReconstructionDisplay:
         im_kw=None,
         line_kw=None,
     ):
-        """Draw rows and their reconstructions.
+        """Plot rows and their reconstructions.
 
         Parameters
         ----------
         X_true : array-like of shape (n_samples, n_features)
             Clean rows.
         X_pred : array-like of shape (n_samples, n_features)
-            Their reconstructions.
+            Reconstructed rows.
         X_noisy : array-like of shape (n_samples, n_features), default=None
-            What the reconstructions are of, if not ``X_true``.
+            Noisy rows that were reconstructed. None if it was ``X_true``.
         input_shape : tuple of int, default=None
             Shape that the rows were flattened from: (H, W) or (C, H, W) of images, C
             being 1 or 3; (L,) or (C, L) of signals. None is (n_features,).
         data_range : float or (float, float), default=None
-            What is the peak of the signal-to-noise ratio: the least and the greatest
-            value there can be, or their distance. None is the range of all of
-            ``X_true``, and 1 if it is constant: name it where figures of several tables
-            are compared.
+            Range of possible values for PSNR, (low, high) or its width. None is the
+            range of ``X_true``, or 1 if it is constant; pass it to compare several
+            tables.
         n_samples : int, default=8
-            The first so many rows are drawn; all of them, if there are fewer.
+            Number of rows to plot, the first ones; all if there are fewer.
         ax : ndarray of shape (2 or 3, n_samples) of matplotlib Axes, default=None
-            Where to draw; three rows of them with ``X_noisy``. None is a new figure.
+            Axes to plot on, in three rows with ``X_noisy``. If None, a new figure is
+            created.
         cmap : str or matplotlib Colormap, default="gray"
-            Colours of images with one channel.
+            Colormap of images with one channel.
         im_kw : dict, default=None
-            Parameters of ``Axes.imshow``.
+            Keyword arguments passed to matplotlib's ``imshow``.
         line_kw : dict, default=None
-            Parameters of ``Axes.plot``, for the curves that are not behind.
+            Keyword arguments passed to matplotlib's ``plot``, except for the grey
+            curves.
 
         Returns
         -------
@@ -218,7 +217,8 @@ class ReconstructionDisplay:
         ------
         ValueError
             If ``X_true``, ``X_pred`` and ``X_noisy`` differ in shape, if
-            ``input_shape`` is not a row's, or ``ax`` has another shape than is needed.
+            ``input_shape`` does not multiply to n_features, or if ``ax`` has the wrong
+            shape.
 
         Examples
         --------
@@ -235,20 +235,20 @@ class ReconstructionDisplay:
         X_true, noisy = _checked(X_true, X_noisy, n_samples, name="X_true")
         X_pred = checked_rows(X_pred, "X_pred")
         _check_same_shape(X_pred, X_true, "X_pred", "X_true")
-        display = cls._of_rows(
+        display = cls._from_rows(
             X_true, X_pred[:n_samples], noisy, input_shape, data_range
         )
         return display.plot(ax=ax, cmap=cmap, im_kw=im_kw, line_kw=line_kw)
 
     @classmethod
-    def _of_rows(cls, X, X_pred, X_noisy, input_shape, data_range):
-        """Of the first rows of X, as many as there are predictions."""
+    def _from_rows(cls, X, X_pred, X_noisy, input_shape, data_range):
+        """Make a display of as many rows of X as there are predictions."""
         low, high = range_of(X)
         X = X[: len(X_pred)]
 
         def psnr(rows):
-            peak = high - low if data_range is None else data_range
-            return peak_signal_noise_ratio(X, rows, data_range=peak, average=False)
+            width = high - low if data_range is None else data_range
+            return peak_signal_noise_ratio(X, rows, data_range=width, average=False)
 
         return cls(
             X,
@@ -261,23 +261,25 @@ class ReconstructionDisplay:
         )
 
     def plot(self, *, ax=None, cmap="gray", im_kw=None, line_kw=None):
-        """Draw.
+        """Plot visualisation.
 
         Parameters
         ----------
         ax : ndarray of shape (2 or 3, n_samples) of matplotlib Axes, default=None
-            Where to draw; three rows of them with ``X_noisy``. None is a new figure.
+            Axes to plot on, in three rows with ``X_noisy``. If None, a new figure is
+            created.
         cmap : str or matplotlib Colormap, default="gray"
-            Colours of images with one channel.
+            Colormap of images with one channel.
         im_kw : dict, default=None
-            Parameters of ``Axes.imshow``.
+            Keyword arguments passed to matplotlib's ``imshow``.
         line_kw : dict, default=None
-            Parameters of ``Axes.plot``, for the curves that are not behind.
+            Keyword arguments passed to matplotlib's ``plot``, except for the grey
+            curves.
 
         Returns
         -------
         display : ReconstructionDisplay
-            Itself, with ``axes_`` and ``figure_``.
+            Object that stores the plotted values and the matplotlib objects.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         shape = drawn_shape(self.input_shape, self.X_true.shape[1])
@@ -287,11 +289,11 @@ class ReconstructionDisplay:
             self._draw_images(shape, cmap, im_kw or {})
         else:
             self._draw_curves(shape, line_kw or {})
-        self._write()
+        self._write_labels()
         return self
 
     def _rows(self):
-        """Label, rows (n_samples, n_features) and dB of each row of axes."""
+        """Return label, rows (n_samples, n_features) and PSNR of each row of axes."""
         rows = [
             ("original", self.X_true, None),
             ("noisy", self.X_noisy, self.psnr_noisy),
@@ -328,22 +330,22 @@ class ReconstructionDisplay:
         line_kw = _validate_style_kwargs({"linewidth": 1.2}, line_kw)
         for (i, j), ax in np.ndenumerate(self.axes_):
             if i > 0:
-                ax.plot(rows[0][j].T, **BEHIND)
+                ax.plot(rows[0][j].T, color="0.8", linewidth=3)
             ax.set_prop_cycle(None)
             ax.plot(rows[i][j].T, **line_kw)
             ax.set(xticks=[], ylim=(low - margin, high + margin))
             ax.tick_params(labelleft=j == 0)
 
-    def _write(self):
+    def _write_labels(self):
         for axes, (label, _, decibels) in zip(self.axes_, self._rows(), strict=True):
             axes[0].set_ylabel(label)
             if decibels is not None:
-                for ax, one in zip(axes, decibels, strict=True):
-                    ax.set_xlabel(f"{one:.1f} dB")
+                for ax, psnr in zip(axes, decibels, strict=True):
+                    ax.set_xlabel(f"{psnr:.1f} dB")
 
 
 def _checked(X, X_noisy, n_samples, name="X"):
-    """All rows of X, and the first of the noisy ones."""
+    """Validate both tables; return all rows of X and the first noisy ones."""
     check_scalar(n_samples, "n_samples", Integral, min_val=1)
     X = checked_rows(X, name)
     if X_noisy is None:
@@ -357,7 +359,7 @@ def _check_same_shape(rows, X, name, name_of_X):
     if rows.shape != X.shape:
         raise ValueError(
             f"{name} has shape {rows.shape}, but {name_of_X} has shape {X.shape}: each "
-            "row is compared with its own. Give as many rows and columns of both."
+            "row is compared with its reconstruction. Pass the same rows of both."
         )
 
 
@@ -368,7 +370,7 @@ def _reconstruct(estimator, X):
         return estimator.inverse_transform(estimator.transform(X))
     raise TypeError(
         f"estimator must have reconstruct, or transform and inverse_transform, got "
-        f"{estimator!r}. Draw what another model makes of X by "
+        f"{estimator!r}. For other models use "
         "ReconstructionDisplay.from_predictions(X, X_pred)."
     )
 
@@ -377,10 +379,13 @@ def _new_axes(n_rows, n_columns, shape):
     import matplotlib.pyplot as plt
 
     ratio = shape[1] / shape[2] if len(shape) == 3 else 1
-    height = np.clip(ratio, LOWEST, TALLEST)
+    # An image that is much longer than wide, or the reverse, leaves a margin.
+    height = np.clip(ratio, 0.3, 2.0)
+    # In inches: an axes' width, the text below it, and the labels left of the first.
+    axes_width, text, left = 1.1, 0.25, 0.35
     # There is no text below the originals.
-    size = n_columns * CELL + LEFT, n_rows * (CELL * height + TEXT) - TEXT
-    # Of columns as narrow as very tall pictures the texts would overlap.
+    size = n_columns * axes_width + left, n_rows * (axes_width * height + text) - text
+    # A compressed layout of very tall images would be too narrow for the texts.
     layout = "compressed" if height == ratio else "constrained"
     _, axes = plt.subplots(
         n_rows, n_columns, figsize=size, layout=layout, squeeze=False

@@ -1,4 +1,4 @@
-"""Classification with few labels: an autoencoder of all rows first."""
+"""Semi-supervised classification by a pretrained autoencoder."""
 
 import numpy as np
 import torch
@@ -15,120 +15,126 @@ from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
     UNLABELLED,
-    encoded_classes,
-    labelled_rows,
-    merged,
-    some_rows,
+    encode_classes,
+    has_label,
+    merge_rows,
+    select_rows,
     stratified_holdout,
 )
 from sklearn_ae.semi_supervised._linear_heads import logistic_head
 
 
 class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
-    """Classification that learns from rows without a label as well.
+    """Semi-supervised classification by a pretrained autoencoder.
 
-    Phase 1 trains an autoencoder on all rows, by default one that restores them from
-    noise [1]_. Phase 2 puts a linear head on its encoder, a logistic regression on the
-    codes of the rows that have a label, and fine-tunes both. The labels are then to be
-    told rightly, and for rows without one the answer is to be clear, not the same for
-    all [2]_, and the same half-way to the row's nearest neighbour, in whatever
-    direction changes it most [3]_: classes are taken to be parted by regions with few
-    rows. Where that does not show on labelled rows that are held out, the logistic
-    regression on the autoencoder's code is what is kept.
+    Pretraining fits an autoencoder to all rows, by default a denoising one [1]_. A
+    logistic regression on the codes of the labelled rows becomes a linear head on its
+    encoder, and both are fine-tuned. The loss is the cross-entropy of labelled rows
+    plus, on all rows, virtual adversarial training [2]_ and, on unlabelled rows,
+    entropy minimisation with a class-balance term [3]_. These assume that regions of
+    low density separate the classes. If fine-tuning does not improve the loss of
+    held-out labelled rows by more than its standard error, the logistic regression on
+    the pretrained code is kept.
 
     Parameters
     ----------
     autoencoder : AutoencoderTransformer, FrozenEstimator or None, default=None
-        What phase 1 trains: its variant, its architecture. Of one that is fitted a copy
-        is taken as it is; ``clone``, and with it a grid search, makes it unfitted
-        unless it is in a ``sklearn.frozen.FrozenEstimator``. None is a denoising one:
+        Autoencoder to pretrain. If it is fitted, a copy is used as it is; ``clone``,
+        and with it a grid search, makes it unfitted unless it is wrapped in a
+        :class:`sklearn.frozen.FrozenEstimator`. None is
         ``AutoencoderTransformer(n_components=0.99, corruption_level=0.5, alpha=1.0)``,
-        or with ``scale=None, corruption_level=1.0`` where the columns are measured in
-        one unit: all have the same lowest value, half the same highest, nine in ten
-        more than two values.
+        or with ``scale=None, corruption_level=1.0`` if the columns look like pixels:
+        all have the same minimum, half the same maximum, and nine in ten more than two
+        values.
     architecture : {"mlp", "conv"} or callable, default="mlp"
-        Of that default autoencoder.
+        Architecture of the default autoencoder, as in ``AutoencoderTransformer``.
     input_shape : tuple of int or None, default=None
-        What a row was flattened from, for ``architecture="conv"``.
+        Shape that rows were flattened from, for ``architecture="conv"``.
     fine_tune : bool or int, default=True
-        Whether phase 2 trains the encoder, too; of an int its last so many layers, to
-        which the linear path belongs. With fewer than 40 labelled rows there are too
-        few to hold out and judge by: the encoder then stays as it is, unless
+        If True, the whole encoder is fine-tuned; if an int, its last ``fine_tune``
+        layers; if False, the head is a logistic regression on the pretrained code. The
+        linear skip path belongs to the last layer. With fewer than 40 labelled rows,
+        too few can be held out: the encoder is then not fine-tuned unless
         ``early_stopping=False``.
     consistency_weight : float, default=1.0
-        Of what is asked of all rows, beside the loss of those with a label: the same
-        answer nearby and, without a label, a clear one. At 0 fine-tuning is supervised.
+        Weight of the virtual adversarial, entropy and class-balance terms relative to
+        the cross-entropy. At 0 fine-tuning is supervised.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, as scikit-learn's.
+        Class weights, as in scikit-learn's classifiers.
     alpha : float, default=0.01
-        Weight decay in phase 2 (decoupled, AdamW).
+        Weight decay of fine-tuning (decoupled, AdamW).
     batch_size : int or "auto", default="auto"
-        Rows in a mini-batch of each kind, with a label and without: 64.
+        Rows in a mini-batch of labelled rows and in one of all rows. "auto" is 64.
     learning_rate_init : float or "auto", default="auto"
-        Peak of the learning rate in phase 2: 0.003; in ``partial_fit``, where it is
-        constant, a tenth of that.
+        Peak learning rate of fine-tuning. "auto" is 0.003. In ``partial_fit`` the
+        learning rate is constant at a tenth of it.
     max_iter : int, default=40
-        Iterations of phase 2, of 25 mini-batches each, each time that it is run.
+        Iterations of fine-tuning, of 25 mini-batches each.
     tol : float, default=1e-4
-        Smallest gain that counts, as a share of the loss.
+        Smallest improvement that counts, relative to the loss.
     early_stopping : bool, default=True
-        Whether labelled rows are held out, of each class its share, and the weights
-        kept that are best there. Where they are more than ``validation_fraction`` of
-        few, and these are better than the start, phase 2 is run again on all. False
-        trains on all, and keeps the last weights.
+        If True, a stratified share of the labelled rows is held out and the weights of
+        lowest validation loss are kept. If that share is above
+        ``validation_fraction``, as with few labels, and fine-tuning improved on the
+        start, it is repeated with all labelled rows. If False, all labelled rows are
+        trained on and the last weights are kept.
     validation_fraction : float, default=0.1
-        Share of the labelled rows to hold out; at the least 50, or a quarter of few.
+        Share of the labelled rows to hold out. At least 50 are, or a quarter of fewer
+        than 200.
     n_iter_no_change : int, default=40
-        Iterations without a gain, on the rows held out or else in the training loss,
-        after which phase 2 stops.
+        Iterations without an improvement, in the validation loss or else in the
+        training loss, after which fine-tuning stops.
     device : str, default="auto"
-        A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
+        Torch device. "auto" is "cuda" if there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
-        As of ``AutoencoderTransformer``; also of the autoencoder that phase 1 trains.
+        As in ``AutoencoderTransformer``; it also seeds pretraining.
     verbose : int, default=0
-        Above 0, a line for each iteration.
+        If above 0, each iteration prints a line.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, in order.
+        Class labels, sorted.
     autoencoder_ : AutoencoderTransformer
-        Of phase 1, as it was before fine-tuning.
+        The pretrained autoencoder, not fine-tuned.
     temperature_ : float
-        What logits are divided by in ``predict_proba``: the best for the rows held out,
-        and at least 1 [4]_. 1 where none were, or where the encoder stays.
+        Temperature by which ``predict_proba`` divides logits (temperature scaling
+        [4]_), fitted to the rows held out, at least 1. It is 1 if no rows were held out
+        or the encoder was not fine-tuned.
     n_iter_ : int
-        Iterations of both phases.
+        Number of iterations of pretraining and fine-tuning.
     loss_curve_ : list of float
-        Mean training loss of each iteration of phase 2.
+        Mean training loss of each iteration of fine-tuning.
     validation_curve_ : list of float
-        Cross-entropy of the rows held out, each time at its best temperature, in nats:
-        at the start and after each iteration of the first run.
+        Validation loss at the start and after each iteration of the first run of
+        fine-tuning: cross-entropy of the rows held out, in nats, each time at its best
+        temperature.
     best_loss_ : float
-        The one by which that run's weights were kept; NaN where no rows were held out.
+        Validation loss of the weights kept from that run; NaN if no rows were held out.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, where X had names that are all strings.
+        Names of the columns, if X has names that are all strings.
 
     See Also
     --------
     AutoencoderRegressor : The same for numbers.
-    sklearn.semi_supervised.SelfTrainingClassifier : Learns from its own answers.
+    sklearn.semi_supervised.SelfTrainingClassifier : Learns from its own predictions.
 
     Notes
     -----
-    Equal rows are merged, their weights summed. Where all rows have a label, phase 2
-    is supervised training that starts at the encoder of phase 1.
+    Equal rows are merged and their weights summed. If all rows are labelled and
+    ``consistency_weight=0``, fine-tuning is supervised training from pretrained
+    weights.
 
     References
     ----------
     .. [1] P. Vincent et al. Stacked denoising autoencoders. Journal of Machine Learning
        Research 11, 2010.
-    .. [2] A. Krause, P. Perona and R. Gomes. Discriminative clustering by regularized
-       information maximization. NeurIPS 2010.
-    .. [3] T. Miyato et al. Virtual adversarial training: a regularization method for
+    .. [2] T. Miyato et al. Virtual adversarial training: a regularization method for
        supervised and semi-supervised learning. IEEE TPAMI 41(8), 2018.
+    .. [3] A. Krause, P. Perona and R. Gomes. Discriminative clustering by regularized
+       information maximization. NeurIPS 2010.
     .. [4] C. Guo et al. On calibration of modern neural networks. ICML 2017.
 
     Examples
@@ -189,17 +195,17 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
-        """Learn from all rows of X, and from the labels that there are.
+        """Pretrain on all rows of X and fine-tune on the labels of y.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             At least two rows of finite numbers.
         y : array-like of shape (n_samples,)
-            Labels: numbers or text. None, NaN, and the number -1, are no label; -1 is
-            one where the only other is 1.
+            Labels, numbers or text. None, NaN and the number -1 mark missing labels; if
+            the only other label is 1, -1 is a class.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; a row of weight w counts as w copies of it.
+            Non-negative weights. A row of weight w counts as w copies of it.
 
         Returns
         -------
@@ -209,39 +215,44 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            For missing or infinite values, fewer than two classes, a class whose rows
-            all have weight zero, a parameter out of its range, or an autoencoder of
-            other columns.
+            If X has missing or infinite values, y fewer than two classes, a class only
+            rows of weight zero, a parameter is out of range, or a fitted
+            ``autoencoder`` has other columns.
         TypeError
-            For sparse input, or another kind of autoencoder.
+            If X is sparse or ``autoencoder`` of another type.
         """
         context = self._init_callback_context(max_subtasks=None)
         with all_or_nothing(self):
-            X, weight = self._checked(X, y, sample_weight, reset=True)
-            target, self.classes_ = encoded_classes(y)
-            rows = self._started(X, target, weight)
-            self._refuse_empty_classes(rows[0].target)
-            with FitTasks(self, context, X, y, sample_weight) as tasks:
-                self.autoencoder_ = self._pretrained(X, weight, context)
-                self._learn(*rows, tasks)
+            X, weight = self._validate(X, y, sample_weight, reset=True)
+            target, self.classes_ = encode_classes(y)
+            self._start_random(reset=True)
+            labelled, unlabelled = self._merge_rows(X, target, weight)
+            self._class_weight = self._class_weights(labelled)
+            self._check_no_empty_class(labelled.target)
+            with FitTasks(
+                self, context, X, y, sample_weight, self._attributes_now
+            ) as tasks:
+                self.autoencoder_ = self._pretrain(X, weight, context)
+                self._set_head(self._fit_head(labelled))
+                self._fine_tune(labelled, unlabelled, tasks)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Go on with phase 2: one pass over the labelled rows of X, at a constant rate.
+        """Fine-tune by one pass over the labelled rows of X, at a constant rate.
 
-        Rows without a label take part as in ``fit``. The first call, if there was no
-        ``fit``, trains the autoencoder on its rows, unless a fitted one is given; it
-        should then get a batch that stands for all. No row is held out.
+        Unlabelled rows contribute as in ``fit``, and no rows are held out. If the first
+        call was not preceded by ``fit`` and ``autoencoder`` is not fitted, it pretrains
+        on its rows: its batch should be representative.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            A batch of rows.
+            Batch of rows.
         y : array-like of shape (n_samples,)
             Labels, as in ``fit``.
         classes : array-like of shape (n_classes,), default=None
-            All labels there will be; needed where the first batch lacks some. If -1 is
+            All classes. The first call needs them if its batch lacks some. If -1 is
             among them, it is a class.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
@@ -254,34 +265,30 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            As in ``fit``; also for a label that is not among the classes, classes
-            that have changed, or a batch without a label.
+            As in ``fit``; also if a label is not among the classes, if classes differ
+            from those of the first call, or if no row of the batch is labelled.
         """
         with all_or_nothing(self):
-            cold = not hasattr(self, "autoencoder_")
-            X, weight = self._checked(X, y, sample_weight, reset=cold)
-            known = self._known_classes(classes)
-            target, self.classes_ = encoded_classes(y, known)
-            rows = self._started(X, target, weight, cold=cold)
-            if cold:
-                self.autoencoder_ = self._pretrained(X, weight)
-            self._learn_once(*rows)
+            is_first = not hasattr(self, "autoencoder_")
+            X, weight = self._validate(X, y, sample_weight, reset=is_first)
+            target, self.classes_ = encode_classes(y, self._all_classes(classes))
+            self._start_random(reset=is_first)
+            labelled, unlabelled = self._merge_rows(X, target, weight)
+            if is_first:
+                self._class_weight = self._class_weights(labelled)
+                self.autoencoder_ = self._pretrain(X, weight)
+            self._fine_tune_once(labelled, unlabelled)
         return self
 
-    def _started(self, X, target, weight, *, cold=True):
-        """Labelled and unlabelled rows, merged, weighted by class."""
-        self._start_random(cold=cold)
-        labelled, others = merged(
-            X, target, target != UNLABELLED, weight, self._draw_seed()
-        )
-        if cold:
-            self._class_weight = self._class_weights(labelled)
-        return labelled, others
+    def _merge_rows(self, X, target, weight):
+        labelled = target != UNLABELLED
+        return merge_rows(X, target, labelled, weight, self._draw_seed())
 
     def _class_weights(self, rows):
+        """Return the weight of each class (n_classes,), all above 0."""
         classes, weights = self.classes_, np.ones(len(self.classes_))
         if isinstance(self.class_weight, dict):
-            # Of all classes, those without a row as yet among them.
+            # A batch may lack some of the classes.
             weights = compute_class_weight(
                 self.class_weight, classes=classes, y=classes
             )
@@ -295,10 +302,10 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             )
         if weights.min() < 0:
             raise ValueError(f"class_weight={self.class_weight!r} has one below 0.")
-        # Of a class of no weight the logarithm is to be finite.
+        # The logarithm is taken, and a class may have weight 0.
         return np.maximum(weights, np.finfo(np.float32).tiny)
 
-    def _refuse_empty_classes(self, target):
+    def _check_no_empty_class(self, target):
         empty = np.setdiff1d(np.arange(len(self.classes_)), target)
         if len(empty):
             name = self.classes_.tolist()[empty[0]]
@@ -307,7 +314,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
                 "weight, or leave them out."
             )
 
-    def _known_classes(self, classes):
+    def _all_classes(self, classes):
+        """Return the classes of the first call or of the argument, or None."""
         fitted = getattr(self, "classes_", None)
         if classes is None:
             return fitted
@@ -319,11 +327,11 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             )
         if len(classes) < 2:
             raise ValueError(
-                f"classes={classes.tolist()} has to name two classes or more."
+                f"classes={classes.tolist()} must have two classes or more."
             )
         return classes
 
-    # -- what is learnt ----------------------------------------------------------
+    # -- hooks of the base class -------------------------------------------------
 
     def _linear_head(self, Z, target, weight):
         weight = weight * self._class_weight[target]
@@ -331,6 +339,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
 
     def _criterion(self, target, weight, device):
         n_classes = len(self.classes_)
+        # One row more (Laplace smoothing): a class may have none in a batch.
         mass = np.bincount(target, weights=weight, minlength=n_classes) + 1
         prior = self._class_weight * mass
         parts = prior / prior.sum(), np.log(self._class_weight)
@@ -338,29 +347,27 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             *(torch.from_numpy(p).float().to(device) for p in parts)
         )
 
-    def _in_batches(self, target):
+    def _batch_target(self, target):
         return target
 
     def _holdout(self, target, n):
         return stratified_holdout(target, n)
 
-    def _take(self, head):
-        super()._take(head)
+    def _set_head(self, head):
+        super()._set_head(head)
         self.temperature_ = 1.0
 
-    def _fitted(self, net, judged):
-        fitted = super()._fitted(net, judged)
-        if judged is None:
-            return fitted
-        _, weight, target = judged.__getitems__(slice(None))
-        logits = net.criterion_.unweighted(net.outputs(judged))
-        softening = temperature(logits, target, weight)
-        return fitted | {"temperature_": softening}
+    def _set_fitted(self, net, monitored):
+        super()._set_fitted(net, monitored)
+        if monitored is not None:
+            _, weight, target = monitored.__getitems__(slice(None))
+            logits = net.criterion_.unweighted(net.outputs(monitored))
+            self.temperature_ = temperature(logits, target, weight)
 
     # -- predictions -------------------------------------------------------------
 
     def decision_function(self, X):
-        """Logit of each class; of two classes, by how much the second is ahead.
+        """Logits of the classes.
 
         Parameters
         ----------
@@ -370,13 +377,14 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Returns
         -------
         logits : ndarray of shape (n_samples,) or (n_samples, n_classes), float64
-            At ``temperature_``.
+            Logits over ``temperature_``; for two classes, the second's minus the
+            first's.
         """
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def predict_proba(self, X):
-        """Probability of each class.
+        """Predict class probabilities.
 
         Parameters
         ----------
@@ -386,12 +394,12 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes), float64
-            In the order of ``classes_``.
+            Columns in the order of ``classes_``.
         """
         return softmax(self._logits(X), axis=1)
 
     def predict(self, X):
-        """The likeliest class.
+        """Predict the class of highest probability.
 
         Parameters
         ----------
@@ -401,12 +409,13 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Returns
         -------
         labels : ndarray of shape (n_samples,)
+            Elements of ``classes_``.
         """
         best = self._logits(X).argmax(axis=1)
         return self.classes_[best]
 
     def predict_log_proba(self, X):
-        """Logarithm of the probability of each class.
+        """Predict logarithms of class probabilities.
 
         Parameters
         ----------
@@ -416,34 +425,34 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Returns
         -------
         logarithms : ndarray of shape (n_samples, n_classes), float64
-            In the order of ``classes_``.
+            Columns in the order of ``classes_``.
         """
         return log_softmax(self._logits(X), axis=1)
 
     def score(self, X, y, sample_weight=None):
-        """Accuracy on the rows that have a label.
+        """Accuracy on labelled rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows in input units.
         y : array-like of shape (n_samples,)
-            Labels; rows without one, as in ``fit``, are left out.
+            Labels; rows whose label is missing, as in ``fit``, are left out.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
 
         Returns
         -------
         score : float
-            From 0 to 1.
+            Weighted share of correct predictions, from 0 to 1.
         """
         check_is_fitted(self, "autoencoder_")
-        rows = np.flatnonzero(labelled_rows(y, self.classes_))
-        X, y, sample_weight = some_rows(rows, X, y, sample_weight)
-        # In the dtype that labels have without missing ones.
+        rows = np.flatnonzero(has_label(y, self.classes_))
+        X, y, sample_weight = select_rows(rows, X, y, sample_weight)
+        # A list: numpy finds the dtype that labels have without missing ones.
         return super().score(X, np.array(list(y)), sample_weight)
 
     def _logits(self, X):
-        """Logits (n, n_classes) at the temperature, and by the classes' weights."""
-        outputs, shift = self._outputs(X), np.log(self._class_weight)
-        return (outputs - shift) / self.temperature_ + shift
+        """Return logits (n, n_classes), scaled but for the offset of class weights."""
+        outputs, offset = self._outputs(X), np.log(self._class_weight)
+        return (outputs - offset) / self.temperature_ + offset

@@ -1,4 +1,4 @@
-"""The loop of a prediction: an encoder with a head, rows with and without a label."""
+"""Training loop of an encoder with a head on labelled and unlabelled rows."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,19 +14,19 @@ from sklearn_ae.training._weights import flat_vector
 
 
 class HeadNet(Net):
-    """The loop of a prediction.
+    """Training loop of fine-tuning.
 
     Parameters
     ----------
     module, criterion, **kwargs
-        As ``Net``'s; the module is a ``Head`` and ``criterion()`` a
+        As in ``Net``; the module is a ``Head`` and ``criterion()`` a
         ``ClassificationObjective`` or a ``RegressionObjective``.
     radius : float
-        How far around a row outputs should be the same, in scaled units.
+        Norm of the adversarial perturbations, in scaled units.
     consistency_weight : float
-        Of what is asked of all rows, beside the loss of the labelled.
+        Weight of the loss on all rows, relative to that on labelled rows.
     width : int
-        Numbers in the widest output of a part, for a row.
+        Size of the widest layer's output for one row.
     """
 
     def __init__(
@@ -48,26 +48,26 @@ class HeadNet(Net):
         self,
         rows: WeightedRows,
         monitored: WeightedRows | None,
-        run: TrainingConfig,
+        config: TrainingConfig,
         task: IterationTask | None = None,
-        everything: WeightedRows | None = None,
+        all_rows: WeightedRows | None = None,
     ) -> None:
-        """Train in place, as any net.
+        """Train in place, as ``Net`` does.
 
-        Each step sees two mini-batches: of ``rows``, which have a target, and of
-        ``everything``, whose target is whether a row has none.
+        Each step takes two mini-batches, one of labelled ``rows`` and one of
+        ``all_rows``, whose target is 1 if a row is unlabelled and else 0.
         """
-        self._all = None if everything is None else _beside(everything, run)
+        self._all_batches = None if all_rows is None else _batches_of(all_rows, config)
         start = flat_vector(self.module_)
         if len(start) != len(self.optimizer_.param_groups[0]["params"][0]):
-            # Other layers are frozen than were before.
+            # fine_tune has changed since the last call: other layers are frozen.
             self.initialize_optimizer()
-        super().train(rows, monitored, run, task)
+        super().train(rows, monitored, config, task)
         self.has_moved = not torch.equal(start, flat_vector(self.module_))
-        del self._all
+        del self._all_batches
 
     def outputs(self, rows: WeightedRows) -> Tensor:
-        """Outputs (n, n_outputs) of the rows as they are."""
+        """Return the outputs (n, n_outputs) of rows in evaluation mode."""
         self._set_training(False)
         with torch.no_grad():
             return torch.cat([self.module_(b[0]) for b in self.get_iterator(rows)])
@@ -84,7 +84,7 @@ class HeadNet(Net):
         )
 
     def _n_waited(self) -> int:
-        """Iterations without a gain; in training where no rows are judged by."""
+        """Iterations without a gain, in the training loss if no rows are held out."""
         if self.monitored is not None:
             return super()._n_waited()
         best, since = math.inf, 0
@@ -97,15 +97,18 @@ class HeadNet(Net):
         self._flat.grad.zero_()
         x, weight, target = batch
         loss = (self.criterion_.losses(self.module_(x), target) * weight).mean()
-        if self._all is not None and self.consistency_weight > 0:
-            loss = loss + self.consistency_weight * self._asked_of(*next(self._all))
+        if self._all_batches is not None and self.consistency_weight > 0:
+            consistency = self._consistency_loss(*next(self._all_batches))
+            loss = loss + self.consistency_weight * consistency
         loss.backward()
         return loss.detach()
 
-    def _asked_of(self, x: Tensor, weight: Tensor, unlabelled: Tensor) -> Tensor:
-        """The same answers nearby and, without a label, clear ones."""
+    def _consistency_loss(
+        self, x: Tensor, weight: Tensor, unlabelled: Tensor
+    ) -> Tensor:
+        """Virtual adversarial loss, and mutual information of unlabelled rows."""
         outputs, criterion = self.module_(x), self.criterion_
-        terms = virtual_adversarial(
+        adversarial = virtual_adversarial(
             self.module_,
             criterion.divergence,
             x,
@@ -113,18 +116,18 @@ class HeadNet(Net):
             self.radius,
             self._config.generator,
         )
-        clear = criterion.negative_mutual_information(outputs, weight * unlabelled)
-        return ((terms + unlabelled * clear) * weight).mean()
+        entropy = criterion.negative_mutual_information(outputs, weight * unlabelled)
+        return ((adversarial + unlabelled * entropy) * weight).mean()
 
 
-def _beside(rows: WeightedRows, run: TrainingConfig) -> Iterator[Batch]:
-    """As many mini-batches as there are steps."""
+def _batches_of(rows: WeightedRows, config: TrainingConfig) -> Iterator[Batch]:
+    """Yield one mini-batch per training step, in passes that repeat."""
     batches = RowBatches(
         len(rows),
-        run.batch_size,
-        max_batches=run.n_iterations * run.max_batches,
-        shuffle=run.shuffle,
-        generator=run.generator,
+        config.batch_size,
+        max_batches=config.n_iterations * config.max_batches,
+        shuffle=config.shuffle,
+        generator=config.generator,
         device=rows.x.device,
         repeat=True,
     )

@@ -1,4 +1,4 @@
-"""Which rows have a label, what their classes are, and which of them to judge by."""
+"""Labels: missing ones, encoded classes, stratified hold-out, merging of equal rows."""
 
 from numbers import Real
 from textwrap import shorten
@@ -14,65 +14,66 @@ from sklearn_ae.tables._rows import merge_equal_rows
 UNLABELLED = -1
 
 
-def encoded_classes(y, classes=None):
-    """Number of each row's class, -1 where it has no label, and the classes.
+def encode_classes(y, classes=None):
+    """Encode labels as class indices, with -1 for a missing label.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        None, NaN, and -1 in numbers, are no label. Where -1 and 1 are all there is,
-        they are two classes: with one class there would be nothing to tell.
+        None, NaN and the number -1 are missing labels. If the only labels are -1 and 1,
+        both are classes.
     classes : ndarray of shape (n_classes,), optional
-        Known before.
+        Sorted classes; None takes those of y.
 
     Returns
     -------
     target : ndarray of shape (n_samples,), int64
+        Indices into ``classes``.
     classes : ndarray of shape (n_classes,)
 
     Raises
     ------
     ValueError
-        For infinite or continuous labels, fewer than two classes, or a label that is
-        not among the known classes.
+        If labels are infinite or continuous, if y has fewer than two classes, or if a
+        label is not among ``classes``.
     """
     y = _one_column(y)
     labelled = _are_labels(y, classes)
-    known = _homogeneous(y[labelled])
-    if len(known):
-        check_classification_targets(known)
-    found = np.unique(known)
+    labels = _homogeneous(y[labelled])
+    if len(labels):
+        check_classification_targets(labels)
+    found = np.unique(labels)
     if classes is None:
         classes = found
         if len(classes) < 2:
             raise ValueError(
-                "y must have labels of two classes or more to be told apart; it has "
+                "y must have labels of two classes or more; it has "
                 f"{len(classes)} class(es): {classes.tolist()}. None, NaN and the "
-                "number -1 are no label. In partial_fit, name all in classes."
+                "number -1 are missing labels. In partial_fit, pass all in classes."
             )
     elif unknown := sorted(set(found.tolist()) - set(classes.tolist()), key=str):
         raise ValueError(
             f"y has the label {unknown[0]!r}, which is not one of the classes "
-            f"{classes.tolist()}: name all in classes at the first partial_fit."
+            f"{classes.tolist()}: pass all in classes at the first partial_fit."
         )
     target = np.full(len(y), UNLABELLED, dtype=np.int64)
-    target[labelled] = np.searchsorted(classes, known)
+    target[labelled] = np.searchsorted(classes, labels)
     return target, classes
 
 
-def labelled_rows(y, classes=None):
-    """Which rows of y have a label (n_samples,), bool; with classes, or a number."""
+def has_label(y, classes=None):
+    """Return a mask (n_samples,) of the rows whose label is not missing."""
     return _are_labels(_one_column(y), classes)
 
 
-def encoded_numbers(y):
-    """Numbers (n_samples,), float64, NaN where there is none."""
+def encode_numbers(y):
+    """Return y as float64 (n_samples,), with NaN for missing numbers."""
     y = _one_column(y)
     try:
         y = np.where(pd.isna(y), np.nan, y).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"y must be numbers, NaN where there is none; got {shorten(repr(y), 80)}."
+            f"y must be numbers, NaN where missing; got {shorten(repr(y), 80)}."
         ) from error
     refuse_infinite(y)
     if np.isnan(y).all():
@@ -81,21 +82,21 @@ def encoded_numbers(y):
 
 
 def refuse_infinite(y):
-    """Refuse what no label can be."""
+    """Raise ValueError for infinite labels."""
     if np.isinf(y).any():
-        raise ValueError("Input y contains infinity; rows without a label have NaN.")
+        raise ValueError("Input y contains infinity; mark missing labels by NaN.")
 
 
 def stratified_holdout(target, n):
-    """Labelled rows (n,) to hold out: of each class its share, from the front.
+    """Return sorted indices of at most n rows to hold out, stratified by class.
 
-    Rows are sorted by their rank within the class over its size. The last row of a
-    class is never among them.
+    Rows are taken in the order of their rank within the class over the class's size.
+    The last row of a class is never held out.
     """
     rank, size = np.zeros(len(target)), np.zeros(len(target))
-    for one in np.unique(target):
-        of_it = np.flatnonzero(target == one)
-        rank[of_it], size[of_it] = np.arange(len(of_it)), len(of_it)
+    for label in np.unique(target):
+        rows = np.flatnonzero(target == label)
+        rank[rows], size[rows] = np.arange(len(rows)), len(rows)
     share = np.where(rank < size - 1, (rank + 0.5) / size, np.inf)
     first = np.argsort(share, kind="stable")[:n]
     return np.sort(first[np.isfinite(share[first])])
@@ -107,7 +108,7 @@ def _one_column(y):
     if isinstance(y, pd.Series) and isinstance(y.dtype, pd.CategoricalDtype):
         y = y.astype(object)
     if not hasattr(y, "dtype") and np.asarray(y).dtype.kind in "US":
-        # A list of text: None, NaN and -1 in it would become text.
+        # numpy would turn None, NaN and -1 in a list of text into text.
         y = np.asarray(y, dtype=object)
     y = column_or_1d(y, warn=True)
     return y if y.dtype.kind in "biufUSO" else np.asarray(y, dtype=object)
@@ -128,36 +129,57 @@ def _are_minus_one(y):
         return y == UNLABELLED
     if y.dtype.kind != "O":
         return np.zeros(len(y), dtype=bool)
-    # Not text that says so.
+    # The text "-1" is a label.
     return np.array([isinstance(v, Real) and v == UNLABELLED for v in y], dtype=bool)
 
 
 def _are_two_classes(others, marked, classes):
-    """Whether -1 is the name of a class."""
+    """Return True if -1 is a class rather than a missing label."""
     if classes is not None:
         return UNLABELLED in classes.tolist()
     return marked.any() and len(others) > 0 and all(v == 1 for v in others)
 
 
 def _homogeneous(labels):
-    """Labels in the dtype that they would have had without missing ones."""
+    """Return labels in the dtype that they would have without missing ones."""
     return np.array(labels.tolist()) if labels.dtype == object else labels
 
 
 class MergedRows(NamedTuple):
-    """Distinct rows (n, d), their weights (n,) and, of labelled ones, targets (n,)."""
+    """Distinct rows (n, d), their weights (n,) and, if labelled, targets (n,)."""
 
     X: np.ndarray
     weight: np.ndarray
     target: np.ndarray | None = None
 
-    def part(self, rows):
-        """Some of the labelled rows."""
+    def select(self, rows):
+        """Return the labelled rows of these indices."""
         return MergedRows(*(part[rows] for part in self))
 
 
-def merged(X, target, labelled, weight, seed):
-    """Labelled and unlabelled rows, equal ones merged, in an order that is theirs."""
+def merge_rows(X, target, labelled, weight, seed):
+    """Merge equal rows; return labelled and unlabelled ones, in seeded order.
+
+    Rows of weight zero are left out. Rows that are equal but for their label stay
+    distinct.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    target : ndarray of shape (n,)
+    labelled : ndarray of shape (n,), bool
+    weight : ndarray of shape (n,)
+    seed : int
+
+    Returns
+    -------
+    labelled, unlabelled : MergedRows
+
+    Raises
+    ------
+    ValueError
+        If no labelled row has a positive weight.
+    """
     rows = np.flatnonzero(labelled & (weight > 0))
     if not len(rows):
         raise ValueError(
@@ -165,15 +187,15 @@ def merged(X, target, labelled, weight, seed):
             "to learn to predict."
         )
     both = np.column_stack([X[rows], target[rows]])
-    some, mass = merge_equal_rows(both, weight[rows], seed)
-    with_label = MergedRows(X[rows[some]], mass, target[rows[some]])
-    others = np.flatnonzero(~labelled & (weight > 0))
-    if not len(others):
+    distinct, mass = merge_equal_rows(both, weight[rows], seed)
+    with_label = MergedRows(X[rows[distinct]], mass, target[rows[distinct]])
+    rows = np.flatnonzero(~labelled & (weight > 0))
+    if not len(rows):
         return with_label, MergedRows(X[:0], np.ones(0))
-    some, mass = merge_equal_rows(X[others], weight[others], seed)
-    return with_label, MergedRows(X[others[some]], mass)
+    distinct, mass = merge_equal_rows(X[rows], weight[rows], seed)
+    return with_label, MergedRows(X[rows[distinct]], mass)
 
 
-def some_rows(rows, *tables):
-    """Some rows of each table, of whatever kind; of None, None."""
+def select_rows(rows, *tables):
+    """Return these rows of each array, list or frame; None stays None."""
     return [None if t is None else _safe_indexing(t, rows) for t in tables]

@@ -1,4 +1,4 @@
-"""Regression with few labels: an autoencoder of all rows first."""
+"""Semi-supervised regression by a pretrained autoencoder."""
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
@@ -8,94 +8,101 @@ from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
-from sklearn_ae.semi_supervised._labels import encoded_numbers, merged, some_rows
+from sklearn_ae.semi_supervised._labels import encode_numbers, merge_rows, select_rows
 from sklearn_ae.semi_supervised._linear_heads import ridge_head
 
 
 class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
-    """Regression that learns from rows without a number as well.
+    """Semi-supervised regression by a pretrained autoencoder.
 
-    Phase 1 trains an autoencoder on all rows, by default one that restores them from
-    noise [1]_. Phase 2 puts a linear head on its encoder, a ridge regression on the
-    codes of the rows that have a number, and fine-tunes both: numbers are to be told
-    rightly, and for rows without one they are to be the same half-way to the row's
-    nearest neighbour, in whatever direction changes them most [2]_. Where that is not
-    better on rows that are held out, the ridge regression on the autoencoder's code is
-    what is kept.
+    Pretraining fits an autoencoder to all rows, by default a denoising one [1]_. A
+    ridge regression on the codes of the labelled rows becomes a linear head on its
+    encoder, and both are fine-tuned. The loss is the squared error of labelled rows
+    plus virtual adversarial training [2]_ on all rows. If fine-tuning does not improve
+    the loss of held-out labelled rows by more than its standard error, the ridge
+    regression on the pretrained code is kept.
 
     Parameters
     ----------
     autoencoder : AutoencoderTransformer, FrozenEstimator or None, default=None
-        What phase 1 trains, as in ``AutoencoderClassifier``.
+        Autoencoder to pretrain, as in ``AutoencoderClassifier``.
     architecture : {"mlp", "conv"} or callable, default="mlp"
-        Of the default autoencoder.
+        Architecture of the default autoencoder, as in ``AutoencoderTransformer``.
     input_shape : tuple of int or None, default=None
-        What a row was flattened from, for ``architecture="conv"``.
+        Shape that rows were flattened from, for ``architecture="conv"``.
     fine_tune : bool or int, default=True
-        Whether phase 2 trains the encoder, too; of an int its last so many layers, to
-        which the linear path belongs. With fewer than 40 rows with a number there are
-        too few to judge by: the encoder then stays, unless ``early_stopping=False``.
+        If True, the whole encoder is fine-tuned; if an int, its last ``fine_tune``
+        layers; if False, the head is a ridge regression on the pretrained code. The
+        linear skip path belongs to the last layer. With fewer than 40 labelled rows,
+        too few can be held out: the encoder is then not fine-tuned unless
+        ``early_stopping=False``.
     consistency_weight : float, default=1.0
-        Of what is asked of all rows, beside the loss of those with a number: the same
-        one nearby. At 0 fine-tuning is supervised.
+        Weight of the virtual adversarial term relative to the squared error. At 0
+        fine-tuning is supervised.
     alpha : float, default=0.01
-        Weight decay in phase 2 (decoupled, AdamW).
+        Weight decay of fine-tuning (decoupled, AdamW).
     batch_size : int or "auto", default="auto"
-        Rows in a mini-batch of each kind, with a number and without: 64.
+        Rows in a mini-batch of labelled rows and in one of all rows. "auto" is 64.
     learning_rate_init : float or "auto", default="auto"
-        Peak of the learning rate in phase 2: 0.003; in ``partial_fit``, where it is
-        constant, a tenth of that.
+        Peak learning rate of fine-tuning. "auto" is 0.003. In ``partial_fit`` the
+        learning rate is constant at a tenth of it.
     max_iter : int, default=40
-        Iterations of phase 2, of 25 mini-batches each, each time that it is run.
+        Iterations of fine-tuning, of 25 mini-batches each.
     tol : float, default=1e-4
-        Smallest gain that counts, as a share of the loss.
+        Smallest improvement that counts, relative to the loss.
     early_stopping : bool, default=True
-        Whether rows with a number are held out, and the weights kept that are best
-        there. Where they are more than ``validation_fraction`` of few, and these are
-        better than the start, phase 2 is run again on all. False trains on all, and
-        keeps the last weights.
+        If True, a share of the labelled rows is held out and the weights of lowest
+        validation loss are kept. If that share is above ``validation_fraction``, as
+        with few labels, and fine-tuning improved on the start, it is repeated with all
+        labelled rows. If False, all labelled rows are trained on and the last weights
+        are kept.
     validation_fraction : float, default=0.1
-        Share of the rows with a number to hold out; at the least 50, or a quarter of
-        few.
+        Share of the labelled rows to hold out. At least 50 are, or a quarter of fewer
+        than 200.
     n_iter_no_change : int, default=40
-        Iterations without a gain, on the rows held out or else in the training loss,
-        after which phase 2 stops.
+        Iterations without an improvement, in the validation loss or else in the
+        training loss, after which fine-tuning stops.
     device : str, default="auto"
-        A torch device. "auto" is "cuda" where there is a GPU, else "cpu".
+        Torch device. "auto" is "cuda" if there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
-        As of ``AutoencoderTransformer``; also of the autoencoder that phase 1 trains.
+        As in ``AutoencoderTransformer``; it also seeds pretraining.
     verbose : int, default=0
-        Above 0, a line for each iteration.
+        If above 0, each iteration prints a line.
 
     Attributes
     ----------
     autoencoder_ : AutoencoderTransformer
-        Of phase 1, as it was before fine-tuning.
+        The pretrained autoencoder, not fine-tuned.
     n_iter_ : int
-        Iterations of both phases.
+        Number of iterations of pretraining and fine-tuning.
     loss_curve_ : list of float
-        Mean training loss of each iteration of phase 2.
+        Mean training loss of each iteration of fine-tuning.
     validation_curve_ : list of float
-        Mean squared error of the rows held out, over the variance of y: at the start
-        and after each iteration of the first run.
+        Validation loss at the start and after each iteration of the first run of
+        fine-tuning: mean squared error of the rows held out over the variance of y.
     best_loss_ : float
-        The one by which that run's weights were kept; NaN where no rows were held out.
+        Validation loss of the weights kept from that run; NaN if no rows were held out.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, where X had names that are all strings.
+        Names of the columns, if X has names that are all strings.
 
     See Also
     --------
     AutoencoderClassifier : The same for classes.
+
+    Notes
+    -----
+    Equal rows are merged and their weights summed. The virtual adversarial term is
+    defined for class probabilities in [2]_; here its divergence is the squared
+    difference of two predictions.
 
     References
     ----------
     .. [1] P. Vincent et al. Stacked denoising autoencoders. Journal of Machine Learning
        Research 11, 2010.
     .. [2] T. Miyato et al. Virtual adversarial training: a regularization method for
-       supervised and semi-supervised learning. IEEE TPAMI 41(8), 2018. NOTE: there of
-       classes; of numbers the divergence is the squared difference.
+       supervised and semi-supervised learning. IEEE TPAMI 41(8), 2018.
 
     Examples
     --------
@@ -151,16 +158,16 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
-        """Learn from all rows of X, and from the numbers that there are.
+        """Pretrain on all rows of X and fine-tune on the numbers of y.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             At least two rows of finite numbers.
         y : array-like of shape (n_samples,)
-            Numbers; NaN and None are none.
+            Numbers. NaN and None mark missing ones.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; a row of weight w counts as w copies of it.
+            Non-negative weights. A row of weight w counts as w copies of it.
 
         Returns
         -------
@@ -170,35 +177,41 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            For missing values in X, infinite ones, a y without a number, a parameter
-            out of its range, or an autoencoder of other columns.
+            If X has missing or infinite values, y has no number or an infinite one, a
+            parameter is out of range, or a fitted ``autoencoder`` has other columns.
         TypeError
-            For sparse input, or another kind of autoencoder.
+            If X is sparse or ``autoencoder`` of another type.
         """
         context = self._init_callback_context(max_subtasks=None)
         with all_or_nothing(self):
-            X, weight = self._checked(X, y, sample_weight, reset=True)
-            rows = self._started(X, encoded_numbers(y), weight, cold=True)
-            with FitTasks(self, context, X, y, sample_weight) as tasks:
-                self.autoencoder_ = self._pretrained(X, weight, context)
-                self._learn(*rows, tasks)
+            X, weight = self._validate(X, y, sample_weight, reset=True)
+            target = encode_numbers(y)
+            self._start_random(reset=True)
+            labelled, unlabelled = self._merge_rows(X, target, weight)
+            labelled = self._standardize(labelled, reset=True)
+            with FitTasks(
+                self, context, X, y, sample_weight, self._attributes_now
+            ) as tasks:
+                self.autoencoder_ = self._pretrain(X, weight, context)
+                self._set_head(self._fit_head(labelled))
+                self._fine_tune(labelled, unlabelled, tasks)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Go on with phase 2: one pass over the rows of X with a number.
+        """Fine-tune by one pass over the labelled rows of X, at a constant rate.
 
-        The learning rate is constant, and rows without a number take part as in
-        ``fit``. The first call, if there was no ``fit``, trains the autoencoder on its
-        rows, unless a fitted one is given, and takes y's mean and spread for the unit;
-        it should then get a batch that stands for all. No row is held out.
+        Unlabelled rows contribute as in ``fit``, and no rows are held out. If the first
+        call was not preceded by ``fit`` and ``autoencoder`` is not fitted, it pretrains
+        on its rows; it also standardises y by their mean and standard deviation. Its
+        batch should be representative.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            A batch of rows.
+            Batch of rows.
         y : array-like of shape (n_samples,)
-            Numbers; NaN and None are none.
+            Numbers. NaN and None mark missing ones.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
 
@@ -213,29 +226,32 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             As in ``fit``.
         """
         with all_or_nothing(self):
-            cold = not hasattr(self, "autoencoder_")
-            X, weight = self._checked(X, y, sample_weight, reset=cold)
-            rows = self._started(X, encoded_numbers(y), weight, cold=cold)
-            if cold:
-                self.autoencoder_ = self._pretrained(X, weight)
-            self._learn_once(*rows)
+            is_first = not hasattr(self, "autoencoder_")
+            X, weight = self._validate(X, y, sample_weight, reset=is_first)
+            target = encode_numbers(y)
+            self._start_random(reset=is_first)
+            labelled, unlabelled = self._merge_rows(X, target, weight)
+            labelled = self._standardize(labelled, reset=is_first)
+            if is_first:
+                self.autoencoder_ = self._pretrain(X, weight)
+            self._fine_tune_once(labelled, unlabelled)
         return self
 
-    def _started(self, X, target, weight, *, cold):
-        """Labelled and unlabelled rows, merged; at a cold start y's unit, too."""
-        self._start_random(cold=cold)
-        labelled, others = merged(
-            X, target, ~np.isnan(target), weight, self._draw_seed()
-        )
-        if cold:
-            self._mean = np.average(labelled.target, weights=labelled.weight)
-            apart = np.square(labelled.target - self._mean)
-            unit = np.sqrt(np.average(apart, weights=labelled.weight))
-            self._unit = unit if unit > 0 else 1.0
-        scaled = (labelled.target - self._mean) / self._unit
-        return labelled._replace(target=scaled), others
+    def _merge_rows(self, X, target, weight):
+        labelled = ~np.isnan(target)
+        return merge_rows(X, target, labelled, weight, self._draw_seed())
 
-    # -- what is learnt ----------------------------------------------------------
+    def _standardize(self, labelled, *, reset):
+        """Return the rows with standardised targets, by the first call's moments."""
+        if reset:
+            self._y_mean = np.average(labelled.target, weights=labelled.weight)
+            squares = np.square(labelled.target - self._y_mean)
+            std = np.sqrt(np.average(squares, weights=labelled.weight))
+            self._y_std = std if std > 0 else 1.0
+        scaled = (labelled.target - self._y_mean) / self._y_std
+        return labelled._replace(target=scaled)
+
+    # -- hooks of the base class -------------------------------------------------
 
     def _linear_head(self, Z, target, weight):
         return ridge_head(Z, target, weight)
@@ -243,7 +259,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     def _criterion(self, target, weight, device):
         return RegressionObjective()
 
-    def _in_batches(self, target):
+    def _batch_target(self, target):
         return target[:, None].astype(np.float32)
 
     def _holdout(self, target, n):
@@ -252,7 +268,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     # -- predictions -------------------------------------------------------------
 
     def predict(self, X):
-        """Numbers for the rows of X.
+        """Predict numbers for the rows of X.
 
         Parameters
         ----------
@@ -262,27 +278,27 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Returns
         -------
         y : ndarray of shape (n_samples,), float64
-            In the units of ``fit``'s.
+            Predictions in the units of the y of ``fit``.
         """
         outputs = self._outputs(X)
-        return outputs[:, 0] * self._unit + self._mean
+        return outputs[:, 0] * self._y_std + self._y_mean
 
     def score(self, X, y, sample_weight=None):
-        """R^2 on the rows that have a number.
+        """Coefficient of determination R^2 on the rows whose number is not missing.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows in input units.
         y : array-like of shape (n_samples,)
-            Numbers; rows without one are left out.
+            Numbers; rows with NaN or None are left out.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
 
         Returns
         -------
         score : float
-            1 is perfect, 0 no better than the mean.
+            At most 1; predicting the mean scores 0.
         """
-        rows = np.flatnonzero(~np.isnan(encoded_numbers(y)))
-        return super().score(*some_rows(rows, X, y, sample_weight))
+        rows = np.flatnonzero(~np.isnan(encode_numbers(y)))
+        return super().score(*select_rows(rows, X, y, sample_weight))

@@ -1,23 +1,24 @@
-"""Columns to normal scores of their ranks, and back."""
+"""Normal scores: a rank-based transformation of columns and its inverse."""
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-_MAX_KNOTS = 1_000
+# As many as QuantileTransformer's n_quantiles.
+MAX_QUANTILES = 1_000
 
 
 class NormalScores:
-    """Each column made standard normal by its ranks, and undone.
+    """Rank-based inverse normal transformation of each column, and its inverse.
 
-    Equal values share the middle of their ranks, and every rank of theirs leads back to
-    them: what is drawn from a normal distribution comes back as frequent values as
-    often as the column has them. A value between two known ones is interpolated. One
-    beyond them is as many standard deviations beyond the last score, but no score leads
-    beyond the last value. Of a column of more than 1,000 values as many quantiles are
-    known, the most frequent values among them.
+    Tied values share their mean rank, and the inverse maps the whole range of their
+    ranks back to them: the inverse of normal draws has each value as often as the
+    column. Values in between are interpolated. A value outside the column's range gets
+    the extreme score plus the distance in standard deviations; the inverse never leaves
+    the range. A column of more than 1,000 distinct values is represented by 1,000
+    quantiles.
 
-    scikit-learn's ``QuantileTransformer`` puts a column's least and greatest value at
-    -5.2 and 5.2, however frequent they are.
+    scikit-learn's ``QuantileTransformer`` maps a column's minimum and maximum to -5.2
+    and 5.2, however frequent they are.
 
     References
     ----------
@@ -26,35 +27,35 @@ class NormalScores:
     """
 
     def fit(self, X):
-        """Learn from X (n, d), finite."""
+        """Store the quantiles of the columns of X (n, d), finite."""
         self._columns = [_knots(np.sort(x)) for x in X.T]
         self._steps = [_steps(*knots) for knots in self._columns]
-        spread = X.std(axis=0)
-        self._spread = np.where(spread > 0, spread, 1.0)
+        std = X.std(axis=0)
+        self._std = np.where(std > 0, std, 1.0)
         return self
 
     def transform(self, X):
-        """Scores (n, d), float64, of X (n, d)."""
-        columns = zip(X.T, self._steps, self._columns, self._spread, strict=True)
+        """Return scores (n, d), float64, of X (n, d)."""
+        columns = zip(X.T, self._steps, self._columns, self._std, strict=True)
         scores = [
-            ndtri(np.interp(x, *steps)) + _beyond(x, values) / spread
-            for x, steps, (values, _), spread in columns
+            ndtri(np.interp(x, *steps)) + _beyond(x, values) / std
+            for x, steps, (values, _), std in columns
         ]
         return np.stack(scores, axis=1)
 
     def inverse_transform(self, Z):
-        """Values (n, d), float64, of scores (n, d)."""
+        """Return values (n, d), float64, of scores (n, d)."""
         columns = zip(ndtr(Z.T), self._columns, strict=True)
         values = [np.interp(u, ranks, values) for u, (values, ranks) in columns]
         return np.stack(values, axis=1)
 
 
 def _knots(ordered):
-    """Values, each twice, and its first and its last rank as shares of the rows."""
+    """Return values, each twice, and their first and last ranks as shares of rows."""
     values, n = np.unique(ordered), len(ordered)
-    if len(values) > _MAX_KNOTS:
-        known = np.linspace(0, n - 1, _MAX_KNOTS).round().astype(int)
-        values = np.unique(ordered[known])
+    if len(values) > MAX_QUANTILES:
+        quantiles = np.linspace(0, n - 1, MAX_QUANTILES).round().astype(int)
+        values = np.unique(ordered[quantiles])
     first = np.searchsorted(ordered, values, side="left")
     last = np.searchsorted(ordered, values, side="right") - 1
     ranks = np.stack([first, last], axis=1).ravel()
@@ -62,12 +63,13 @@ def _knots(ordered):
 
 
 def _steps(values, ranks):
-    """Knots of the rank of a value: the mean of its first and its last one.
+    """Return knots of the map from values to ranks: a step at each value.
 
-    A value is what it is up to float32's rounding: such are given, too.
+    The step is as wide as float32's rounding error, so that a value that was rounded
+    has the mean rank too.
     """
     values, first, last = values[::2], ranks[::2], ranks[1::2]
-    # But nearer to it than to another one, unless both are past float32.
+    # Steps do not overlap: each ends before the middle between two values.
     gaps = np.diff(values) / 4
     near = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
     near = np.minimum(near, np.finfo(np.float32).eps * np.abs(values))
@@ -79,5 +81,5 @@ def _steps(values, ranks):
 
 
 def _beyond(x, values):
-    """How far x is below the least or above the greatest of the values, else 0."""
+    """Return the signed distance of x from the range of the values; 0 within."""
     return x - np.clip(x, values[0], values[-1])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from sklearn_ae.compression._rate_autoencoder import RateDistortionAutoencoder
+
 from sklearn_ae.compression._rate_target import Rate
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_ae.detection import _neighbors
 from sklearn_ae.detection._neighbors import Neighbors, QueryRows
-from sklearn_ae.semi_supervised._consistency import half_way_to_the_next
 from sklearn_ae.tables._column_scaler import ColumnScaler
 
 WINE = load_wine().data
@@ -382,13 +381,3 @@ def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):
     assert len(kept) == 100
     n_copies = (np.abs(kept - X[7]).max(axis=1) < 1e-9).sum()
     assert n_copies == pytest.approx(50, abs=1)
-
-
-def test_half_way_to_the_next():
-    matrix = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
-    nearest = NearestNeighbors(n_neighbors=2).fit(matrix).kneighbors(matrix)[0][:, 1]
-    assert half_way_to_the_next(matrix) == pytest.approx(np.median(nearest) / 2)
-    assert half_way_to_the_next(matrix[:1]) == 0
-    # Of copies, which are the nearest, it does not count.
-    twice = np.repeat(matrix, 2, axis=0)
-    assert half_way_to_the_next(twice) == pytest.approx(half_way_to_the_next(matrix))

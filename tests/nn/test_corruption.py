@@ -11,8 +11,8 @@ from sklearn_ae.nn import CORRUPTIONS, Corruption
 N = 20_000
 # Three columns of different places and sizes.
 COLUMNS = {
-    "centre": torch.tensor([1.0, -2.0, 30.0]),
-    "spread": torch.tensor([1.0, 0.1, 5.0]),
+    "mean": torch.tensor([1.0, -2.0, 30.0]),
+    "std": torch.tensor([1.0, 0.1, 5.0]),
     "low": torch.tensor([-3.0, -2.5, 12.0]),
     "high": torch.tensor([6.0, -1.5, 48.0]),
 }
@@ -40,7 +40,7 @@ def corrupting(kind, level=0.3, **columns):
 def x():
     """Rows of which no two cells are equal, nor equal to what may replace them."""
     noise = torch.randn(N, 3, dtype=torch.float64, generator=generator(99))
-    return COLUMNS["centre"] + COLUMNS["spread"] * noise
+    return COLUMNS["mean"] + COLUMNS["std"] * noise
 
 
 def add_one(x, level, generator):
@@ -88,11 +88,11 @@ def test_level_zero_is_the_batch_itself(kind, x):
 # -- what they become --------------------------------------------------------------
 
 
-def test_masking_is_exactly_the_centre(x):
+def test_masking_is_exactly_the_mean(x):
     corrupted = corrupting("masking")(x, generator())
     changed = corrupted != x
-    centre = COLUMNS["centre"].double().expand_as(x)
-    assert torch.equal(corrupted[changed], centre[changed])
+    mean = COLUMNS["mean"].double().expand_as(x)
+    assert torch.equal(corrupted[changed], mean[changed])
 
 
 def test_salt_and_pepper_is_the_low_or_the_high_end_with_even_odds(x):
@@ -105,9 +105,9 @@ def test_salt_and_pepper_is_the_low_or_the_high_end_with_even_odds(x):
         assert stats.binomtest(n_low, len(ends), 0.5).pvalue > P
 
 
-def test_gaussian_noise_is_standard_normal_in_units_of_level_times_spread(x):
+def test_gaussian_noise_is_standard_normal_in_units_of_level_times_std(x):
     noise = corrupting("gaussian", 0.3)(x, generator()) - x
-    noise = (noise / (0.3 * COLUMNS["spread"])).numpy()
+    noise = (noise / (0.3 * COLUMNS["std"])).numpy()
     for column in noise.T:
         assert abs(column.mean()) < SIGMAS / np.sqrt(N)
         assert abs(column.var() - 1) < SIGMAS * np.sqrt(2 / N)
@@ -118,8 +118,8 @@ def test_gaussian_noise_is_standard_normal_in_units_of_level_times_spread(x):
 
 
 def test_a_constant_column_gets_no_noise(x):
-    spread = torch.tensor([1.0, 0.0, 5.0])
-    corrupted = corrupting("gaussian", 0.3, spread=spread)(x, generator())
+    std = torch.tensor([1.0, 0.0, 5.0])
+    corrupted = corrupting("gaussian", 0.3, std=std)(x, generator())
     assert torch.equal(corrupted[:, 1], x[:, 1])
     assert (corrupted[:, [0, 2]] != x[:, [0, 2]]).all()
 

@@ -35,8 +35,8 @@ def corruption(kind="gaussian", level=LEVELS):
     return Corruption(
         kind,
         level,
-        centre=torch.tensor([1.0, -2.0, 30.0]),
-        spread=torch.tensor([1.0, 0.1, 5.0]),
+        mean=torch.tensor([1.0, -2.0, 30.0]),
+        std=torch.tensor([1.0, 0.1, 5.0]),
         low=torch.tensor([-3.0, -2.5, 12.0]),
         high=torch.tensor([6.0, -1.5, 48.0]),
     )
@@ -45,7 +45,7 @@ def corruption(kind="gaussian", level=LEVELS):
 @pytest.fixture(scope="module")
 def x():
     noise = torch.randn(N, 3, dtype=torch.float64, generator=generator(99))
-    return corruption().columns.centre + corruption().columns.spread * noise
+    return corruption().columns.mean + corruption().columns.std * noise
 
 
 def column_of(level, n):
@@ -69,7 +69,7 @@ def test_levels_are_log_uniform_between_the_two(low_high, x):
 def test_noise_is_standard_normal_in_units_of_the_rows_level_times_spread(x):
     corrupt = corruption()
     corrupted, levels = corrupt(x, generator())
-    noise = ((corrupted - x) / (levels * corrupt.columns.spread)).numpy()
+    noise = ((corrupted - x) / (levels * corrupt.columns.std)).numpy()
     lowest_first = noise[np.argsort(levels[:, 0].numpy())]
     for some in np.array_split(lowest_first, 4):
         for column in some.T:

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from sklearn_ae.semi_supervised._labels import (
-    encoded_classes,
-    encoded_numbers,
-    merged,
+    encode_classes,
+    encode_numbers,
+    merge_rows,
     stratified_holdout,
 )
 
@@ -31,23 +31,23 @@ from sklearn_ae.semi_supervised._labels import (
     ],
 )
 def test_classes(y, target, classes):
-    found, names = encoded_classes(y)
+    found, names = encode_classes(y)
     assert found.tolist() == target
     assert names.tolist() == classes
     assert found.dtype == np.int64
 
 
 def test_known_classes():
-    found, names = encoded_classes([2, -1, 0], np.array([0, 1, 2]))
+    found, names = encode_classes([2, -1, 0], np.array([0, 1, 2]))
     assert found.tolist() == [2, -1, 0]
     assert names.tolist() == [0, 1, 2]
     # Where it was named a class, it is one.
-    assert encoded_classes([-1, 2, -1], np.array([-1, 1, 2]))[0].tolist() == [0, 2, 0]
+    assert encode_classes([-1, 2, -1], np.array([-1, 1, 2]))[0].tolist() == [0, 2, 0]
 
 
 def test_numbers():
     y = np.array([1, None, 2.5, np.nan], dtype=object)
-    np.testing.assert_array_equal(encoded_numbers(y), [1, np.nan, 2.5, np.nan])
+    np.testing.assert_array_equal(encode_numbers(y), [1, np.nan, 2.5, np.nan])
 
 
 def test_judges_are_each_class_by_its_share():
@@ -70,7 +70,9 @@ def test_the_last_row_of_a_class_is_not_held_out():
 def test_merged_rows_by_hand():
     X = np.array([[1.0], [1], [1], [2], [2], [3]])
     target = np.array([0, 0, 1, 0, -1, -1])
-    known, others = merged(X, target, target >= 0, np.array([1, 2, 1, 1, 4, 0.0]), 0)
+    known, others = merge_rows(
+        X, target, target >= 0, np.array([1, 2, 1, 1, 4, 0.0]), 0
+    )
     found = sorted(zip(known.X[:, 0], known.target, known.weight, strict=True))
     assert found == [(1, 0, 3), (1, 1, 1), (2, 0, 1)]
     assert (others.X.tolist(), others.weight.tolist()) == ([[2]], [4])

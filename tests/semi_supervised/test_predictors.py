@@ -400,7 +400,7 @@ def test_only_the_last_layers_are_fine_tuned(n_layers, latent):
 
 
 def test_the_default_goes_by_the_units_of_columns():
-    default = AutoencoderClassifier()._default
+    default = AutoencoderClassifier()._default_autoencoder
     assert (default(X).scale, default(X).corruption_level) == (None, 1.0)
     assert (default(X_WINE).scale, default(X_WINE).corruption_level) == ("auto", 0.5)
 
@@ -594,7 +594,7 @@ def test_bad_classes(y, match):
     ("y", "match"),
     [
         (np.full(178, np.nan), "no numbers"),
-        (np.full(178, "a"), "must be numbers, NaN where there is none; got"),
+        (np.full(178, "a"), "must be numbers, NaN where missing; got"),
         (np.where(Y_WINE == 1, np.inf, 1), "infinity"),
         (Y_WINE[:9], "inconsistent numbers of samples"),
     ],

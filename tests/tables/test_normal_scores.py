@@ -61,7 +61,7 @@ def test_many_values_are_known_by_quantiles(n):
     X[: n // 5] = 0.25
     scores = NormalScores().fit(X)
     ((values, ranks),) = scores._columns
-    assert len(values) == len(ranks) <= 2 * _normal_scores._MAX_KNOTS
+    assert len(values) == len(ranks) <= 2 * _normal_scores.MAX_QUANTILES
     exact = norm.ppf((rankdata(X, axis=0) - 0.5) / n)
     inner = np.abs(exact) < 2.5
     np.testing.assert_allclose(scores.transform(X)[inner], exact[inner], atol=0.02)

@@ -1,4 +1,4 @@
-"""Networks that a user brings."""
+"""An architecture given as a function: the user's encoder and decoder."""
 
 import copy
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# Of n_features and n_components, an encoder and a decoder.
+# (n_features, n_components) -> (encoder, decoder)
 Build = Callable[[int, int], tuple[nn.Module, nn.Module]]
 
 
 @dataclass(frozen=True)
 class CallableArchitecture:
-    """A user's networks.
+    """Encoder and decoder that a user's function builds.
 
     Attributes
     ----------
@@ -22,7 +22,8 @@ class CallableArchitecture:
         ``(n_features, n_components) -> (encoder, decoder)``.
     n_features : int
     generator : torch.Generator
-        Seeds torch's global generator while a network is built; it is put back.
+        Seeds torch's global generator while a network is built; its state is restored
+        afterwards.
     """
 
     build: Build
@@ -37,21 +38,21 @@ class CallableArchitecture:
         n_noise_features: int = 0,
         components: Tensor | None = None,
     ) -> nn.Module:
-        """The first of two."""
-        assert n_noise_features == 0  # They know nothing of levels.
+        """Build the encoder; it cannot be conditional on the noise level."""
+        assert n_noise_features == 0
         return self._network(n_out, 0, at_zero)
 
     def decoder(self, n_in: int, *, at_zero: bool) -> nn.Module:
-        """The second of two."""
+        """Build the decoder."""
         return self._network(n_in, 1, at_zero)
 
     def is_done_by_encoder(self, n_components: int) -> bool:
-        """Never."""
+        """Return False: the encoder alone never makes the reconstruction."""
         return False
 
     def _network(self, n_code: int, which: int, at_zero: bool) -> nn.Module:
         n_out = (n_code, self.n_features)[which]
-        # A copy: it may be the same module at each call, and is to stay as it is.
+        # The function may return the same module at each call: train a copy.
         network = copy.deepcopy(self._built(n_code)[which]).float()
         _refuse(network, (self.n_features, n_code)[which], n_out, which)
         return Gated(network, n_out) if at_zero else network
@@ -76,7 +77,7 @@ class CallableArchitecture:
 
 
 class Gated(nn.Module):
-    """A network times a number for each output, which starts at zero.
+    """A network whose outputs are multiplied by learned gates that start at zero.
 
     References
     ----------
@@ -94,7 +95,7 @@ class Gated(nn.Module):
 
 
 def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
-    """Refuse a network that does not map rows to rows, or holds what is not trained."""
+    """Raise ValueError for a network with batch statistics or a wrong output shape."""
     name = f"The {('encoder', 'decoder')[which]} that architecture returned"
     for part in network.modules():
         if isinstance(part, _BatchNorm) or getattr(part, "track_running_stats", False):
@@ -114,6 +115,6 @@ def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
     if got != (3, n_out):
         raise ValueError(
             f"{name} maps rows of shape (3, {n_in}) to {got}, which has to be "
-            f"(3, {n_out}). Of a normal latent, an encoder's outputs are twice the "
-            "components."
+            f"(3, {n_out}). With latent='gaussian' the encoder returns two numbers per "
+            "component, mean and log-variance."
         )
