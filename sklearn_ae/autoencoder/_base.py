@@ -106,7 +106,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 rows = _tensors(net, data)
                 train = rows.part(slice(data.n_held_out, None))
                 n_monitored = data.n_held_out
-                if fraction is None and is_train is None:
+                if not n_monitored and is_train is None:
                     n_monitored = n_in_sample_monitor(len(data))
                 monitored = rows.part(slice(n_monitored)) if n_monitored else None
                 with self._training_context(net, len(train)):

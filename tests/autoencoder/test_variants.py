@@ -322,7 +322,7 @@ def half():
 def test_scaling_and_noise_are_of_all_rows(half, scale):
     trusted, _ = half
     of_all, of_half = (
-        told(max_iter=1, scale=scale)._fit(TRAIN, trusted=mask)
+        told(max_iter=1, scale=scale)._fit(TRAIN, is_train=mask)
         for mask in (None, trusted)
     )
     scaled = of_all._columns.transform(TEST)
@@ -337,7 +337,7 @@ def test_only_trusted_rows_are_trained_on(half, level):
     # Of exact numbers: columns' moments are then the same to the last bit.
     trusted, shuffled = half
     fits = [
-        transformer(corruption_level=level, max_iter=3)._fit(X, trusted=mask)
+        transformer(corruption_level=level, max_iter=3)._fit(X, is_train=mask)
         for X, mask in ((TRAIN, trusted), (shuffled, trusted), (TRAIN, None))
     ]
     one, other, of_all = (ae.reconstruct(TEST) for ae in fits)
@@ -346,7 +346,7 @@ def test_only_trusted_rows_are_trained_on(half, level):
 
 
 def test_if_all_rows_are_trusted_it_is_fit():
-    one = told(max_iter=2)._fit(TRAIN, trusted=np.ones(len(TRAIN), dtype=bool))
+    one = told(max_iter=2)._fit(TRAIN, is_train=np.ones(len(TRAIN), dtype=bool))
     np.testing.assert_array_equal(
         one.transform(TEST), told(max_iter=2).fit(TRAIN).transform(TEST)
     )

@@ -31,7 +31,7 @@ def reference(scale, X):
 @pytest.mark.parametrize("cells", [7 * 13, 2**20])
 @pytest.mark.parametrize("scale", ["standard", "minmax", "quantile"])
 def test_scale_is_scikit_learns_scaler(scale, cells, X, monkeypatch):
-    monkeypatch.setattr(_rows, "_CELLS", cells)
+    monkeypatch.setattr(_rows, "CELLS_PER_BLOCK", cells)
     columns, scaler = fit(scale, X), reference(scale, X)
     Z = scaler.transform(X)
     np.testing.assert_allclose(columns.transform(X), Z, rtol=1e-7, atol=1e-9)

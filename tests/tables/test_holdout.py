@@ -13,7 +13,7 @@ from sklearn_ae.tables._rows import (
 @pytest.mark.parametrize("cells", [9, 2**20])
 @pytest.mark.parametrize("rare", [[], [0], [19], [0, 7, 8, 19]])
 def test_rows_that_a_column_hangs_on_go_to_the_end(rare, cells, monkeypatch):
-    monkeypatch.setattr(_rows, "_CELLS", cells)
+    monkeypatch.setattr(_rows, "CELLS_PER_BLOCK", cells)
     rng = np.random.default_rng(0)
     X, weight = rng.choice([-1.0, 1.0], size=(60, 3)), rng.uniform(0.5, 1, 60)
     X[rare, 1] = 100
@@ -29,7 +29,7 @@ def test_rows_that_a_column_hangs_on_go_to_the_end(rare, cells, monkeypatch):
 
 @pytest.mark.parametrize("cells", [28, 2**20])
 def test_centre_and_spread_are_numpys_whatever_the_block(cells, monkeypatch):
-    monkeypatch.setattr(_rows, "_CELLS", cells)
+    monkeypatch.setattr(_rows, "CELLS_PER_BLOCK", cells)
     X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     X[:, 2] = 5
     centre, spread = _initialization._centre_and_spread(X)

@@ -40,7 +40,7 @@ def assert_is_pca(ours, pca, n_samples):
 @pytest.mark.parametrize("cells", [50 * 13, 2**20])
 @pytest.mark.parametrize("name", TABLES)
 def test_axes_are_pcas(name, cells, monkeypatch):
-    monkeypatch.setattr(_rows, "_CELLS", cells)
+    monkeypatch.setattr(_rows, "CELLS_PER_BLOCK", cells)
     X = table(name) * np.arange(1, 1 + table(name).shape[1])
     ours = axes_of(X, 4)
     assert_is_pca(ours, PCA(4).fit(X), len(X))

@@ -14,7 +14,7 @@ from skorch.callbacks import Callback, EarlyStopping, Freezer
 
 from sklearn_ae import AutoencoderTransformer, _runtime
 from sklearn_ae.autoencoder import _autoencoder_net
-from sklearn_ae.tables import _holdout
+from sklearn_ae.tables import _rows
 from sklearn_ae.training._weights import BestWeights, one_cycle
 
 X = load_wine().data
@@ -180,7 +180,7 @@ def test_without_early_stopping_training_rows_are_monitored():
 
 
 def test_without_early_stopping_a_tenth_of_many_rows_is_monitored(monkeypatch):
-    monkeypatch.setattr(_holdout, "MIN_IN_SAMPLE_MONITOR", 2)
+    monkeypatch.setattr(_rows, "MIN_IN_SAMPLE_MONITOR", 2)
     spy = Spy()
     transformer(spy, early_stopping=False, max_iter=1).fit(X)
     assert len(spy.monitored) == len(np.unique(X, axis=0)) // 10
