@@ -7,7 +7,8 @@ from pathlib import Path
 
 import sklearn_ae
 
-if Path(sklearn_ae.__file__).is_relative_to(Path(__file__).resolve().parents[1]):
+checkout = Path(__file__).resolve().parents[1]
+if Path(sklearn_ae.__file__).is_relative_to(checkout / "sklearn_ae"):
     sys.exit("sklearn_ae comes from the checkout, not from the wheel")
 path = Path(sys.argv[1])
 block = re.search(r"^```python\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
