@@ -43,11 +43,14 @@ def summary(face, frame):
         return face.summary(frame)
     if hasattr(face, "derived"):
         frame = face.derived(frame)
-    figures = frame.select_dtypes("number").columns.difference(
-        ["seed", "round", *face.KEYS], sort=False
-    )
-    groups = frame.groupby(face.KEYS, sort=False)[list(figures)]
-    return groups.agg(getattr(face, "HOW", "mean"))
+    left_out = {"seed", "round", "rows", "columns", *face.KEYS}
+    figures = [c for c in frame.select_dtypes("number") if c not in left_out]
+    groups = frame.groupby(face.KEYS, sort=False)[figures]
+    table = groups.agg(getattr(face, "HOW", "mean"))
+    if face.KEYS == ["method"]:
+        medians = details(face, frame).median()
+        table.insert(0, f"median {face.FIGURE} of the tables", medians)
+    return table
 
 
 def details(face, frame):

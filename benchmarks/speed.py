@@ -91,9 +91,9 @@ def _bare(X, seed, n_epochs):
 
 
 def _mlp_regressor(X, seed, n_epochs):
-    sizes = (HIDDEN, CODE, HIDDEN)
     params = {"batch_size": BATCH, "max_iter": n_epochs, "alpha": 0, "tol": 0}
-    return MLPAutoencoder(sizes, random_state=seed, **params).fit(X).predict
+    params |= {"hidden_layer_sizes": (HIDDEN, CODE, HIDDEN), "random_state": seed}
+    return MLPAutoencoder(**params).fit(X).predict
 
 
 def _skorch(X, seed, n_epochs):
