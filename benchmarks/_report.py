@@ -152,14 +152,14 @@ def dots(panels, xlabel, *, log=False, reference=None):
 def curves(panels, xlabel, ylabel, *, xscale="linear", yscale="linear", columns=2):
     """Draw a panel for each table: a line for each column by the table's index."""
     columns = min(columns, len(panels))
-    n_rows = -(-len(panels) // columns)
+    n_rows, colors = -(-len(panels) // columns), {}
     size = (4.5 * columns, 2.8 * n_rows + 0.6)
     figure = Figure(figsize=size, layout="constrained")
     every = figure.subplots(n_rows, columns, squeeze=False).ravel()
     for axes, (title, table) in zip(every, panels.items(), strict=False):
         for method, line in table.items():
-            line = line.dropna()
-            axes.plot(line.index, line, "o-", markersize=4, label=method)
+            line, color = line.dropna(), colors.setdefault(method, f"C{len(colors)}")
+            axes.plot(line.index, line, "o-", color=color, markersize=4, label=method)
         axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xscale=xscale)
         if any((line.get_ydata() > 0).any() for line in axes.lines):
             axes.set_yscale(yscale)

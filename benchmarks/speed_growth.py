@@ -25,7 +25,7 @@ SHAPES = [
 ]
 QUICK = [(1000, 10), (3000, 10), (1000, 30)]
 # Shapes that are also fitted with ten times the budget.
-LONG_SHAPES = {(10**4, 50), (10**5, 50), (10**6, 50), (1000, 10)}
+LONG_SHAPES = {(10**4, 50), (10**5, 50), (10**6, 50)}
 NOISE = 0.1  # little: there is something to learn beyond PCA, all through the budget
 N_HELD_OUT = 5000
 
