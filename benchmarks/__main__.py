@@ -2,7 +2,7 @@
 
 A question has one face or several, each a module: ``python -m benchmarks speed`` runs
 all faces, ``python -m benchmarks speed --face growth`` one. A face's docstring is its
-title and its protocol. ``cases(options)`` lists what is measured, a dictionary each;
+title; protocols.md says what each measures and how. ``cases(options)`` lists what is measured, a dictionary each;
 ``measure(**case)`` returns one result, a dictionary of ``MEASURED``. The summary is the
 mean by ``KEYS``; ``FIGURE`` of ``OURS`` and its rivals is compared by ``ROWS``. A face
 may have a ``summary`` and a ``plot`` to replace these.
@@ -65,8 +65,7 @@ def _run(options, name, cases):
     """Measure, show and write one face; True if a measurement failed."""
     question, faces = options.question, QUESTIONS[options.question]
     is_first, face = name == next(iter(faces)), faces[name]
-    title = face.__doc__.splitlines()[0]
-    print(f"{title}\n")
+    print(f"{face.__doc__}\n")
     frame = _measured(face, cases)
     path = options.out and options.out / (
         question if is_first else f"{question}-{name}"
@@ -90,7 +89,7 @@ def _run(options, name, cases):
     notes = [*_report.comparisons(face, details), *notes]
     print("", _report.texts(table).to_string(index=False), "", *notes, "", sep="\n")
     if path:
-        picture = f"![{title}]({question}.png)" * is_first
+        picture = f"![{face.__doc__}]({question}.png)" * is_first
         if is_first:
             _report.plot(face, frame).savefig(path.with_suffix(".png"), dpi=150)
         command = _command(options, name if len(faces) > 1 else None)
@@ -130,7 +129,7 @@ def _measured(face, cases):
 def _parser():
     lines = ["Questions, and their faces in brackets:"]
     for question, faces in QUESTIONS.items():
-        title = next(iter(faces.values())).__doc__.splitlines()[0]
+        title = next(iter(faces.values())).__doc__
         lines.append(f"  {question} ({', '.join(faces)}): {title}")
     parser = argparse.ArgumentParser(
         "python -m benchmarks",

@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle
+from pathlib import Path
 from platform import python_version
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 EMPHASISED = ("ours", "AEOutlierDetector")
+PROTOCOLS = Path(__file__).with_name("protocols.md")
 EQUAL = 5e-4  # figures this near print the same three decimals
 
 
@@ -106,7 +108,8 @@ def _markdown(table):
 
 def section(face, command, table, sentences, picture="", second=None):
     """A face's section of its question's page: title, protocol, results."""
-    title, _, protocol = face.__doc__.partition("\n")
+    protocols = dict(s.split("\n", 1) for s in PROTOCOLS.read_text().split("\n## "))
+    title, protocol = face.__doc__, protocols[face.__doc__]
     lines = "\n".join(f"* {sentence}" for sentence in sentences)
     last = "" if second is None else _markdown(second)
     parts = [title, f"`{command}`", protocol.strip(), _markdown(table), lines]
@@ -131,20 +134,21 @@ def plot(face, frame):
 
 def dots(panels, xlabel, *, log=False, reference=None):
     """Draw tables side by side: a line for each row, a marker for each column."""
-    n_lines = max(len(table) for table in panels.values())
-    size = (4 + 4 * len(panels), 1.6 + 0.26 * n_lines)
+    rows = list(dict.fromkeys(row for table in panels.values() for row in table.index))
+    names = [" ".join(map(str, np.atleast_1d(row))) for row in rows]
+    size = (4 + 4 * len(panels), 1.6 + 0.26 * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, table) in zip(every, panels.items(), strict=True):
-        names = [" ".join(map(str, np.atleast_1d(i))) for i in table.index]
         for method, marker in zip(table, cycle("o^sDv<>1xX+"), strict=False):
-            area = 70 if method in EMPHASISED else 24
-            axes.scatter(table[method], names, area, marker=marker, label=method)
+            x, area = table[method].reindex(rows), 70 if method in EMPHASISED else 24
+            axes.scatter(x, range(len(rows)), area, marker=marker, label=method)
         if reference is not None:
             axes.axvline(reference, color="black", linewidth=1)
         if log and (table > 0).any(axis=None):  # else there is no logarithm to draw
             axes.set_xscale("log")
         axes.set(title=title, xlabel=xlabel)
+    every[0].set_yticks(range(len(rows)), names)
     every[0].invert_yaxis()
     return _with_legend(figure, every)
 

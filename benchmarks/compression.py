@@ -1,15 +1,4 @@
-"""Bits that rows take at a quality: ours, PCA with the same coder, JPEG and WebP.
-
-Digits, squares of two photographs and scikit-learn's tables; with ``--data DIR`` also
-MNIST from ``DIR/images`` and tables of ``DIR/adbench``. Three tenths of the rows are
-held out and stored as one stream. Five qualities, by ``target_psnr``; rivals are given
-the held-out rows' PSNR to choose by. "lossless" is ``error_bound=0`` beside zstd.
-
-BD-rate, "over" a rival: bits of ours over theirs at the same PSNR, less one, the mean
-over the PSNRs that both have. over_pca: bits over PCA's at that PSNR, by the step that
-the rows held out need; worst: the largest, less one. Bits are of a cell; all bytes of a
-stream count, those of the model only in bits_with_model.
-"""
+"""Bits that rows take at a quality: ours, PCA with the same coder, JPEG and WebP."""
 
 import io
 import pickle

@@ -1,15 +1,4 @@
-"""How well rows drawn from a model can be distinguished from real ones.
-
-auc: a classifier learns to tell drawn rows from rows held out, in shuffled
-cross-validation; the area under its ROC curve is 1 where it always can and 0.5 where it
-has to guess (a lower one counts as that). The classifier two-sample test: Lopez-Paz and
-Oquab, 2017. Revisiting classifier two-sample tests. ICLR. Half of a table's rows, 3,000
-at the most, are fitted; as many are drawn as are held out. q: after each column was
-mapped to a normal distribution, undone on the rows drawn (by scikit-learn; r, and q of
-the autoencoders: by this library); s: after standardising. variational is by its
-defaults (q, and codes from the mixture that fit chose); so is plain but for what it
-says. A mixture that stands alone is of 10 normals.
-"""
+"""How well rows drawn from a model can be distinguished from real ones."""
 
 from functools import partial
 

@@ -1,20 +1,4 @@
-"""How well noise is taken off pictures, beside the denoisers in use.
-
-Scikit-learn's digits and two photographs, cut to squares that do not overlap; with
-``--data DIR`` also ``DIR/images/mnist-t10k-images-idx3-ubyte.gz`` and, to find abnormal
-heartbeats in, ``DIR/signals/ECG5000_TRAIN.txt.gz`` (5 seeds at the least). 30 % of the
-pictures, at random, are held out; the first 500 of these at the most are denoised, with
-the same noise for all. Gaussian noise is in units of the range and not clipped; masking
-sets pixels to the mean picture's. A method gets the noise and its parameters, but no
-clean picture of those held out. Rivals choose their settings by noise that is put on
-200 training pictures at the most; then they learn from all. "ours, any level" is fitted
-once for noise of 5 % to 60 % of the range. MNIST, or else the digits, are compressed to
-16 numbers as well.
-
-Cells are PSNR in dB, the mean of the pictures' decibels, and SSIM; or AUROC. seconds:
-to fit and to denoise, the sum over the tasks (a fit for several counts in the first);
-to choose is not in them.
-"""
+"""How well noise is taken off pictures, beside the denoisers in use."""
 
 from functools import partial
 from importlib.util import find_spec

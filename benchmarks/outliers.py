@@ -1,20 +1,4 @@
-"""How well outliers are ranked above normal rows, beside the detectors in use.
-
-S, one-class: fit on a random half of the normal rows, score the other half and all
-outliers. U, contaminated: fit on all rows, score the same rows; a method without a seed
-runs once. A table is a task as it is where class 1 of two is the rarer; else one class
-of it is normal (the largest; of digits the first and, as a task of its own, the second;
-of iris the second) and rows of the others, drawn to be 10 %, are the outliers.
-
-tables: those with a result, over which the means are; a failure ranks last. w/l: tables
-won and lost by AUROC against the better kNN and IsolationForest. ours, ap ahead:
-AEOutlierDetector's AUROC and average precision minus the method's, the mean over the
-tables and its 95 % interval (10,000 paired bootstrap draws). AEOutlierDetector has in S
-contamination=0: the training rows are clean; auto has not. All others are at their
-defaults but for kNN (mean of 5), PCA (a quarter of the columns) and GaussianMixture (5
-normals, reg_covar=0.001), and see standardised columns, the forest and kNN min-max
-excepted. A method is stopped after 120 s.
-"""
+"""How well outliers are ranked above normal rows, beside the detectors in use."""
 
 import numpy as np
 import pandas as pd

@@ -1,11 +1,4 @@
-"""How often the cell that is wrong is the one that contributes most to a row's score.
-
-Of a table's normal rows some are held out, and one cell of each is made wrong: "far" is
-moved by 5 standard deviations up or down, "turned" takes the column's value of the
-opposite rank, which shows only beside the other cells. hit: share of the rows whose
-largest contribution is that of the wrong cell. PCA: squared error of standardised
-columns, 95 % of the variance kept; autoencoder: the same by method="reconstruction".
-"""
+"""How often the cell that is wrong is the one that contributes most to a row's score."""
 
 from functools import partial
 

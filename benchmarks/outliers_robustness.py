@@ -1,12 +1,4 @@
-"""How outlier detection bears worse rows: contamination, irrelevant columns, copies.
-
-contamination: outliers, drawn with replacement, are added to the training rows of S
-until they are that share of them; what is scored stays the same, the added outliers
-among it. columns: that share of the columns is uniform noise, each between the lowest
-and the highest value of a column drawn; copies: every outlier is there so often; both
-in U. After ADBench: Han et al., 2022.
-ADBench: anomaly detection benchmark. NeurIPS. AEOutlierDetector is by its defaults.
-"""
+"""How outlier detection bears worse rows: contamination, irrelevant columns, copies."""
 
 import numpy as np
 

@@ -1,11 +1,4 @@
-"""How much of a table an autoencoder keeps, beside PCA with as many components.
-
-All methods see the same standardised training rows and are measured on the 25 % of the
-rows held out. ratio: squared error over PCA's. knn, logistic: accuracy of classifiers
-on the code; ari: adjusted Rand index of k-means on it; trust(worthiness): of a
-2-component code, at most 1,000 rows. KernelPCA learns from at most 1,000 rows, its
-gamma and alpha the best of twelve tried; the others are at their defaults.
-"""
+"""How much of a table an autoencoder keeps, beside PCA with as many components."""
 
 from functools import partial
 

@@ -1,11 +1,4 @@
-"""What rows without a label are worth: accuracy by the share that has one.
-
-Scikit-learn's tables with classes; with ``--data DIR`` also ``DIR/tabular`` and MNIST
-from ``DIR/images``. 30 % of the rows are held out. Labels are drawn at random, but two
-of each class at the least; scaling and PCA use all training rows. A share is of the
-training rows; accuracy on the rows held out is the mean over the seeds. "supervised
-only" is our network without phase 1 and without a consistency loss.
-"""
+"""What rows without a label are worth: accuracy by the share that has one."""
 
 import warnings
 from functools import lru_cache

@@ -1,13 +1,4 @@
-"""What an autoencoder's training costs, beside a bare loop and other libraries.
-
-The same network and budget for all: d-64-16-64-d, ReLU, Adam, batches of 256 in a new
-order each epoch, 10 epochs, on drawn tables of four shapes, with one thread and with
-all cores. The code is linear but in MLPRegressor's, PyOD's and Keras's; ours has its
-schedule and its monitor. Each of 5 rounds runs every method once after a burn-in;
-figures are medians of rounds, ratios are within a round: seconds over those of the
-matrix products alone, forward and backward, in numpy, and over ours; the training loss
-over the bare loop's.
-"""
+"""What an autoencoder's training costs, beside a bare loop and other libraries."""
 
 import os
 from functools import cache, partial

@@ -1,11 +1,4 @@
-"""How time and memory of a default fit grow with the rows and with the columns.
-
-Drawn tables in float32, one thread, and a new process for each fit. memory: peak beyond
-what was held before the fit, in units of X, which was held already; of small tables it
-is what a fit takes whatever their size. unexplained: 1 - score on 5,000 further rows,
-noise of 0.1 on each column. PCA has as many components as ours, for 0.95 of the
-variance.
-"""
+"""How time and memory of a default fit grow with the rows and with the columns."""
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial

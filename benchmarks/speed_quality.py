@@ -1,14 +1,4 @@
-"""Seconds until the held-out error is 10 % below PCA's.
-
-Each method trains on the same standardised rows, in one go and by its rule, on one
-thread. After each iteration (an epoch; of ours at most 50 mini-batches) the clock is
-stopped while the error on the 25 % of the rows held out is computed. seconds: of
-training, set-up included, until the error is at most 0.9 of PCA's with k components;
-inf is never. The summary has medians. fit_s: of the whole fit, which
-ends after 60 s; plain_s: of one that is not scored. ratio: the fitted model's error
-over PCA's. All by their defaults, but for 128, k and 128 hidden units of MLPRegressor
-and PyOD, and PyOD's epochs: having no rule to stop, it uses the whole budget.
-"""
+"""Seconds until the held-out error is 10 % below PCA's."""
 
 from contextlib import suppress
 from functools import partial

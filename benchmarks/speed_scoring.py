@@ -1,14 +1,4 @@
-"""What a fitted autoencoder takes to code, restore and score rows, beside others.
-
-All are fitted on the same 10,000 rows of a drawn table (50 columns, float32, 10
-components) and held to one thread. Slow methods get fewer rows: rows a second are
-compared. Each of 5 rounds calls every method once for many rows, and 200 times for a
-single one, of which the median counts; ratios are within a round, figures medians over
-the rounds. / floor: seconds over those of the products of the same layers, alone, in
-numpy, by blocks of 1,024 rows, each copied first: the encoder's for transform, else
-all. / score_samples: seconds a row over ours. memory_mb: peak beyond what was held
-before the call, its result included.
-"""
+"""What a fitted autoencoder takes to code, restore and score rows, beside others."""
 
 from functools import cache
 

@@ -1,13 +1,4 @@
-"""What denoising, sparse, contractive and variational codes are, by strength.
-
-Each knob at 0 and at three strengths. The sparse codes have twice as many components
-as columns (128 at the most); the others a quarter, as in ``pca``. Tables are
-standardised, but for digits, whose columns are pixels and keep their unit. knn,
-logistic: accuracy on the code of the 25 % of the rows held out; noisy: the latter after
-noise of 0.5 standard deviations is added to these rows. jacobian: mean squared
-Frobenius norm of the encoder's; relative: the same over the code's variance; activity:
-mean absolute code; small: share of its entries below 0.1.
-"""
+"""What denoising, sparse, contractive and variational codes are, by strength."""
 
 from functools import lru_cache
 
