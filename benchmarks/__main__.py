@@ -2,10 +2,10 @@
 
 A question has one face or several, each a module: ``python -m benchmarks speed`` runs
 all faces, ``python -m benchmarks speed --face growth`` one. A face's docstring is its
-title; protocols.md says what each measures and how. ``cases(options)`` lists what is measured, a dictionary each;
-``measure(**case)`` returns one result, a dictionary of ``MEASURED``. The summary is the
-mean by ``KEYS``; ``FIGURE`` of ``OURS`` and its rivals is compared by ``ROWS``. A face
-may have a ``summary`` and a ``plot`` to replace these.
+title; protocols.md says what each measures and how. ``cases(options)`` lists what is
+measured, a dictionary each; ``measure(**case)`` returns one result, a dictionary of
+``MEASURED``. The summary is the mean by ``KEYS``; ``FIGURE`` of ``OURS`` and its rivals
+is compared by ``ROWS``. A face may have a ``summary`` and a ``plot`` to replace these.
 
 ``--out`` writes each face's section of the page QUESTION.md, its rows to QUESTION.csv
 (first face) or QUESTION-FACE.csv, and the first face's picture to QUESTION.png.
@@ -23,22 +23,17 @@ import pandas as pd
 from benchmarks import _report
 from benchmarks._tables import BadInput
 
-OUTLIERS = {
-    "detection": "outliers",
-    "robustness": "outliers_robustness",
-    "explanations": "outliers_explanations",
+NAMES = "pca variants generation outliers images pretraining compression speed"
+FACES = {  # the others have one, of their name; the first is a module of the question's
+    "outliers": ("detection", "robustness", "explanations"),
+    "speed": ("training", "quality", "growth", "scoring"),
 }
-SPEED = {"training": "speed"}
-SPEED |= {face: f"speed_{face}" for face in ("quality", "growth", "scoring")}
-QUESTIONS = "pca variants generation outliers images pretraining compression speed"
 QUESTIONS = {  # name -> face -> module
     name: {
-        face: import_module(f"benchmarks.{module}")
-        for face, module in {"outliers": OUTLIERS, "speed": SPEED}.get(
-            name, {name: name}
-        ).items()
+        face: import_module(f"benchmarks.{name}{f'_{face}' if i else ''}")
+        for i, face in enumerate(FACES.get(name, [name]))
     }
-    for name in QUESTIONS.split()
+    for name in NAMES.split()
 }
 
 

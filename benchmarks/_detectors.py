@@ -135,9 +135,6 @@ def _limited():
     def stop(*_):
         raise TimeoutError(f"not done after {SECONDS} s")
 
-    if not hasattr(signal, "setitimer"):  # Windows
-        yield
-        return
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
     try:

@@ -5,6 +5,7 @@ A source is a function that returns a `Table`; a question lists its sources by n
 
 import gzip
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from zipfile import BadZipFile
@@ -32,22 +33,39 @@ CSV = {  # name -> file, column of the class, columns that repeat it, how it is 
 MAX_VALUES = 50  # of a text column; one with more is left out
 
 
+FILE_ERRORS = (
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    zlib.error,
+    BadZipFile,
+)
+
+
 class BadInput(Exception):
     """The user's input cannot be used; the message says why."""
 
 
+@contextmanager
+def _naming(path):
+    """Name the file in an error."""
+    try:
+        yield
+    except FILE_ERRORS as error:
+        raise BadInput(f"{path}: {error}") from error
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows (n, d) and, where it is a classification, their classes (0, 1, ...).
-
-    Rows of pictures have ``shape`` and values from 0 to ``data_range``.
-    """
+    """Rows (n, d) and, where it is a classification, their classes (0, 1, ...)."""
 
     name: str
     X: np.ndarray
     y: np.ndarray | None = None
     drawn: str = ""  # says how many rows were drawn, where not all are here
-    shape: tuple | None = None
+    shape: tuple | None = None  # of a picture, whose values are from 0 to data_range
     data_range: float = 1.0
 
 
@@ -116,7 +134,7 @@ def npz_files(folder, taken=()):
 
 def read_npz(name, path):
     """X as float64 rows, y or None; an error names the file."""
-    try:
+    with _naming(path):
         with np.load(path, allow_pickle=False) as file:
             if "X" not in file:
                 raise ValueError(f"no array X, only {', '.join(file) or 'nothing'}")
@@ -130,8 +148,6 @@ def read_npz(name, path):
             raise ValueError("every column of X is constant")
         if y is not None and y.shape[:1] != X.shape[:1]:
             raise ValueError(f"X has {len(X)} rows, y has shape {y.shape}")
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise BadInput(f"{path}: {error}") from error
     return Table(name, X, y)
 
 
@@ -148,14 +164,6 @@ def present(folder, sources):
         files = ", ".join(files[0] for _, *files in sources.values())
         raise BadInput(f"--data {folder}: none of {files} in it")
     return found
-
-
-def csv_sources():
-    """CSV files with classes, for `present`."""
-    return {
-        name: (partial(_csv, name, *how), f"tabular/{file}")
-        for name, (file, *how) in CSV.items()
-    }
 
 
 def _csv(name, column, left_out, how, path):
@@ -197,41 +205,37 @@ def mnist(path, path_of_labels):
 
 
 def read_idx(path):
-    """Bytes of a gzipped file in MNIST's format; an error names the file.
-
-    Two zeros, the type (8: bytes), the number of dimensions; these, 32 bits each with
-    the highest first; then the values in C order.
-    """
-    try:
+    """Bytes of a gzipped file in MNIST's format."""
+    with _naming(path):
         content = gzip.decompress(path.read_bytes())
+        # Two zeros, the type (8: bytes), the number of dimensions; these, 32 bits each
+        # with the highest first; then the values in C order.
         if content[:3] != b"\0\0\x08":
             raise ValueError("not idx of bytes")
         start = 4 + 4 * content[3]
         shape = np.frombuffer(content[4:start], ">u4")
         return np.frombuffer(content[start:], np.uint8).reshape(shape)
-    except (OSError, EOFError, IndexError, ValueError, zlib.error) as error:
-        raise BadInput(f"{path}: {error}") from error
 
 
 def ecg(path):
     """Beats of ECG5000: class 1 is normal (0), the others are not (1)."""
-    try:
+    with _naming(path):
         values = np.loadtxt(path, ndmin=2)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise BadInput(f"{path}: {error}") from error
     return Table("ECG5000", values[:, 1:], (values[:, 0] != 1).astype(int))
 
 
 MNIST_FILES = {"MNIST": (mnist, MNIST, MNIST_LABELS)}
 ECG_FILES = {"ECG5000": (ecg, ECG)}
+CSV_FILES = {
+    name: (partial(_csv, name, *how), f"tabular/{file}")
+    for name, (file, *how) in CSV.items()
+}
 
 
 def anomaly_tasks(options):
     """Tables of normal (0) and abnormal rows (1), out of those with classes.
 
-    With ``--data`` only that folder's: tasks made of classes are not to be averaged
-    with real ones. A table is a task as it is where class 1 of two is the rarer; else a
-    class of it is normal, and so many of the others abnormal that they are 10 %.
+    With ``--data`` only that folder's: made tasks are not averaged with real ones.
     """
     sources = npz_files(options.data) if options.data else bundled()
     found, tasks = load(options, sources), []
@@ -270,13 +274,10 @@ def one_class(table, seed):
 
 
 def curved_sheet(n, d, noise=0.3):
-    """Standardised rows (n, d) on a curved sheet, with noise, in float32.
-
-    Blocks are drawn and standardised in place: a second table, in float64 at that,
-    would count in the memory that is measured.
-    """
+    """Standardised rows (n, d) on a curved sheet, with noise, in float32."""
     rng = np.random.default_rng(0)
     weights, X = rng.normal(size=(8, d)), np.empty((n, d), np.float32)
+    # By blocks and in place: a second table would count in the memory that is measured.
     for rows in gen_batches(n, 1_000):
         Z = rng.normal(size=(rows.stop - rows.start, 8))
         X[rows] = np.tanh(Z @ weights) + noise * rng.normal(size=X[rows].shape)

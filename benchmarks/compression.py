@@ -35,10 +35,8 @@ POINTS = {  # dB
     "photographs 8x8": (24, 27, 30, 33, 36),
 }
 TABLE_POINTS = (20, 25, 30, 35, 40)
-ADBENCH = {
-    name: (partial(_tables.read_npz, name), f"adbench/{name}.npz")
-    for name in ("10_cover", "28_pendigits")
-}
+ADBENCH = "10_cover", "28_pendigits"
+ADBENCH = {n: (partial(_tables.read_npz, n), f"adbench/{n}.npz") for n in ADBENCH}
 ZSTD_LEVEL = 19
 OURS, CONV, LINEAR, ZSTD = "ours", "ours, conv", "PCA", "zstd"
 PICTURES = {
@@ -117,11 +115,10 @@ def measure(table, point, method, seed):
 
 
 def _ours(given, target, seed, method):
-    quality = {"error_bound": 0} if target is None else {"target_psnr": target}
-    conv = {"architecture": "conv", "input_shape": given.shape}
-    model = AutoencoderCompressor(
-        random_state=seed, **quality, **(conv if method == CONV else {})
-    )
+    params = {"error_bound": 0} if target is None else {"target_psnr": target}
+    if method == CONV:
+        params |= {"architecture": "conv", "input_shape": given.shape}
+    model = AutoencoderCompressor(random_state=seed, **params)
     fit_seconds, _ = timed(model.fit, given.train)
     compress_seconds, stream = timed(model.compress, given.test)
     decompress_seconds, back = timed(model.decompress, stream)
@@ -131,18 +128,10 @@ def _ours(given, target, seed, method):
     if np.isfinite(quality):
         over_pca = len(stream) / linear(given).at(quality)[0]
     megabytes, n_model = given.test.nbytes / 1e6, len(pickle.dumps(model))
-    return (
-        len(stream),
-        quality,
-        {
-            "over_pca": over_pca,
-            "fit_seconds": fit_seconds,
-            "compress_mb_s": megabytes / compress_seconds,
-            "decompress_mb_s": megabytes / decompress_seconds,
-            "model_kb": n_model / 1e3,
-            "bits_with_model": 8 * (len(stream) + n_model) / given.test.size,
-        },
-    )
+    speeds = fit_seconds, megabytes / compress_seconds, megabytes / decompress_seconds
+    bits = 8 * (len(stream) + n_model) / given.test.size
+    figures = over_pca, *speeds, n_model / 1e3, bits
+    return len(stream), quality, dict(zip(MEASURED[2:], figures, strict=True))
 
 
 def psnr(rows, decoded, data_range):

@@ -8,10 +8,10 @@ from benchmarks._measure import seeds
 from benchmarks._report import by, dots
 from benchmarks._tables import anomaly_tasks, one_class
 
-OURS, FOREST, KNN = "AEOutlierDetector", "IsolationForest", ("kNN", "kNN min-max")
+OURS = "AEOutlierDetector"
 ONLY_S = ("AEOutlierDetector auto",)  # in U it is the one above
 FIGURE, ROWS = "auroc", ["protocol", "table"]
-MEASURED = ("rows", "features", "auroc", "ap", "seconds")
+MEASURED = ("auroc", "ap", "seconds")
 LIBRARIES = ("pyod",)
 
 
@@ -33,8 +33,7 @@ def cases(options):
 def measure(table, protocol, method, seed):
     """Fit one method and score the rows that its protocol says."""
     rows = one_class(table, seed) if protocol == "S" else (table.X, None, table.y)
-    rows_and_columns = dict(zip(MEASURED, table.X.shape, strict=False))
-    return rows_and_columns | detect(METHODS[method], *rows, seed)
+    return detect(METHODS[method], *rows, seed)
 
 
 def summary(frame):
@@ -51,30 +50,13 @@ def over_tables(part):
         "tables": auroc.count(),
         "auroc": auroc.mean(),
         "ap": ap.mean(),
-        "rank": _rank(auroc),
-        "ap rank": _rank(ap),
-        "kNN w/l": _record(auroc, _better_knn(auroc)),
-        "forest w/l": _record(auroc, FOREST),
+        "rank": auroc.rank(axis=1, ascending=False, na_option="bottom").mean(),
         "ours ahead": auroc.apply(lambda rival: _ahead(auroc[OURS] - rival)),
         "ap ahead": ap.apply(lambda rival: _ahead(ap[OURS] - rival)),
         "median s": seconds.median(),
         "max s": seconds.max(),
     }
     return pd.DataFrame(columns, index=auroc.columns)
-
-
-def _rank(figure):
-    """Mean rank, 1 the best; where a method failed it is last."""
-    return figure.rank(axis=1, ascending=False, na_option="bottom").mean()
-
-
-def _better_knn(auroc):
-    return max(KNN, key=auroc.mean().get)
-
-
-def _record(auroc, rival):
-    won, lost = (f(auroc[rival], axis=0).sum() for f in (auroc.gt, auroc.lt))
-    return won.astype(str) + "/" + lost.astype(str)
 
 
 def _ahead(gain):

@@ -25,7 +25,7 @@ METHODS = {  # (n_components, random_state=seed) -> estimator
     "ours": AutoencoderTransformer,
 }
 KEYS, FIGURE, OURS, LOWER_IS_BETTER = ["method"], "ratio", "ours", True
-MEASURED = ("rows", "columns", "k", "r2", "ratio", "knn", "logistic", "ari", "trust")
+MEASURED = ("k", "r2", "ratio", "knn", "logistic", "ari", "trust")
 MEASURED += ("fit_s", "transform_s")
 
 
@@ -46,16 +46,11 @@ def measure(table, method, seed):
     model = METHODS[method](k, random_state=seed)
     fit_s, _ = _measure.timed(model.fit, train)
     transform_s, code = _measure.timed(model.transform, test)
-    return {
-        "rows": len(table.X),
-        "columns": table.X.shape[1],
-        "k": k,
-        **reconstruction(train, test, model.inverse_transform(code), k),
-        **_measure.scores_on_code(model.transform(train), code, y_train, y_test, seed),
-        "trust": _trust(method, train, test, seed),
-        "fit_s": fit_s,
-        "transform_s": transform_s,
-    }
+    back, trained = model.inverse_transform(code), model.transform(train)
+    figures = {"k": k, "fit_s": fit_s, "transform_s": transform_s}
+    figures |= _measure.scores_on_code(trained, code, y_train, y_test, seed)
+    figures |= reconstruction(train, test, back, k)
+    return figures | {"trust": _trust(method, train, test, seed)}
 
 
 def reconstruction(train, test, back, k):
@@ -65,10 +60,8 @@ def reconstruction(train, test, back, k):
     pca_error = ((test - pca.inverse_transform(pca.transform(test))) ** 2).sum()
     # Rounding over rounding says nothing: two exact methods are equal.
     floor = max(EXACT * test.var(axis=0).sum() * len(test), np.finfo(float).tiny)
-    return {
-        "r2": _measure.explained(test, back),
-        "ratio": max(error, floor) / max(pca_error, floor),
-    }
+    ratio = max(error, floor) / max(pca_error, floor)
+    return {"r2": _measure.explained(test, back), "ratio": ratio}
 
 
 def _trust(method, train, test, seed):

@@ -84,7 +84,7 @@ def _fit_rival(method, X, y, seed, have_one_unit):
 def cases(options):
     """Every table, share, seed and method."""
     sources = _tables.bundled(("digits", "breast_cancer", "wine", "iris"))
-    files = _tables.csv_sources() | _tables.MNIST_FILES
+    files = _tables.CSV_FILES | _tables.MNIST_FILES
     found = _tables.load(options, sources | _tables.present(options.data, files))
     if without := [table.name for table in found if table.y is None]:
         raise _tables.BadInput(f"no classes in {', '.join(without)}")
@@ -141,13 +141,12 @@ def measure(table, share, method, seed):
             p = np.eye(n_classes)[
                 np.searchsorted(model.classes_, model.predict(X_test))
             ]
-    hard = np.isin(p, (0, 1)).all()
-    return {
-        "labels": (few >= 0).sum(),
-        "accuracy": np.mean(p.argmax(axis=1) == y_test),
-        "log_loss": np.nan if hard else log_loss(y_test, p, labels=range(n_classes)),
-        "seconds": seconds,
-    }
+    loss = np.nan  # of predictions without probabilities
+    if not np.isin(p, (0, 1)).all():
+        loss = log_loss(y_test, p, labels=range(n_classes))
+    accuracy = np.mean(p.argmax(axis=1) == y_test)
+    figures = (few >= 0).sum(), accuracy, loss, seconds
+    return dict(zip(MEASURED, figures, strict=True))
 
 
 def plot(frame):

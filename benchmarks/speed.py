@@ -1,7 +1,7 @@
 """What an autoencoder's training costs, beside a bare loop and other libraries."""
 
 import os
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 
@@ -17,10 +17,8 @@ from benchmarks._rivals import MLPAutoencoder
 from benchmarks._tables import curved_sheet
 from sklearn_ae import AutoencoderTransformer
 
-SHAPES = {
-    f"{n:,} x {d}": (n, d)
-    for n, d in ((20_000, 50), (2_000, 20), (100_000, 30), (5_000, 500))
-}
+SHAPES = (20_000, 50), (2_000, 20), (100_000, 30), (5_000, 500)
+SHAPES = {f"{n:,} x {d}": (n, d) for n, d in SHAPES}
 QUICK = "2,000 x 20"
 N_EPOCHS, N_ROUNDS = 10, 5
 FLOOR, OURS, BARE = "matrix products", "ours", "bare torch"
@@ -104,37 +102,16 @@ def _pyod(X, seed, n_epochs):
     return _apply(model.model.eval())
 
 
-def _keras(X, seed, n_epochs):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    import keras as k
-
-    k.utils.set_random_seed(seed)
-    hidden = [k.layers.Dense(n, "relu") for n in (HIDDEN, CODE, HIDDEN)]
-    model = k.Sequential([*hidden, k.layers.Dense(X.shape[1])])
-    model.compile(k.optimizers.Adam(RATE), "mse")
-    model.fit(X, X, batch_size=BATCH, epochs=n_epochs, verbose=0)
-    return partial(model.predict, verbose=0)
-
-
 def _ours(X, seed, n_epochs):
     n_batches = -(-len(X) // BATCH)
     n_steps = n_epochs * n_batches
-    model = AutoencoderTransformer(
-        CODE,
-        hidden_layer_sizes=(HIDDEN,),
-        activation="relu",
-        init="random",
-        scale=None,
-        alpha=0.0,
-        batch_size=BATCH,
-        # One cycle ends at zero: with this peak it gets as far as the constant rate.
-        learning_rate_init=3 * RATE,
-        max_iter=round(n_steps / min(n_batches, 50)),
-        n_iter_no_change=n_steps,
-        early_stopping=False,
-        random_state=seed,
-    ).fit(X)
-    return model.reconstruct
+    # One cycle ends at zero: with this peak it gets as far as the constant rate.
+    params = {"learning_rate_init": 3 * RATE, "batch_size": BATCH, "alpha": 0.0}
+    params |= {"max_iter": round(n_steps / min(n_batches, 50)), "init": "random"}
+    params |= {"n_iter_no_change": n_steps, "early_stopping": False, "scale": None}
+    params |= {"hidden_layer_sizes": (HIDDEN,), "activation": "relu"}
+    model = AutoencoderTransformer(CODE, random_state=seed, **params)
+    return model.fit(X).reconstruct
 
 
 LOOPS = {  # (rows, seed, number of epochs) -> function that reconstructs rows
@@ -143,11 +120,10 @@ LOOPS = {  # (rows, seed, number of epochs) -> function that reconstructs rows
     "MLPRegressor": _mlp_regressor,
     "skorch": _skorch,
     "PyOD": _pyod,
-    "Keras": _keras,
     "ours": _ours,
 }
-NEEDS = {"PyOD": "pyod", "Keras": "keras"}
-LOOPS = {k: f for k, f in LOOPS.items() if k not in NEEDS or find_spec(NEEDS[k])}
+if not find_spec("pyod"):
+    del LOOPS["PyOD"]
 
 
 def cases(options):

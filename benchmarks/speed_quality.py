@@ -19,23 +19,11 @@ MAX_SECONDS = 60.0  # of training, then it is stopped
 HIDDEN = 128  # as ours are by default
 OURS = "ours"
 KEYS, FIGURE, LOWER_IS_BETTER, HOW = ["method"], "seconds", True, "median"
-MEASURED = (
-    "rows",
-    "columns",
-    "k",
-    "iterations",
-    "seconds",
-    "fit_s",
-    "plain_s",
-    "ratio",
-)
+MEASURED = ("k", "iterations", "seconds", "fit_s", "plain_s", "ratio")
 
 
 class StopWatch:
-    """Seconds of training, and how many there were when an error was reached.
-
-    ``error`` of a function that reconstructs rows has to reach ``target``.
-    """
+    """Seconds of training, and how many there were when the target was reached."""
 
     def __init__(self, error, target, max_seconds):
         self.error, self.target, self.max_seconds = error, target, max_seconds
@@ -86,10 +74,7 @@ def ours(train, k, seed, watch=None, **params):
 
 
 class _WatchedMLP(MLPAutoencoder):
-    """Scored where it checks, once an epoch, whether to stop.
-
-    ``partial_fit`` epoch by epoch would not stop by its rule.
-    """
+    """Scored once an epoch; ``partial_fit`` would not stop by its rule."""
 
     def _update_no_improvement_count(self, *args):
         super()._update_no_improvement_count(*args)
@@ -109,14 +94,10 @@ def pyod(train, k, seed, watch):
     """PyOD's, by its defaults but for the epochs: it has no rule to stop."""
     from pyod.models.auto_encoder import AutoEncoder
 
-    model = AutoEncoder(
-        epoch_num=10**9,
-        batch_size=min(32, len(train)),  # it drops what is less than a batch
-        device="cpu",
-        random_state=seed,
-        verbose=0,
-        hidden_neuron_list=[HIDDEN, k],
-    )
+    params = {"epoch_num": 10**9, "verbose": 0, "hidden_neuron_list": [HIDDEN, k]}
+    # It drops what is less than a batch.
+    params |= {"batch_size": min(32, len(train)), "device": "cpu"}
+    model = AutoEncoder(random_state=seed, **params)
 
     def reconstruct(X):
         # The scaling inside is left out: that of standardised columns is none.
@@ -175,13 +156,6 @@ def measure(table, method, seed):
         watch.stop()
         if method.startswith(OURS) and watch.seconds < MAX_SECONDS:
             plain_s, _ = _measure.timed(fit, train, k, seed)
-    return {
-        "rows": len(table.X),
-        "columns": table.X.shape[1],
-        "k": k,
-        "iterations": watch.iterations,
-        "seconds": watch.reached,
-        "fit_s": watch.seconds,
-        "plain_s": plain_s,
-        "ratio": error(test, reconstruct) / of_pca,
-    }
+    figures = k, watch.iterations, watch.reached, watch.seconds, plain_s
+    ratio = error(test, reconstruct) / of_pca
+    return dict(zip(MEASURED, (*figures, ratio), strict=True))
