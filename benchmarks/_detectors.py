@@ -1,4 +1,4 @@
-"""Outlier detectors by name, and how one is run: its split, its time, its figures.
+"""Outlier detectors by name, and how one is run: its time, its time limit, its scores.
 
 A detector is a function of training rows, test rows (None: score the training rows) and
 a seed; it returns a number a row, higher is more abnormal. Scaling is learnt from the
@@ -7,7 +7,7 @@ training rows. Those of PyOD, at their defaults, join where it is installed.
 
 import signal
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,38 +20,13 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from benchmarks._judge import timed
+from benchmarks import _measure
 from sklearn_ae import AEOutlierDetector
 
 SECONDS = 120  # a detector that is not done by then has failed
-
-
-def _model(make, train, test, seed):
-    model = make(seed).fit(train)
-    return -model.score_samples(train if test is None else test)
-
-
-def _standardised(make, train, test, seed):
-    def pipeline(seed):
-        return make_pipeline(StandardScaler(), make(seed))
-
-    return _model(pipeline, train, test, seed)
-
-
-def _ours(train, test, seed, **params):
-    return _model(
-        lambda seed: AEOutlierDetector(random_state=seed, **params), train, test, seed
-    )
-
-
-def _told_clean(train, test, seed):
-    """Where only normal rows train, say so."""
-    clean = {} if test is None else {"contamination": 0}
-    return _ours(train, test, seed, **clean)
 
 
 def _scaled(train, test, scaler=StandardScaler):
@@ -59,11 +34,33 @@ def _scaled(train, test, scaler=StandardScaler):
     return scaler.transform(train), None if test is None else scaler.transform(test)
 
 
+def _fitted(make, train, test, seed):
+    model = make(seed).fit(train)
+    return -model.score_samples(train if test is None else test)
+
+
+def _standardised(make, train, test, seed):
+    return _fitted(make, *_scaled(train, test), seed)
+
+
+def ours(train, test, seed, **params):
+    """AEOutlierDetector with these parameters."""
+    make = partial(AEOutlierDetector, **params)
+    return _fitted(lambda seed: make(random_state=seed), train, test, seed)
+
+
+def ours_on_normal(train, test, seed, **params):
+    """contamination=0 where only normal rows train."""
+    clean = {} if test is None else {"contamination": 0}
+    return ours(train, test, seed, **clean, **params)
+
+
 def _lof(train, test, seed):
-    train, test = _scaled(train, test)
     if test is None:
-        return -LocalOutlierFactor().fit(train).negative_outlier_factor_
-    return -LocalOutlierFactor(novelty=True).fit(train).score_samples(test)
+        return (
+            -LocalOutlierFactor().fit(_scaled(train, test)[0]).negative_outlier_factor_
+        )
+    return _standardised(lambda _: LocalOutlierFactor(novelty=True), train, test, seed)
 
 
 def _knn(train, test, seed, scaler=StandardScaler):
@@ -72,30 +69,35 @@ def _knn(train, test, seed, scaler=StandardScaler):
     return NearestNeighbors(n_neighbors=5).fit(train).kneighbors(test)[0].mean(axis=1)
 
 
-def _pca(train, test, seed):
-    """Squared error of a quarter as many components as columns."""
+def pca_errors(train, test, seed, n_components=None):
+    """Squared error (n, d) by so many components, or a quarter of the columns."""
+    if n_components is None:
+        n_components = min(max(1, train.shape[1] // 4), len(train))
     train, test = _scaled(train, test)
-    pca = PCA(min(max(1, train.shape[1] // 4), len(train)), random_state=seed)
-    pca.fit(train)
+    pca = PCA(n_components, random_state=seed).fit(train)
     rows = train if test is None else test
-    back = pca.inverse_transform(pca.transform(rows))
-    return ((rows - back) ** 2).sum(axis=1)
+    return (rows - pca.inverse_transform(pca.transform(rows))) ** 2
+
+
+def pca_error(*args, **params):
+    """Squared error (n,) of standardised rows by PCA."""
+    return pca_errors(*args, **params).sum(axis=1)
 
 
 def _pyod(module, name, train, test, seed):
     make = getattr(import_module(f"pyod.models.{module}"), name)
     train, test = _scaled(train, test)
-    ours = {"random_state": seed, "verbose": 0, "n_features": train.shape[1]}
+    params = {"random_state": seed, "verbose": 0, "n_features": train.shape[1]}
     taken = signature(make).parameters
-    model = make(**{key: ours[key] for key in ours if key in taken}).fit(train)
+    model = make(**{key: params[key] for key in params if key in taken}).fit(train)
     return model.decision_scores_ if test is None else model.decision_function(test)
 
 
 METHODS = {
-    "AEOutlierDetector": _told_clean,
-    "AEOutlierDetector auto": _ours,
-    "textbook autoencoder": partial(_ours, method="reconstruction"),
-    "IsolationForest": partial(_model, lambda s: IsolationForest(random_state=s)),
+    "AEOutlierDetector": ours_on_normal,
+    "AEOutlierDetector auto": ours,
+    "textbook autoencoder": partial(ours, method="reconstruction"),
+    "IsolationForest": partial(_fitted, lambda s: IsolationForest(random_state=s)),
     "LocalOutlierFactor": _lof,
     "OneClassSVM": partial(_standardised, lambda s: OneClassSVM()),
     "EllipticEnvelope": partial(
@@ -103,48 +105,27 @@ METHODS = {
     ),
     "kNN": _knn,
     "kNN min-max": partial(_knn, scaler=MinMaxScaler),
-    "PCA error": _pca,
+    "PCA error": pca_error,
     "GaussianMixture": partial(
         _standardised, lambda s: GaussianMixture(5, reg_covar=1e-3, random_state=s)
     ),
 }
-PYOD = {  # module -> class
-    "ecod": "ECOD",
-    "copod": "COPOD",
-    "hbos": "HBOS",
-    "inne": "INNE",
-    "cblof": "CBLOF",
-    "auto_encoder": "AutoEncoder",
-    "vae": "VAE",
-    "deep_svdd": "DeepSVDD",
-    "lunar": "LUNAR",
-}
-if find_spec("pyod"):
-    METHODS |= {f"PyOD {c}": partial(_pyod, m, c) for m, c in PYOD.items()}
+PYOD = "ecod ECOD, copod COPOD, hbos HBOS, inne INNE, cblof CBLOF, lunar LUNAR, "
+PYOD += "auto_encoder AutoEncoder, vae VAE, deep_svdd DeepSVDD"
+for module, name in map(str.split, PYOD.split(", ") if find_spec("pyod") else ()):
+    METHODS[f"PyOD {name}"] = partial(_pyod, module, name)
 SEEDLESS = ("LocalOutlierFactor", "OneClassSVM", "kNN", "kNN min-max", "PCA error")
 SEEDLESS += ("PyOD ECOD", "PyOD COPOD", "PyOD HBOS")
 
 
-def one_class(table, seed):
-    """Half of the normal rows to train; the others and all abnormal ones to test."""
-    rows = np.random.default_rng(seed).permutation(np.flatnonzero(table.y == 0))
-    half = len(rows) // 2
-    test = np.r_[rows[half:], np.flatnonzero(table.y == 1)]
-    return table.X[rows[:half]], table.X[test], table.y[test]
-
-
 def detect(method, train, test, truth, seed):
-    """How well a detector ranks rows, and the seconds to fit and to score."""
-    with warnings.catch_warnings(), _limited():
-        warnings.simplefilter("ignore")  # a rival's are not our news
-        seconds, scores = timed(method, train, test, seed)
+    """Area under the ROC curve, average precision, seconds to fit and to score."""
+    with warnings.catch_warnings(action="ignore"), _limited():
+        seconds, scores = _measure.timed(method, train, test, seed)
     if not np.isfinite(scores).all():
         raise ArithmeticError("a score is not finite")
-    return {
-        "auroc": roc_auc_score(truth, scores),
-        "ap": average_precision_score(truth, scores),
-        "seconds": seconds,
-    }
+    auroc, ap = roc_auc_score(truth, scores), average_precision_score(truth, scores)
+    return {"auroc": auroc, "ap": ap, "seconds": seconds}
 
 
 @contextmanager
@@ -154,9 +135,6 @@ def _limited():
     def stop(*_):
         raise TimeoutError(f"not done after {SECONDS} s")
 
-    if not hasattr(signal, "setitimer"):  # Windows
-        yield
-        return
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
     try:
@@ -167,8 +145,6 @@ def _limited():
 
 
 def burn_in(methods):
-    """Pay for first calls before anything is timed; failures show in the cases."""
-    X = np.random.default_rng(0).normal(size=(60, 4))
-    for method in methods.values():
-        with suppress(Exception):
-            detect(method, X, None, np.arange(60) % 2, 0)
+    """Pay for the first call of each detector."""
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    _measure.burn_in(partial(detect, m, X, None, y, 0) for m in methods.values())

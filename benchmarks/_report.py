@@ -1,111 +1,182 @@
-"""What every question shows: rows as they come, a summary, and three files."""
+"""Rows as they come, a summary, and the files of ``--out``: table, picture, page."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle
+from pathlib import Path
 from platform import python_version
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+
+EMPHASISED = ("ours", "AEOutlierDetector")
+PROTOCOLS = Path(__file__).with_name("protocols.md")
+EQUAL = 5e-4  # figures this near print the same three decimals
 
 
-def name_of(value):
-    """Return what stands in a row for a part of a case: a table's name, say."""
-    return getattr(value, "name", value)
+def text(value):
+    """Three decimals, or three digits of what is small; a dash where nothing is."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return "-"
+    if isinstance(value, (int, np.integer)) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
 
 
-def number(value):
-    """Three decimals, or the size where nobody reads them; no number stays as it is."""
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.1e}"
+def by(frame, figure, rows="table", columns="method"):
+    """Mean of a figure, rows x columns: over the seeds, if nothing else is left."""
+    keys = [*np.atleast_1d(rows), *np.atleast_1d(columns)]
+    mean = frame.groupby(keys, sort=False)[figure].mean()
+    return mean.unstack(columns, sort=False)
 
 
-def cells(row, formats):
-    """Format one row; what is not there is a dash."""
-    values = {column: row.get(column) for column in formats}
-    return ["-" if pd.isna(v) else formats[c](v) for c, v in values.items()]
+def over(frame, figure, rival, within):
+    """Each row's figure over the rival's in the same group, a round say."""
+    theirs = frame[frame["method"] == rival].set_index(within)[figure]
+    groups = frame.set_index(within).index
+    return frame[figure] / theirs.reindex(groups).to_numpy()
 
 
-class Lines:
-    """One plain line a row, columns as wide as the names known beforehand."""
-
-    def __init__(self, formats, cases):
-        self.formats = formats
-        self.widths = [
-            max(len(column), 6, *(len(str(name_of(c.get(column, "")))) for c in cases))
-            for column in formats
-        ]
-
-    def __enter__(self):
-        self._print(self.formats)
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def start_case(self, case):
-        """Do nothing: a line, once printed, stays."""
-
-    def add(self, row):
-        """Print one row, and the failure if it is one."""
-        self._print(cells(row, self.formats), row["error"] and f"FAILED {row['error']}")
-
-    def _print(self, texts, end=""):
-        pairs = zip(texts, self.widths, strict=True)
-        line = " ".join(text.ljust(width) for text, width in pairs)
-        print(f"{line} {end}".rstrip(), flush=True)
+def summary(face, frame):
+    """A face's summary: the mean (or ``HOW``) of each figure by ``KEYS``."""
+    if hasattr(face, "summary"):
+        return face.summary(frame)
+    if hasattr(face, "derived"):
+        frame = face.derived(frame)
+    left_out = {"seed", "round", "rows", "columns", *face.KEYS}
+    figures = [c for c in frame.select_dtypes("number") if c not in left_out]
+    groups = frame.groupby(face.KEYS, sort=False)[figures]
+    table = groups.agg(getattr(face, "HOW", "mean"))
+    if face.KEYS == ["method"]:
+        medians = details(face, frame).median()
+        table.insert(0, f"median {face.FIGURE} of the tables", medians)
+    return table
 
 
-def failures(frame, keys):
-    """Name every measurement that failed."""
-    failed = frame[frame["error"] != ""].to_dict("records")
-    return [f"FAILED {' '.join(str(r[k]) for k in keys)}: {r['error']}" for r in failed]
+def details(face, frame):
+    """The mean of ``FIGURE``, ``ROWS`` x methods, or None without one."""
+    if hasattr(face, "FIGURE"):
+        return by(frame, face.FIGURE, getattr(face, "ROWS", "table"))
+    return None
 
 
-def versions():
-    """Name what a figure depends on beside the code."""
-    names = ("scikit-learn", "torch", "numpy")
-    libraries = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"Python {python_version()}, {libraries}."
+def comparisons(face, table):
+    """Say how often ours is ahead of each rival in ``details``, and the worst loss."""
+    if table is None or face.OURS not in table:
+        return
+    sign = -1 if getattr(face, "LOWER_IS_BETTER", False) else 1
+    for rival, theirs in table.drop(columns=face.OURS).items():
+        pairs = table[[face.OURS]].assign(theirs=theirs).dropna()
+        lead = sign * (pairs[face.OURS] - pairs["theirs"])
+        lead = lead.where(lead.abs() >= EQUAL, 0)
+        line = f"{face.OURS} ahead of {rival} on {(lead > 0).sum()} of {len(lead)}"
+        if (lead < 0).any():
+            ours, value = pairs.loc[lead.idxmin()]
+            name = " ".join(map(str, np.atleast_1d(lead.idxmin())))
+            line += f", behind on {(lead < 0).sum()}; at worst {text(ours)} against "
+            line += f"{text(value)} ({name})"
+        yield f"{line}."
 
 
-def show(summary, sentences, formats):
-    """Print the summary and what is to be said about it."""
-    table = _texts(summary, formats).to_string(index=False)
-    print("", table, "", *sentences, sep="\n")
+def versions(*names):
+    """Versions of Python and of the libraries that a figure depends on."""
+    found = [f"Python {python_version()}"]
+    for name in ("scikit-learn", "torch", "numpy", *names):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return ", ".join(found) + "."
 
 
-def write(path, question, frame, summary, sentences):
-    """Write ``path`` with .csv (every figure), .png and .md (to be read)."""
-    frame.to_csv(path.with_suffix(".csv"), index=False)
-    question.plot(frame).savefig(path.with_suffix(".png"), dpi=150)
-    title = question.__doc__.splitlines()[0]
-    details = getattr(question, "details", lambda frame: frame.drop(columns="error"))
-    parts = [
-        f"# {title}\n\n`python -m benchmarks {path.name}`",
-        _markdown(_texts(summary, question.FORMATS)),
-        "\n".join(f"* {sentence}" for sentence in sentences),
-        f"![{title}]({path.name}.png)",
-        _markdown(_texts(details(frame), question.FORMATS)),
-    ]
-    path.with_suffix(".md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+def texts(table):
+    """Cells as text, the index first; a column of whole numbers has no decimals."""
+    keys = table.index.to_frame().map(
+        lambda key: f"{key:g}" if isinstance(key, float) else text(key)
+    )
+    cells = table.convert_dtypes().map(text)
+    return pd.concat([keys, cells], axis=1).reset_index(drop=True)
 
 
-def one_legend(figure, panels, n_used):
-    """Remove the panels that are not used, and name all lines of the others once."""
-    for axes in panels[n_used:]:
+def _markdown(table):
+    table = texts(table)
+    lines = [list(table), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def section(face, command, table, sentences, picture="", second=None):
+    """A face's section of its question's page: title, protocol, results."""
+    protocols = dict(s.split("\n", 1) for s in PROTOCOLS.read_text().split("\n## "))
+    title, protocol = face.__doc__, protocols[face.__doc__]
+    lines = "\n".join(f"* {sentence}" for sentence in sentences)
+    last = "" if second is None else _markdown(second)
+    parts = [title, f"`{command}`", protocol.strip(), _markdown(table), lines]
+    return "\n\n".join(part for part in [*parts, picture, last] if part)
+
+
+def write_section(path, new):
+    """Write a section of a page in place of the one with that title, or at its end."""
+    page = path.read_text(encoding="utf-8") if path.is_file() else f"# {path.stem}"
+    head, *sections = page.strip().split("\n\n## ")
+    sections = {s.partition("\n")[0]: s for s in [*sections, new]}
+    page = "\n\n## ".join([head, *sections.values()])
+    path.write_text(f"{page}\n", encoding="utf-8")
+
+
+def plot(face, frame):
+    """Draw a face's details: a line for each row, a marker for each method."""
+    if hasattr(face, "plot"):
+        return face.plot(frame)
+    return dots({"": details(face, frame)}, face.FIGURE)
+
+
+def dots(panels, xlabel, *, log=False, reference=None):
+    """Draw tables side by side: a line for each row, a marker for each column."""
+    rows = list(dict.fromkeys(row for table in panels.values() for row in table.index))
+    names = [" ".join(map(str, np.atleast_1d(row))) for row in rows]
+    size = (4 + 4 * len(panels), 1.6 + 0.26 * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, table) in zip(every, panels.items(), strict=True):
+        for method, marker in zip(table, cycle("o^sDv<>1xX+"), strict=False):
+            x, area = table[method].reindex(rows), 70 if method in EMPHASISED else 24
+            axes.scatter(x, range(len(rows)), area, marker=marker, label=method)
+        if reference is not None:
+            axes.axvline(reference, color="black", linewidth=1)
+        if log and (table > 0).any(axis=None):  # else there is no logarithm to draw
+            axes.set_xscale("log")
+        axes.set(title=title, xlabel=xlabel)
+    every[0].set_yticks(range(len(rows)), names)
+    every[0].invert_yaxis()
+    return _with_legend(figure, every)
+
+
+def curves(panels, xlabel, ylabel, *, xscale="linear", yscale="linear", columns=2):
+    """Draw a panel for each table: a line for each column by the table's index."""
+    columns = min(columns, len(panels))
+    n_rows, colors = -(-len(panels) // columns), {}
+    size = (4.5 * columns, 2.8 * n_rows + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    every = figure.subplots(n_rows, columns, squeeze=False).ravel()
+    for axes, (title, table) in zip(every, panels.items(), strict=False):
+        for method, line in table.items():
+            line, color = line.dropna(), colors.setdefault(method, f"C{len(colors)}")
+            axes.plot(line.index, line, "o-", color=color, markersize=4, label=method)
+        axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xscale=xscale)
+        if any((line.get_ydata() > 0).any() for line in axes.lines):
+            axes.set_yscale(yscale)
+    for axes in every[len(panels) :]:
         axes.remove()
+    return _with_legend(figure, every[: len(panels)])
+
+
+def _with_legend(figure, every):
     lines = {}
-    for axes in panels[:n_used]:
+    for axes in every:
+        axes.grid(alpha=0.3)
         handles, labels = axes.get_legend_handles_labels()
         lines |= dict(zip(labels, handles, strict=True))
     figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=4)
-
-
-def _texts(frame, formats):
-    formats = {column: formats.get(column, number) for column in frame}
-    rows = [cells(row, formats) for row in frame.to_dict("records")]
-    return pd.DataFrame(rows, columns=list(formats))
-
-
-def _markdown(texts):
-    lines = [list(texts), ["---"] * texts.shape[1], *texts.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return figure

@@ -35,8 +35,7 @@ class MLPAutoencoder(MLPRegressor):
 
     def fit(self, X, y=None):
         """Learn X from X; ending at max_iter is its default, so no warning."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             return super().fit(X, X if X.shape[1] > 1 else X.ravel())
 
     def transform(self, X):
@@ -51,6 +50,10 @@ class MLPAutoencoder(MLPRegressor):
         for W_hidden, b_hidden in hidden:
             Z = np.maximum(Z @ W_hidden + b_hidden, 0)
         return Z @ W + b
+
+    def reconstruct(self, X):
+        """Code and decode."""
+        return self.inverse_transform(self.transform(X))
 
     def _layers(self):
         return list(zip(self.coefs_, self.intercepts_, strict=True))

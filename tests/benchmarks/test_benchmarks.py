@@ -1,50 +1,136 @@
+"""One quick run a question, the formulas against closed forms, and failures."""
+
+import gzip
 from argparse import Namespace
-from contextlib import suppress
-from time import perf_counter, sleep
+from functools import partial
+from time import sleep
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
-from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from tests.benchmarks.asking import ask
-
 pytest.importorskip("matplotlib")
+pytest.importorskip("skimage")
+pytest.importorskip("zstandard")
 
 from benchmarks import (
+    _denoisers,
     _detectors,
-    _judge,
-    explanations,
+    _measure,
+    _report,
+    _tables,
+    compression,
     generation,
+    images,
     outliers,
+    outliers_explanations,
+    outliers_robustness,
     pca,
-    robustness,
+    pretraining,
+    speed,
+    speed_growth,
+    speed_quality,
+    speed_scoring,
     variants,
 )
-from benchmarks.__main__ import main
-from benchmarks._rivals import KERNEL_ROWS, CappedKernelPCA, MLPAutoencoder
-from benchmarks._tables import Table, anomaly_tasks
+from benchmarks.__main__ import QUESTIONS, main
+from sklearn_ae import AutoencoderTransformer
 
-COLUMNS = ["table", "method", "seed", "rows", "columns", "k", "r2", "ratio"]
-COLUMNS += ["knn", "logistic", "ari", "trust", "fit_s", "transform_s", "error"]
-
-
-def run(out, *arguments):
-    """The exit code and the table that was written."""
-    code = main(["pca", "--out", str(out), *arguments])
-    return code, pd.read_csv(out / "pca.csv").set_index(["table", "method"])
+IRIS = _tables.Table("iris", *load_iris(return_X_y=True))
+QUICK = partial(AutoencoderTransformer, max_iter=2)
 
 
-class Zero(PCA):
-    """A quick method whose reconstruction is nothing at all."""
+def options(**given):
+    defaults = {"data": None, "tables": None, "quick": False, "seed": 0, "seeds": 1}
+    return Namespace(**defaults | given)
 
-    def inverse_transform(self, Z):
-        return np.zeros((len(Z), self.n_features_in_))
+
+def keep(monkeypatch, face, *names, name="METHODS", **more):
+    methods = getattr(face, name)
+    kept = {n: methods[n] for n in names} | more
+    monkeypatch.setattr(face, name, kept)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Fast methods, and small tables where they are drawn."""
+    keep(monkeypatch, pca, "PCA", ours=QUICK)
+    knobs = {"contractive": ({}, "contraction_weight", (1.0,))}
+    monkeypatch.setattr(variants, "KNOBS", knobs)
+    keep(monkeypatch, generation, "Gaussian q", "mixture r", "variational")
+    keep(monkeypatch, outliers, "kNN", "kNN min-max", "IsolationForest", "PCA error")
+    monkeypatch.setitem(outliers.METHODS, "AEOutlierDetector", _detectors.pca_error)
+    keep(
+        monkeypatch, outliers_robustness, "kNN", AEOutlierDetector=_detectors.pca_error
+    )
+    keep(
+        monkeypatch, outliers_explanations, "PCA", "standard score", "AEOutlierDetector"
+    )
+    short = partial(_denoisers.ours, max_iter=1), _denoisers._no_settings
+    keep(monkeypatch, images, "noisy", "wavelet", name="DENOISERS", ours=short)
+    keep(monkeypatch, images, "PCA", name="CODERS")
+    monkeypatch.setattr(_denoisers, "MAX_LEARNT", 200)
+    monkeypatch.setattr(pretraining, "METHODS", [*pretraining.RIVALS, "ours"])
+    monkeypatch.setattr(compression, "TABLE_POINTS", (20, 30))
+    keep(monkeypatch, speed, speed.FLOOR, speed.BARE, "ours", name="LOOPS")
+    keep(
+        monkeypatch,
+        speed_quality,
+        "MLPRegressor",
+        ours=partial(speed_quality.ours, max_iter=2),
+    )
+    keep(monkeypatch, speed_growth, "PCA", ours=QUICK)
+    monkeypatch.setattr(speed_growth, "QUICK", [(60, 9), (120, 9)])
+    monkeypatch.setattr(speed_growth, "N_HELD_OUT", 50)
+    monkeypatch.setattr(speed_growth, "measure", speed_growth.fit)
+    monkeypatch.setattr(
+        speed_scoring, "ROWS", dict.fromkeys(speed_scoring.ROWS, (9, 200))
+    )
+    monkeypatch.setattr(speed_scoring, "N_TRAIN", 400)
+    monkeypatch.setattr(speed_scoring, "N_CALLS", 2)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("question", "tables"),
+    [
+        *dict.fromkeys(
+            ("pca", "variants", "generation", "outliers", "speed"), "iris"
+        ).items(),
+        *{"images": "digits", "pretraining": "wine", "compression": "diabetes"}.items(),
+    ],
+)
+def test_a_question_is_answered_quickly(question, tables, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([question, "--tables", tables, "--quick", "--out", str(out)]) == 0
+    page = (out / f"{question}.md").read_text(encoding="utf-8")
+    for i, (name, face) in enumerate(QUESTIONS[question].items()):
+        frame = pd.read_csv(out / f"{question}{f'-{name}' if i else ''}.csv")
+        assert set(face.MEASURED) <= set(frame)
+        assert frame["error"].isna().all()
+        assert page.count(f"## {face.__doc__.splitlines()[0]}\n") == 1
+        table = _report.summary(face, frame.assign(error=""))
+        for line in _report._markdown(table).splitlines()[2:]:
+            assert line in page or "chosen" in face.MEASURED
+    assert (out / f"{question}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Python 3" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("few")
+def test_a_face_replaces_its_section_and_keeps_the_others(tmp_path):
+    run = ["speed", "--quick", "--out", str(tmp_path), "--face"]
+    for face in ("growth", "scoring", "growth"):
+        assert main([*run, face]) == 0
+    page = (tmp_path / "speed.md").read_text(encoding="utf-8")
+    assert page.count("\n## ") == 2
+    assert "`python -m benchmarks speed --face growth --quick`" in page
+    assert not (tmp_path / "speed.png").exists()  # it is of the first face
+
+
+# -- failures and bad input ------------------------------------------------------------
 
 
 class Broken(PCA):
@@ -52,143 +138,27 @@ class Broken(PCA):
         raise ArithmeticError("the tenth root of nothing")
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Only methods that take no time: these tests are of the harness."""
-    monkeypatch.setattr(pca, "METHODS", {"PCA": PCA, "MLPRegressor": PCA, "ours": Zero})
+def test_a_failing_method_is_named_and_the_others_are_kept(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(pca, "METHODS", {"PCA": PCA, "bad": Broken, "ours": PCA})
+    run = ["pca", "--tables", "iris", "--out", str(tmp_path), "--seeds", "2"]
+    assert main(run) == 1
+    message = "ArithmeticError: the tenth root of nothing"
+    assert f"FAILED iris 1 bad: {message}" in capsys.readouterr().out
+    frame = pd.read_csv(tmp_path / "pca.csv")
+    assert frame["error"].dropna().tolist() == [message] * 2
+    assert frame.loc[frame["error"].isna(), "ratio"].tolist() == [1] * 4
+    assert message in (tmp_path / "pca.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(pca, "METHODS", {"PCA": Broken, "ours": Broken})
+    assert main(run) == 1
 
 
-def fail(argv, capsys):
+def fail(capsys, *argv):
     with pytest.raises(SystemExit) as error:
-        main(argv)
+        main([*map(str, argv)])
     assert error.value.code == 2
     return capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def bundled(tmp_path_factory):
-    """The real methods, once for all tests that only read what was written."""
-    out = tmp_path_factory.mktemp("bundled")
-    code, frame = run(out, "--tables", "iris,linnerud")
-    return out, code, frame
-
-
-def test_every_table_and_method_is_a_row(bundled):
-    _, code, frame = bundled
-    assert code == 0
-    assert list(frame.reset_index()) == COLUMNS
-    assert list(frame.index) == [
-        (t, m) for t in ("iris", "linnerud") for m in pca.METHODS
-    ]
-    assert (
-        frame[["r2", "ratio", "trust", "fit_s", "transform_s"]].notna().all(axis=None)
-    )
-    assert frame.loc["iris", ["knn", "logistic", "ari"]].notna().all(axis=None)
-    assert frame.loc["linnerud", ["knn", "logistic", "ari"]].isna().all(axis=None)
-
-
-def test_pca_r2_is_an_independent_one(bundled):
-    X, y = load_iris(return_X_y=True)
-    train, test = train_test_split(X, test_size=0.25, random_state=0, stratify=y)
-    scaler = StandardScaler().fit(train)
-    train, test = scaler.transform(train), scaler.transform(test)
-    axis = np.linalg.svd(train, full_matrices=False)[2][:1]
-    expected = r2_score(test, test @ axis.T @ axis, multioutput="variance_weighted")
-    assert bundled[2].loc[("iris", "PCA"), "r2"] == pytest.approx(expected, rel=1e-9)
-
-
-def test_ratio_is_the_unexplained_share_over_pcas(bundled):
-    r2, ratio = bundled[2]["r2"], bundled[2]["ratio"]
-    for table in ("iris", "linnerud"):
-        expected = (1 - r2[table]) / (1 - r2[table, "PCA"])
-        np.testing.assert_allclose(ratio[table], expected, rtol=1e-9)
-    assert not np.allclose(ratio["iris"], 1, atol=0.01)
-
-
-def test_ours_is_no_copy_of_pca(bundled):
-    assert bundled[2].loc[("iris", "ours"), "ratio"] < 0.99
-
-
-def test_picture_and_markdown_are_written(bundled):
-    out, _, frame = bundled
-    assert (out / "pca.png").read_bytes().startswith(b"\x89PNG")
-    text = (out / "pca.md").read_text(encoding="utf-8")
-    assert text.startswith("# ")
-    assert f"| iris | PCA | 0 | 150 | 4 | 1 | {frame.iloc[0]['r2']:.4f} | 1.000" in text
-    assert "ours against PCA on 2 tables" in text
-
-
-@pytest.mark.usefixtures("quick")
-def test_summary_counts_and_names(tmp_path, capsys):
-    run(tmp_path, "--tables", "iris,wine")
-    out = capsys.readouterr().out
-    assert "ours against PCA on 2 tables: better on 0, equal on 0, worse on 2" in out
-    assert "MLPRegressor beats ours on 2 of 2 tables: iris, wine." in out
-
-
-@pytest.mark.usefixtures("quick")
-def test_seeds_are_rows_of_their_own(tmp_path):
-    _, frame = run(tmp_path, "--tables", "iris", "--seed", "3", "--seeds", "2")
-    r2 = frame.loc[("iris", "PCA")]
-    assert list(r2["seed"]) == [3, 4]
-    assert r2["r2"].nunique() == 2
-
-
-@pytest.mark.usefixtures("quick")
-def test_data_adds_a_table_and_draws_rows(tmp_path, capsys):
-    X = np.random.default_rng(0).normal(size=(600, 9))
-    (tmp_path / "in" / "deep").mkdir(parents=True)
-    np.savez(tmp_path / "in" / "deep" / "noise.npz", X=X.astype(np.float32))
-    data = ["--data", str(tmp_path / "in"), "--tables", "deep/noise,iris"]
-    _, frame = run(tmp_path, *data)
-    assert list(frame.loc[("deep/noise", "PCA"), ["rows", "columns", "k"]]) == [
-        600,
-        9,
-        2,
-    ]
-    assert ("iris", "PCA") in frame.index
-    _, frame = run(tmp_path, *data, "--quick")
-    assert frame.loc[("deep/noise", "PCA"), "rows"] == 500
-    assert "drawn with seed 0: deep/noise (500 of 600)." in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("quick")
-def test_exact_pca_is_called_exact(tmp_path, capsys):
-    line = np.random.default_rng(0).normal(size=(40, 1)) * [1.0, 2, 3, 4]
-    np.savez(tmp_path / "line.npz", X=line)
-    _, frame = run(tmp_path, "--data", str(tmp_path), "--tables", "line")
-    assert list(frame.loc["line", "ratio"])[:2] == [1, 1]
-    assert frame.loc[("line", "ours"), "ratio"] > 1e6
-    assert "exact  1.000" in capsys.readouterr().out
-
-
-def test_two_exact_methods_are_equal():
-    line = np.random.default_rng(0).normal(size=(40, 1)) * [1.0, 2, 3, 4]
-    exact = pca._reconstruction(line[:30], line[30:], line[30:] + 1e-6, 1)
-    assert exact["ratio"] == 1
-    assert pca.FORMATS["r2"](exact["r2"]) == "exact"
-    near = pca._reconstruction(line[:30], line[30:], line[30:] + 1e-2, 1)
-    assert near["ratio"] > 100
-    assert pca.FORMATS["r2"](near["r2"]) != "exact"
-
-
-def test_a_failing_method_is_named(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(
-        pca, "METHODS", {"PCA": PCA, "MLPRegressor": Broken, "ours": PCA}
-    )
-    code, frame = run(tmp_path, "--tables", "iris,wine")
-    assert code == 1
-    message = "ArithmeticError: the tenth root of nothing"
-    assert list(frame["error"].dropna()) == [message] * 2
-    assert frame.loc[("wine", "ours"), "ratio"] == 1
-    assert f"FAILED wine MLPRegressor 0: {message}" in capsys.readouterr().out
-    assert message in (tmp_path / "pca.md").read_text(encoding="utf-8")
-
-
-def test_all_methods_failing_is_no_crash(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(pca, "METHODS", {"PCA": Broken, "ours": Broken})
-    assert run(tmp_path, "--tables", "diabetes")[0] == 1
-    assert "ours has no result" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -202,401 +172,197 @@ def test_all_methods_failing_is_no_crash(monkeypatch, tmp_path, capsys):
         ({"X": np.full((20, 2), "a")}, "could not convert"),
     ],
 )
-def test_bad_file(tmp_path, capsys, arrays, message):
+def test_a_bad_file_is_named(tmp_path, capsys, arrays, message):
     np.savez(tmp_path / "bad.npz", **arrays)
-    error = fail(["pca", "--data", str(tmp_path)], capsys)
+    error = fail(capsys, "pca", "--data", tmp_path)
     assert message in error
     assert "bad.npz" in error
 
 
-def test_bad_input(tmp_path, capsys):
-    assert "not a folder" in fail(["--data", str(tmp_path / "no")], capsys)
-    assert "no .npz" in fail(["--data", str(tmp_path)], capsys)
-    (tmp_path / "text.npz").write_text("not a zip")
-    assert "text.npz" in fail(["--data", str(tmp_path)], capsys)
-    assert "no table x; there are: digits" in fail(["--tables", "x,iris"], capsys)
-    assert "--seeds at 1" in fail(["--seeds", "0"], capsys)
-    assert "text.npz" in fail(["--out", str(tmp_path / "text.npz")], capsys)
+def test_bad_input_is_exit_code_2(tmp_path, capsys):
+    assert "not a folder" in fail(capsys, "--data", tmp_path / "no")
+    assert "no .npz" in fail(capsys, "--data", tmp_path)
+    assert "none of" in fail(capsys, "images", "--data", tmp_path)
+    assert "no table x; there are: digits" in fail(capsys, "--tables", "x,iris")
+    assert "--seeds at 1" in fail(capsys, "--seeds", "0")
+    assert "training, quality, growth" in fail(capsys, "speed", "--face", "pca")
+    assert "no two classes" in fail(capsys, "outliers", "--tables", "diabetes")
+    (tmp_path / "text.gz").write_text("not a zip")
+    for read in (_tables.read_idx, _tables.ecg):
+        with pytest.raises(_tables.BadInput, match=r"text\.gz"):
+            read(tmp_path / "text.gz")
 
 
-def test_mlp_code_decodes_to_its_prediction():
-    X = StandardScaler().fit_transform(load_iris().data)
-    mlp = MLPAutoencoder(hidden_layer_sizes=(8, 2, 8), max_iter=5, random_state=0).fit(
-        X
+def test_a_slow_detector_is_stopped_and_an_infinite_score_fails(monkeypatch):
+    monkeypatch.setattr(_detectors, "SECONDS", 0.1)
+    with pytest.raises(TimeoutError, match=r"not done after 0\.1 s"):
+        _detectors.detect(lambda *_: sleep(20), None, None, None, 0)
+    with pytest.raises(ArithmeticError, match="not finite"):
+        _detectors.detect(lambda *_: np.array([np.inf]), None, None, None, 0)
+
+
+# -- formulas --------------------------------------------------------------------------
+
+
+def test_error_ratio_is_the_unexplained_share_over_pcas():
+    train, test, *_ = _measure.split(IRIS, 0)
+    axis = np.linalg.svd(train, full_matrices=False)[2][:1]
+    back = test @ axis.T @ axis
+    assert pca.reconstruction(train, test, back, 1)["ratio"] == pytest.approx(1)
+    half = pca.reconstruction(train, test, (back + test) / 2, 1)
+    assert half["ratio"] == pytest.approx(0.25)
+    assert 1 - half["r2"] == pytest.approx(
+        ((test - back) ** 2).sum() / 4 / ((test - test.mean(0)) ** 2).sum()
     )
-    code = mlp.transform(X)
-    assert code.shape == (150, 2)
-    np.testing.assert_allclose(mlp.inverse_transform(code), mlp.predict(X))
+    line = np.random.default_rng(0).normal(size=(40, 1)) * [1.0, 2, 3, 4]
+    assert pca.reconstruction(line[:30], line[30:], line[30:] + 1e-6, 1)["ratio"] == 1
 
 
-def test_kernel_pca_learns_from_capped_rows():
-    X = np.random.default_rng(0).normal(size=(KERNEL_ROWS + 50, 2))
-    assert len(CappedKernelPCA(1, random_state=0).fit(X).X_fit_) == KERNEL_ROWS
+def test_ratios_are_within_a_round_and_comparisons_count():
+    frame = pd.DataFrame(
+        {"method": list("abab"), "round": [0, 0, 1, 1], "s": [1.0, 2, 9, 3]}
+    )
+    assert _report.over(frame, "s", "b", "round").tolist() == [0.5, 1, 3, 1]
+    face = Namespace(OURS="a", LOWER_IS_BETTER=True)
+    table = pd.DataFrame({"a": [1.0, 2, 3], "b": [2.0, 2, 1]}, index=["x", "y", "z"])
+    said = list(_report.comparisons(face, table))
+    assert said == [
+        "a ahead of b on 1 of 3, behind on 1; at worst 3.000 against 1.000 (z)."
+    ]
 
 
-def test_code_is_judged_not_the_table():
-    """A code that is pure noise is worth no more than chance."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 400)
-    Z = rng.normal(size=(400, 2))
-    scores = _judge.on_code(Z[:300], Z[300:], y[:300], y[300:], 0)
-    assert 0.3 < scores["logistic"] < 0.7
-    told = _judge.on_code(y[:300, None], y[300:, None], y[:300], y[300:], 0)
-    assert told == {"knn": 1, "logistic": 1, "ari": 1}
-
-
-def test_live_table_ends_whole(capsys):
-    pytest.importorskip("rich")
-    from benchmarks._live import Live
-
-    formats = {"table": str, "r2": "{:.2f}".format}
-    with Live(formats, [{"table": "a"}, {"table": "b"}]) as live:
-        for name in "ab":
-            live.start_case({"table": name})
-            live.add({"table": name, "r2": 0.5, "error": ""})
-    out = capsys.readouterr().out
-    assert "a" in out
-    assert out.count("0.50") >= 2
-
-
-def test_variants_are_measured_at_every_strength(tmp_path, capsys, monkeypatch):
-    knobs = {
-        "kl": ({"sparsity": "kl"}, "sparsity_weight", (1.0,)),
-        "contractive": ({}, "contraction_weight", (1.0,)),
-    }
-    monkeypatch.setattr(variants, "KNOBS", knobs)
-    assert main(["variants", "--tables", "iris", "--out", str(tmp_path)]) == 0
-    frame = pd.read_csv(tmp_path / "variants.csv").set_index(["knob", "strength"])
-    assert list(frame.index) == [(k, s) for k in knobs for s in (0, 1)]
-    assert list(frame["k"]) == [8, 8, 1, 1]
-    strong, none = (frame.xs(s, level="strength") for s in (1, 0))
-    assert strong.loc["kl", "activity"] == pytest.approx(0.05, abs=0.01)
-    assert strong.loc["kl", "small"] > 0.9 > none.loc["kl", "small"]
-    assert strong.loc["contractive", "jacobian"] < none.loc["contractive", "jacobian"]
-    assert (tmp_path / "variants.png").stat().st_size > 1000
-    assert "noisy accuracy" in capsys.readouterr().out
-
-
-def test_drawn_rows_are_told_apart_where_they_differ():
-    rng = np.random.default_rng(0)
-    real, same = rng.normal(size=(2, 300, 3))
-    assert generation.told_apart(real, same, 0) < 0.6
-    assert generation.told_apart(real, np.add(same, [0, 0, 3]), 0) > 0.95
-
-
-def test_generation_compares_every_method(tmp_path, capsys):
-    arguments = ["generation", "--tables", "iris", "--out", str(tmp_path)]
-    assert main(arguments) == 0
-    frame = pd.read_csv(tmp_path / "generation.csv").set_index("method")
-    assert list(frame.index) == list(generation.METHODS)
-    assert frame["auc"].between(0.5, 1).all()
-    # The notes' claim: a plain autoencoder is no generative model.
-    assert frame.loc["plain, N(0, I)", "auc"] > frame.loc["variational", "auc"]
-    assert "variational is ahead of mixture on" in capsys.readouterr().out
-
-
-FIRST, LAST = "AEOutlierDetector", "kNN min-max"
-EVERY = ("AEOutlierDetector", "IsolationForest", "kNN", "kNN min-max")
-
-
-def distance(train, test, seed):
-    """A quick detector: how far from the training rows' mean."""
-    rows = train if test is None else test
-    return np.linalg.norm(rows - train.mean(axis=0), axis=1)
-
-
-def backwards(train, test, seed):
-    return -distance(train, test, seed)
-
-
-def options(**given):
-    defaults = {"data": None, "tables": None, "quick": False, "seed": 0, "seeds": 1}
-    return Namespace(**defaults | given)
-
-
-@pytest.fixture
-def quick_detectors(monkeypatch):
-    methods = dict.fromkeys(EVERY, distance) | {FIRST: backwards}
-    monkeypatch.setattr(outliers, "METHODS", methods)
-    monkeypatch.setattr(robustness, "METHODS", methods)
-
-
-@pytest.fixture(scope="module")
-def results():
-    """Results of two seeds, tables and methods of which one failed on one table."""
+def test_auroc_precision_ranks_and_intervals_by_hand():
+    found = _detectors.detect(lambda *_: np.arange(4.0), None, None, [0, 1, 0, 1], 0)
+    assert (found["auroc"], found["ap"]) == (0.75, pytest.approx((1 + 2 / 3) / 2))
+    names = ("AEOutlierDetector", "IsolationForest", "kNN", "kNN min-max")
     auroc = {"a": (0.7, 0.9, 0.6, 0.85), "b": (0.5, 0.8, 0.75, np.nan)}
     rows = [
-        {"table": t, "protocol": "S", "method": m, "seed": s, "auroc": value + d}
-        for t, values in auroc.items()
-        for m, value in zip(EVERY, values, strict=True)
-        for s, d in ((0, -0.1), (1, 0.1))
+        (t, m, v) for t, vs in auroc.items() for m, v in zip(names, vs, strict=True)
     ]
-    frame = pd.DataFrame(rows)
-    return frame.assign(ap=frame["auroc"] / 2, seconds=range(len(frame)))
+    frame = pd.DataFrame(rows, columns=["table", "method", "auroc"])
+    table = outliers.over_tables(frame.assign(ap=frame["auroc"], seconds=1.0))
+    assert table["rank"].tolist() == [3, 1, 3, 3]  # a failure is last
 
-
-def test_area_and_precision_are_those_by_hand():
-    """Of four pairs three are in order; precisions at the outliers are 1 and 2/3."""
-    scores = np.array([1.0, 2, 3, 4])
-    found = _detectors.detect(lambda *_: scores, None, None, [0, 1, 0, 1], 0)
-    assert found["auroc"] == 0.75
-    assert found["ap"] == pytest.approx((1 + 2 / 3) / 2)
-    assert 0 <= found["seconds"] < 1
-
-
-def test_outlier_summary_by_hand(results):
-    table = outliers._over_tables("S", results).set_index("method")
-    assert list(table["tables"]) == [2, 2, 2, 1]
-    np.testing.assert_allclose(table["auroc"], [0.6, 0.85, 0.675, 0.85])
-    np.testing.assert_allclose(table["ap"], table["auroc"] / 2)
-    # Ranks 3, 1, 4, 2 on a; 3, 1, 2 and last on b.
-    assert list(table["rank"]) == [3, 1, 3, 3]
-    # By its mean the better kNN is the scaled one, which failed on b.
-    assert list(table["kNN w/l"]) == ["0/1", "1/0", "0/1", "0/0"]
-    assert list(table["forest w/l"]) == ["0/2", "0/0", "0/2", "0/1"]
-    assert table.loc[FIRST, "ours ahead"] == "-"
-    assert table.loc["IsolationForest", "ours ahead"] == "-0.250 [-0.300, -0.200]"
-    assert table.loc[LAST, "ours ahead"] == "-0.150 [-0.150, -0.150]"
-    assert list(table["max s"]) == [9, 11, 13, 15]
-    assert list(table["median s"]) == [4.5, 6.5, 8.5, 10.5]
-
-
-def test_far_losses_are_named(results):
-    lines = outliers._sentences("S", results)
-    assert "2 tables, seed 0, 1; the better kNN is kNN min-max." in lines[0]
-    assert "behind kNN min-max on 1 of 2 tables: a (0.70, 0.85)." in lines[1]
-    assert "on 2 of 2 tables: a (0.70, 0.90), b (0.50, 0.80)." in lines[2]
-
-
-def test_interval_of_a_mean():
-    assert list(outliers.interval([0.25] * 7)) == [0.25, 0.25]
+    assert table["ours ahead"].tolist()[:2] == ["-", "-0.250 [-0.300, -0.200]"]
     values = np.random.default_rng(0).normal(size=400)
-    low, high = outliers.interval(values)
     half = 1.96 * values.std() / 20
     expected = values.mean() - half, values.mean() + half
-    np.testing.assert_allclose([low, high], expected, atol=0.01)
+    np.testing.assert_allclose(outliers.interval(values), expected, atol=0.01)
 
 
-def test_details_are_tables_by_methods(results):
-    table = outliers.details(results)
-    assert list(table) == ["protocol", "figure", "table", *EVERY]
-    assert list(table["figure"]) == ["auroc"] * 2 + ["ap"] * 2
-    np.testing.assert_allclose(table[FIRST], [0.7, 0.5, 0.35, 0.25])
-
-
-def test_only_ours_is_told_that_a_class_is_clean(monkeypatch):
-    told = []
-
-    class Recorder(IsolationForest):
-        def __init__(self, random_state=None, **params):
-            super().__init__(n_estimators=1, random_state=random_state)
-            told.append(params)
-
-    monkeypatch.setattr(_detectors, "AEOutlierDetector", Recorder)
-    X = np.random.default_rng(0).normal(size=(20, 2))
-    for name in list(_detectors.METHODS)[:3]:
-        _detectors.METHODS[name](X, X, 0)
-        _detectors.METHODS[name](X, None, 0)
-    plain = {"method": "reconstruction"}
-    assert told == [{"contamination": 0}, {}, {}, {}, plain, plain]
-
-
-def test_one_class_split_is_the_documented_one():
-    y = np.array([0, 1, 0, 0, 1, 0, 0])
-    table = Table("t", np.arange(7.0)[:, None], y)
-    train, test, truth = _detectors.one_class(table, 3)
-    normal = np.random.default_rng(3).permutation([0, 2, 3, 5, 6])
-    assert list(train.ravel()) == list(normal[:2])
-    assert list(test.ravel()) == [*normal[2:], 1, 4]
-    assert list(truth) == [0, 0, 0, 1, 1]
-
-
-def test_a_row_is_not_its_own_neighbour():
-    """Of six rows the other five are the neighbours."""
+def test_distances_and_pca_errors_by_hand():
     x = np.array([0.0, 1, 3, 6, 10, 15])
-    apart = np.abs(x[:, None] - x).sum(axis=1) / 5
-    knn, scaled = (_detectors.METHODS[name] for name in ("kNN", "kNN min-max"))
-    np.testing.assert_allclose(knn(x[:, None], None, 0), apart / x.std())
-    np.testing.assert_allclose(scaled(x[:, None], None, 0), apart / 15)
-    # A new row's own copy among the training rows is one.
-    new = np.array([[0.0]])
-    expected = np.sort(x)[:5].mean() / x.std()
-    np.testing.assert_allclose(knn(x[:, None], new, 0), [expected])
-
-
-def test_pca_error_by_hand():
-    """A column that follows the others is found where it does not."""
-    X = np.random.default_rng(0).normal(size=(50, 1)) * np.ones(5)
-    X = np.vstack([X, [1, 1, 1, 1, -1]])
-    Z = StandardScaler().fit_transform(X)
+    apart = np.abs(x[:, None] - x).sum(axis=1) / 5  # a row is not its own neighbour
+    found = _detectors.METHODS["kNN min-max"](x[:, None], None, 0)
+    np.testing.assert_allclose(found, apart / 15)
+    Z = StandardScaler().fit_transform(IRIS.X)
     axis = np.linalg.svd(Z, full_matrices=False)[2][:1]
     expected = ((Z - Z @ axis.T @ axis) ** 2).sum(axis=1)
-    np.testing.assert_allclose(_detectors.METHODS["PCA error"](X, None, 0), expected)
-    assert expected.argmax() == 50
+    np.testing.assert_allclose(_detectors.pca_error(IRIS.X, None, 0), expected)
 
 
-@pytest.mark.parametrize("name", [*_detectors.METHODS][3:])
-def test_rivals_find_what_is_far(name):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 4)) @ rng.normal(size=(4, 8)) + rng.normal(size=(120, 8))
-    X[:6] = 6 * rng.normal(size=(6, 8))
-    method, y = _detectors.METHODS[name], np.arange(120) < 6
-    found = _detectors.detect(method, X[20:], X[:20], y[:20], 0)
-    assert found["auroc"] > 0.8
-    found = _detectors.detect(method, X, None, y, 0)
-    # Five normals are enough to give outliers one of their own.
-    assert found["auroc"] > 0.8 or name == "GaussianMixture"
-
-
-def test_bundled_tables_become_five_tasks():
-    tasks = anomaly_tasks(options())
-    names = ["digits 0", "digits 1", "breast_cancer 1", "wine 1", "iris 1"]
-    assert [task.name for task in tasks] == names
-    for task in tasks:
-        assert set(task.y) == {0, 1}
-        assert task.y.mean() == pytest.approx(0.1, abs=0.01)
-    X, y = load_iris(return_X_y=True)
-    normal = tasks[-1].X[tasks[-1].y == 0]
-    np.testing.assert_array_equal(normal, X[y == 1])
-
-
-def test_a_table_with_outliers_is_taken_as_it_is(tmp_path, capsys):
-    X, rare = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 10 == 0
-    for name, y in {"rare": rare, "often": ~rare, "none": X[:, 0]}.items():
-        np.savez(tmp_path / f"{name}.npz", X=X, y=y)
-    data = {"data": tmp_path, "tables": "rare,often,none"}
-    as_it_is, turned = anomaly_tasks(options(**data))
-    np.testing.assert_array_equal(as_it_is.y, rare)
-    assert turned.name == "often 1"
-    np.testing.assert_array_equal(turned.y, rare)
-    assert "or more in y: none." in capsys.readouterr().out
-    message = fail(["outliers", "--tables", "diabetes"], capsys)
-    assert "no two classes of two rows or more in y: diabetes" in message
-
-
-@pytest.mark.usefixtures("quick_detectors")
-def test_outliers_are_asked_for_in_both_protocols(tmp_path, capsys):
-    arguments = ["--tables", "wine,iris", "--seeds", "2"]
-    code, frame = ask("outliers", tmp_path, *arguments)
-    assert code == 0
-    assert list(frame) == [*outliers.FORMATS, "error"]
-    # What has no seed is not run again where the rows are the same.
-    count = frame.groupby(["protocol", "method"]).size()
-    assert list(count["S"]) == [4] * 4
-    assert dict(count["U"]) == dict(zip(EVERY, (4, 4, 2, 2), strict=True))
-    auroc = frame.set_index(["protocol", "table", "seed", "method"])["auroc"].unstack()
-    np.testing.assert_allclose(auroc[FIRST], 1 - auroc["IsolationForest"])
-    assert (tmp_path / "outliers.png").stat().st_size > 1000
-    text = (tmp_path / "outliers.md").read_text(encoding="utf-8")
-    assert "| protocol | figure | table | AEOutlierDetector | Isol" in text
-    assert text.count("| wine 1 |") == 4
-    assert "S: 2 tables, seed 0, 1;" in capsys.readouterr().out
-
-
-def test_what_fails_or_takes_too_long_is_named(monkeypatch, tmp_path, capsys):
-    def slow(train, test, seed):
-        stop = perf_counter() + 20
-        while perf_counter() < stop:
-            with suppress(TimeoutError):  # it is raised again
-                sleep(0.01)
-                continue
-            sleep(20)
-
-    def infinite(train, test, seed):
-        return np.full(len(train if test is None else test), np.inf)
-
-    methods = dict.fromkeys(EVERY, distance) | {"slow": slow, FIRST: infinite}
-    monkeypatch.setattr(outliers, "METHODS", methods)
-    monkeypatch.setattr(outliers, "burn_in", lambda methods: None)
-    monkeypatch.setattr(_detectors, "SECONDS", 0.1)
-    start = perf_counter()
-    code, frame = ask("outliers", tmp_path, "--tables", "iris")
-    assert code == 1
-    assert perf_counter() - start < 15
-    error = frame.set_index(["protocol", "method"])["error"].dropna()
-    late, endless = "TimeoutError: not done after 0.1 s", "ArithmeticError: "
-    for protocol in "SU":
-        assert error[protocol, "slow"] == late
-        assert error[protocol, FIRST] == endless + "a score is not finite"
-    assert len(error) == 4
-    assert f"FAILED iris 1 U slow 0: {late}" in capsys.readouterr().out
-
-
-def test_worse_rows_are_as_documented():
-    y = np.arange(100) >= 90
-    table = Table("t", np.random.default_rng(0).normal(size=(100, 6)), y.astype(int))
-    clean, test, truth = _detectors.one_class(table, 0)
-    for share in (0, 0.05, 0.3):
-        rng = np.random.default_rng(0)
-        train, *scored = robustness.contaminated(table, share, rng, 0)
-        np.testing.assert_array_equal(train[:45], clean)
-        assert 1 - 45 / len(train) == pytest.approx(share, abs=0.01)
-        assert {*map(tuple, train[45:])} <= {*map(tuple, table.X[90:])}
-        np.testing.assert_array_equal(scored[0], test)
-        np.testing.assert_array_equal(scored[1], truth)
-    rng = np.random.default_rng(0)
-    X, _, found = robustness.with_noise(table, 0.5, rng, 0)
-    assert X.shape == (100, 12)
-    np.testing.assert_array_equal(X[:, :6], table.X)
-    assert np.abs(X[:, 6:]).max() <= np.abs(table.X).max()
-    np.testing.assert_array_equal(found, y)
-    X, _, found = robustness.repeated(table, 3, rng, 0)
-    assert (len(X), found.sum()) == (120, 30)
-    np.testing.assert_array_equal(X[90:93], table.X[[90] * 3])
-
-
-@pytest.mark.usefixtures("quick_detectors")
-def test_robustness_draws_curves(tmp_path, capsys):
-    code, frame = ask("robustness", tmp_path, "--tables", "wine,iris")
-    assert code == 0
-    assert len(frame) == 2 * (5 + 4 + 3) * len(EVERY)
-    mean = robustness.curves(frame)
-    assert list(mean) == list(EVERY)
-    part = frame[(frame["change"] == "columns") & (frame["level"] == 0.25)]
-    expected = part.groupby("method")["auroc"].mean()[list(EVERY)]
-    np.testing.assert_allclose(mean.loc[("columns", 0.25)], expected)
-    fall = mean.loc[("copies", 1), FIRST] - mean.loc[("copies", 6), FIRST]
-    told = f"AUROC lost from 1 to 6: {FIRST} {fall:.3f}"
-    assert told in capsys.readouterr().out
-    # Where one method fails, the table counts for none.
-    failed = (frame["table"] == "iris 1") & (frame["method"] == FIRST)
-    frame.loc[failed & (frame["level"] == 0.3), "auroc"] = np.nan
-    wine = frame[frame["table"] == "wine 1"]
-    left, alone = (robustness.curves(f).loc["contamination"] for f in (frame, wine))
-    pd.testing.assert_frame_equal(left, alone)
-    assert (tmp_path / "robustness.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize("change", explanations.CHANGES)
-def test_explanations_plant_one_wrong_cell_a_row(change):
-    X = np.c_[np.random.default_rng(0).normal(size=(100, 3)), np.ones(100)]
-    train, rows, cells = explanations.planted(X, change, 0)
-    assert (len(train), len(rows)) == (75, 25)
-    assert set(cells) <= {0, 1, 2}
+def test_tasks_and_worse_rows_are_as_documented():
+    tasks = _tables.anomaly_tasks(options())
+    assert [t.name for t in tasks] == [
+        "digits 0",
+        "digits 1",
+        "breast_cancer 1",
+        "wine 1",
+        "iris 1",
+    ]
+    assert all(t.y.mean() == pytest.approx(0.1, abs=0.01) for t in tasks)
+    table, rng = tasks[-1], np.random.default_rng(0)
+    clean, test, truth = _tables.one_class(table, 0)
+    assert (len(clean), len(test)) == (25, len(table.X) - 25)
+    assert truth.sum() == table.y.sum()
+    train, *_ = outliers_robustness.contaminated(table, 0.5, rng, 0)
+    np.testing.assert_array_equal(train[:25], clean)
+    assert len(train) == 50
+    X, _, _ = outliers_robustness.with_noise(table, 0.5, rng, 0)
+    assert X.shape[1] == 8
+    assert outliers_robustness.repeated(table, 3, rng, 0)[2].sum() == 3 * table.y.sum()
+    X = rng.normal(size=(100, 3))
+    train, rows, _ = outliers_explanations.planted(X, "far", 0)
     right = np.array([min(X, key=lambda x: np.sum(x != row)) for row in rows])
-    every = np.arange(25)
-    assert ((right != rows).sum(axis=1) <= 1).all()
-    was, now = right[every, cells], rows[every, cells]
-    if change == "far":
-        deviations = np.abs(now - was) / train.std(axis=0)[cells]
-        np.testing.assert_allclose(deviations, 5)
-    else:
-        # What was high is low.
-        assert np.corrcoef(was, now)[0, 1] < -0.8
-        assert np.isin(now, train).all()
+    moved = (np.abs(rows - right) / train.std(axis=0)).max(axis=1)
+    np.testing.assert_allclose(moved, 5)
 
 
-def test_explanations_count_the_wrong_cells_that_are_blamed(
-    tmp_path, capsys, monkeypatch
-):
-    methods = {"right": explanations._standard_score, "none": lambda *a: np.eye(4)[[0]]}
-    monkeypatch.setattr(explanations, "METHODS", methods)
-    code, frame = ask("explanations", tmp_path, "--tables", "iris")
-    assert code == 0
-    far = frame[frame["change"] == "far"].set_index("method")["hit"]
-    assert far["right"] == 1
-    assert far["none"] < 0.5
-    assert "far: 0.9 or more on 1 by right, 0 by none of 1 tables." in (
-        capsys.readouterr().out
+def test_drawn_rows_are_distinguished_where_they_differ():
+    real, same = np.random.default_rng(0).normal(size=(2, 300, 3))
+    assert generation.two_sample_auc(real, same, 0) < 0.6
+    assert generation.two_sample_auc(real, np.add(same, [0, 0, 3]), 0) > 0.95
+
+
+def test_noise_has_its_size_and_parts_differ():
+    digits = _tables.load(options(tables="digits", quick=True), _tables.bundled())[0]
+    given = _denoisers.problem(digits, "gaussian 25 %", 0)
+    assert given.sigma == 4
+    assert (given.noisy_test - given.test).std() == pytest.approx(4, rel=0.05)
+    assert (len(given.train), len(given.test), len(given.noisy_tune)) == (350, 150, 87)
+    masked = _denoisers.problem(digits, "masking 25 %", 0)
+    mean = masked.train.mean(axis=0)
+    changed = (masked.noisy_test == mean)[:, mean > 0].mean()
+    assert changed == pytest.approx(0.25, abs=0.03)
+
+    def shifted(problem, train, noisy, shift):
+        clean = problem.train[:87] if noisy is problem.noisy_tune else problem.test
+        return clean + shift
+
+    rows, _, chosen = _denoisers.denoised((shifted, lambda _: [3, 1, 2]), given)
+    assert chosen == 1
+    np.testing.assert_array_equal(rows, given.test + 1)
+    atoms = np.eye(4)[:3]
+    coded = _denoisers.sparse_coded(
+        np.array([[3.0, 2, 1, 5]]), atoms, ("atoms", "2"), 1
     )
-    assert (tmp_path / "explanations.png").stat().st_size > 1000
+    np.testing.assert_allclose(coded, [[3, 2, 0, 0]], atol=1e-12)
+
+
+def test_labels_are_drawn_two_of_each_class_at_the_least():
+    for share, n in {"1 %": 6, "5 %": 6, "100 %": 105}.items():
+        _, few_labels, X_test, _ = pretraining.problem(IRIS, share, 0)
+        assert ((few_labels >= 0).sum(), len(X_test)) == (n, 45)
+        assert np.bincount(few_labels[few_labels >= 0]).min() >= 2
+    frame = pd.DataFrame({"n": [1.0, None, 5], "t": ["a", None, "a"]})
+    np.testing.assert_array_equal(
+        _tables.encoded(frame), [[1, 1, 0], [3, 0, 1], [5, 1, 0]]
+    )
+
+
+def test_bd_rate_psnr_and_mosaics_by_hand():
+    quality = np.array([20.0, 25, 30, 35, 40])
+    theirs = np.c_[quality, 2 ** (quality / 6)]
+    assert compression.bd_rate(theirs * [1, 0.5], theirs) == pytest.approx(-0.5)
+    assert compression.bd_rate(theirs, theirs * [1, 0.5]) == pytest.approx(1)
+    assert np.isnan(compression.bd_rate(theirs, np.add(theirs, [100, 0])))
+    rows, ranges = np.array([[0.0, 0], [1, 10]]), np.array([1.0, 10])
+    assert compression.psnr(rows, rows + 0.1 * ranges, ranges) == pytest.approx(20)
+    rows = np.random.default_rng(0).integers(0, 256, (7, 12)).astype(np.uint8)
+    picture = compression.mosaic(rows, (3, 4))
+    assert picture.shape == (9, 12)
+    np.testing.assert_array_equal(compression.unmosaic(picture, 7, (3, 4)), rows)
+
+
+def test_the_watch_counts_training_only(monkeypatch):
+    times = iter([0.0, 1, 10, 12, 20, 25])
+    monkeypatch.setattr(speed_quality, "perf_counter", lambda: next(times))
+    errors = iter([3.0, 2.0])
+    watch = speed_quality.StopWatch(lambda reconstruct: next(errors), 2.0, 5)
+    watch.stop()
+    assert not watch.score(None)
+    watch.stop()
+    assert not watch.score(None)
+    watch.stop()
+    assert (watch.reached, watch.iterations, watch.seconds) == (3, 2, 8)
+
+
+def test_peaks_threads_and_idx_files(tmp_path):
+    found, length = _measure.with_peak(lambda: len(np.ones(7_500_000)))
+    assert np.isnan(found) or found / 1e6 == pytest.approx(60, abs=4)
+    assert length == 7_500_000
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    shape = np.array(array.shape, ">u4").tobytes()
+    content = bytes([0, 0, 8, 3]) + shape + array.tobytes()
+    (tmp_path / "a.gz").write_bytes(gzip.compress(content))
+    np.testing.assert_array_equal(_tables.read_idx(tmp_path / "a.gz"), array)

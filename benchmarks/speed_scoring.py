@@ -1,0 +1,114 @@
+"""What a fitted autoencoder takes to code, restore and score rows, beside others."""
+
+from functools import cache
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+from sklearn.utils import gen_batches
+from torch import nn
+
+from benchmarks._measure import held_to, timed, with_peak
+from benchmarks._report import over
+from benchmarks._tables import curved_sheet
+from sklearn_ae import AutoencoderTransformer
+
+N_TRAIN, N_COLUMNS, N_COMPONENTS = 10_000, 50, 10
+N_ROUNDS, N_CALLS = 5, 200
+BLOCK = 1024  # rows of a floor's products
+
+PCA_CODE, FOREST, LOF = "PCA.transform", "IsolationForest", "LocalOutlierFactor"
+ENCODER, ALL = "encoder's products", "all products"
+OURS = "transform", "reconstruct", "score_samples"
+ROWS = {  # how many, and with --quick
+    **dict.fromkeys((ENCODER, ALL, *OURS, PCA_CODE), (1_000_000, 20_000)),
+    FOREST: (20_000, 2_000),
+    LOF: (2_000, 500),
+    "KNN": (2_000, 500),
+}
+SINGLE = ("transform", "score_samples", PCA_CODE, FOREST)  # also called for one row
+RIVALS = ("score_samples", PCA_CODE)
+KEYS, HOW = ["method", "rows"], "median"
+MEASURED = ("seconds", "rows_s", "memory_mb")
+
+
+def cases(options):
+    """Every round and method, with many rows and with one."""
+    return [
+        {"method": method, "rows": rows, "round": i}
+        for i in range(1 if options.quick else N_ROUNDS)
+        for method, (many, quick) in ROWS.items()
+        for rows in (quick if options.quick else many, *[1] * (method in SINGLE))
+    ]
+
+
+def measure(method, rows, round):
+    """Time one call; of a single row the median of many."""
+    with held_to(1):
+        call, X = _methods()[method], _table(rows)
+        call(_table(100))  # pays for the first call
+        peak, seconds = with_peak(_seconds, call, X, N_CALLS if rows == 1 else 1)
+    return {"seconds": seconds, "rows_s": rows / seconds, "memory_mb": peak / 1e6}
+
+
+def _seconds(call, X, n_calls):
+    return np.median([timed(call, X)[0] for _ in range(n_calls)])
+
+
+@cache
+def _table(n):
+    """Rows of the table that follow those for training."""
+    return curved_sheet(N_TRAIN + n, N_COLUMNS)[N_TRAIN:]
+
+
+@cache
+def _methods():
+    """Each method as a function of rows, all fitted on the same."""
+    X = curved_sheet(N_TRAIN, N_COLUMNS)
+    # Few iterations: its quality does not matter here.
+    ours = AutoencoderTransformer(N_COMPONENTS, max_iter=5, random_state=0).fit(X)
+    neighbors = NearestNeighbors(n_neighbors=5).fit(X)
+    return {
+        ENCODER: products(ours.module_.encoder),
+        ALL: products(ours.module_),
+        "transform": ours.transform,
+        "reconstruct": ours.reconstruct,
+        "score_samples": ours.score_samples,
+        PCA_CODE: PCA(N_COMPONENTS).fit(X).transform,
+        FOREST: IsolationForest(random_state=0).fit(X).score_samples,
+        LOF: LocalOutlierFactor(novelty=True).fit(X).score_samples,
+        "KNN": lambda X: neighbors.kneighbors(X)[0].mean(axis=1),
+    }
+
+
+def products(module):
+    """The floor: rows are read once, and go through the layers' products alone."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    weights = [layer.weight.detach().numpy().T for layer in layers]
+    # Inputs and outputs by width: a product can't be written over its factor.
+    inputs, outputs = (
+        {n: np.ones((BLOCK, n), np.float32) for w in weights for n in w.shape}
+        for _ in range(2)
+    )
+
+    def multiply(X):
+        for rows in gen_batches(len(X), BLOCK):
+            n = rows.stop - rows.start
+            inputs[X.shape[1]][:n] = X[rows]
+            for w in weights:
+                np.matmul(inputs[len(w)][:n], w, out=outputs[w.shape[1]][:n])
+
+    return multiply
+
+
+def derived(frame):
+    """Time a row over the floor's, over our score's and over PCA's, within a round."""
+    frame = frame.assign(single=frame["rows"] == 1, us_a_row=1e6 / frame["rows_s"])
+    of = ["round", "single"]
+    over_rival = {r: over(frame, "us_a_row", r, of) for r in (ENCODER, ALL, *RIVALS)}
+    floor = over_rival[ENCODER].where(frame["method"] == "transform", over_rival[ALL])
+    frame["/ floor"] = floor.where(frame["method"].isin(OURS))
+    return frame.assign(**{f"/ {r}": over_rival[r] for r in RIVALS}).drop(
+        columns="single"
+    )
