@@ -148,6 +148,10 @@ class Corruption:
         mean = (low**-2 - high**-2) / (2 * math.log(high / low))
         return (levels[:, 0] ** -2 + 1) / (mean + 1)
 
+    def noise_std(self, level: float) -> Tensor:
+        """Standard deviation (n_features,) of gaussian noise of ``level``."""
+        return level * self.columns.spread
+
     @staticmethod
     def _checked(x: Tensor, corrupted: object) -> Tensor:
         """What a callable gave, in x's dtype and on its device."""

@@ -5,7 +5,7 @@ from scipy.stats import hmean
 from sklearn.datasets import load_wine
 
 from sklearn_ae import AutoencoderTransformer
-from sklearn_ae.detection._evidence import (
+from sklearn_ae.detection._score_components import (
     LEAST_PART,
     N_NEIGHBORS,
     DenoisingError,
