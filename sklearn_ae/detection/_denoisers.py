@@ -33,7 +33,7 @@ def default_autoencoder(detector, n_features, n_rows, n_steps):
     n_rows : int
         Number of rows to train on.
     n_steps : int
-        Optimisation steps, about.
+        Optimisation steps, about; not used with ``method="reconstruction"``.
 
     Returns
     -------
@@ -98,7 +98,7 @@ class Networks:
         some = systematic_sample(self.weight, MAX_CALIBRATION_ROWS)
         self._median = np.median(self.X[some], axis=0)
 
-    def error(self, trusted, n_steps):
+    def error(self, trusted, n_steps=None):
         """The error of a new network that is trained on the trusted rows (n,)."""
         trusted = trusted[self.is_train]
         network = self._unfitted(np.sum(trusted), n_steps)

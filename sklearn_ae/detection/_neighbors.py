@@ -15,7 +15,9 @@ from sklearn_ae.tables._rows import float32_hash, systematic_sample
 MAX_REFERENCE_ROWS = 4_000
 # A neighbourhood: the nearest rows, by their share of a thinner sample.
 NEIGHBOURHOOD_SHARE, MAX_NEIGHBOURHOOD_REFERENCE_ROWS = 0.05, 1_000
-# Copies of a row that exceed this multiple of the median number of copies are normal.
+# Copies beyond this multiple of the median number of copies are neighbours of a row.
+# Without it one repeated 100 times, apart from 200 others, scores above 59 % of these
+# and not above all.
 MAX_COPIES_RATIO = 3
 # 16 MB of float64.
 CELLS_PER_BLOCK = 2**21

@@ -251,16 +251,20 @@ class AEOutlierDetector(
         return self
 
     def _validate(self, X, sample_weight):
-        if self.autoencoder is not None and (
-            (self.architecture, self.input_shape) != ("mlp", None)
-        ):
+        self._check_autoencoder()
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        return X, checked_weight(sample_weight, X, least=2)
+
+    def _check_autoencoder(self):
+        if self.autoencoder is None:
+            return
+        if (self.architecture, self.input_shape) != ("mlp", None):
             raise ValueError(
                 f"architecture={self.architecture!r} and input_shape="
                 f"{self.input_shape!r} only describe the default autoencoder, but "
                 "autoencoder is given: set them in it instead."
             )
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        return X, checked_weight(sample_weight, X, least=2)
+        self.autoencoder._validate_params()
 
     def _learn(self, X, weight, random, context):
         """Fit scorers, and score training rows, from distinct rows."""

@@ -8,7 +8,12 @@ import torch
 from sklearn_ae._runtime import limit_threads
 from sklearn_ae.autoencoder._parameters import is_conv
 from sklearn_ae.detection._denoisers import MAX_CALIBRATION_ROWS, default_scalings
-from sklearn_ae.detection._neighbors import ROWS_PER_BLOCK, Neighbors, QueryRows
+from sklearn_ae.detection._neighbors import (
+    CELLS_PER_BLOCK,
+    ROWS_PER_BLOCK,
+    Neighbors,
+    QueryRows,
+)
 from sklearn_ae.detection._score_components import (
     Explanation,
     HarmonicMeanPValue,
@@ -21,17 +26,14 @@ from sklearn_ae.detection._trimming import lowest, outlyingness
 from sklearn_ae.tables._column_scaler import ColumnScaler
 from sklearn_ae.tables._rows import float32_hash
 
-# 8 MB of float64, for each thread.
-CELLS_PER_THREAD = 2**20
-# Optimisation steps of the only network, or of the first and second of two.
-N_STEPS, N_STEPS_OF_TWO = 600, (175, 125)
 # Share of the weight of the training rows that the second network is trained on.
 TRUSTED_SHARE = 0.4
 # With fewer of them the second network is too poor to score training rows alone:
 # average precision over 12 tables of ADBench is 0.005 lower without this rule.
 MIN_TRUSTED_ROWS_PER_COLUMN = 8
 # Weight, beside the components of trusted rows, of the distance to the nearest training
-# rows: outliers among these are close to each other, but a lone one is found by it.
+# rows: outliers among these are close to each other, but a lone one, in the centre of
+# 600 rows on a sphere, scores lowest by it and 48th without it.
 NEAREST_DISTANCE_WEIGHT = 0.1
 
 
@@ -85,7 +87,7 @@ class Scorers:
 
 
 def _blocks(n_rows, n_features):
-    size = min(ROWS_PER_BLOCK, max(1, CELLS_PER_THREAD // n_features))
+    size = min(ROWS_PER_BLOCK, max(1, CELLS_PER_BLOCK // n_features))
     return (slice(i, i + size) for i in range(0, n_rows, size))
 
 
@@ -115,7 +117,7 @@ def _allow_overflow():
 
 def reconstruction_scorers(detector, X, weight, networks):
     """One scorer for all rows: minus the reconstruction error of one network."""
-    scorer = ReconstructionScore(networks.error(networks.is_train, N_STEPS))
+    scorer = ReconstructionScore(networks.error(networks.is_train))
     return Scorers(scorer, scorer, X)
 
 
@@ -133,8 +135,9 @@ def fused_scorers(detector, X, weight, networks):
     rows, rows_weight = QueryRows(X[calibration], True), weight[calibration]
     distances = [calibrated(NearestDistance(n), rows, rows_weight) for n in neighbors]
     held_out = ~is_train if not is_train.all() else is_train
-    n_steps = (N_STEPS,) if clean else N_STEPS_OF_TWO
-    error = networks.error(is_train, n_steps[0])
+    # Networks fit the bulk of the rows first (Arpit et al., 2017. A closer look at
+    # memorization. ICML): fewer steps where some may be outliers.
+    error = networks.error(is_train, n_steps=600 if clean else 175)
     whole = calibrated(error, QueryRows(X[held_out], True), weight[held_out])
     if clean:
         scorer = HarmonicMeanPValue([*distances, whole], typical=neighbors[-1])
@@ -142,7 +145,7 @@ def fused_scorers(detector, X, weight, networks):
     outlying = outlyingness(X, weight, neighbors, columns[0].transform(X))
     trusted = _trusted(outlying, weight, is_train)
     typical = Neighbors(columns[-1], X[trusted], weight[trusted])
-    components = [networks.error(trusted, n_steps[1]), NeighbourhoodDistance(typical)]
+    components = [networks.error(trusted, n_steps=125), NeighbourhoodDistance(typical)]
     of_trusted = [calibrated(c, rows, rows_weight) for c in components]
     new = HarmonicMeanPValue([*distances, whole, *of_trusted], typical)
     if trusted.sum() < MIN_TRUSTED_ROWS_PER_COLUMN * X.shape[1]:

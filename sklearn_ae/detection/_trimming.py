@@ -9,14 +9,16 @@ from sklearn_ae.detection._score_components import MIN_DISTANCE
 from sklearn_ae.detection._tail_probability import median_and_iqr, quantile
 
 # Share of the rows that the trimmed covariance is of, which Rousseeuw and Van Driessen
-# (1999) advise for fewer outliers than a quarter; and concentration steps.
-CORE_SHARE, MAX_CONCENTRATION_STEPS = 0.75, 10
-# Difference of log-determinants, halved, that tells two covariances apart.
+# (1999) advise for fewer outliers than a quarter.
+CORE_SHARE = 0.75
+# Gain in volume, half the log-determinant, that a second start has to bring. With one
+# start the AUROC of a cluster of 20 % outliers falls from 0.99 to 0.16.
 MIN_LOG_VOLUME_GAIN = 0.1
-N_HISTOGRAM_BINS = 20
-# Interquartile ranges below the median at which a measure is clipped.
+# Interquartile ranges below the median at which a measure is clipped. Without it the
+# AUROC of a tight cluster of 6 % outliers falls from 1.0 to 0.2.
 MAX_INLYING_IQRS = 0.5
-# Share of the weight from which on copies of one row are no outliers.
+# Share of the weight from which on copies of one row are no outliers. Without it a row
+# repeated 100 times, apart from 200 others, scores below all of these, and not above.
 FREQUENT_ROW_SHARE = 0.1
 
 
@@ -105,7 +107,8 @@ def trimmed_mahalanobis(X, weight):
 
 def _concentrated(X, weight, core):
     """Concentrate from a core (n,): half the log-determinant, and distances (n,)."""
-    for _ in range(MAX_CONCENTRATION_STEPS):
+    # It mostly converges in fewer than ten steps.
+    for _ in range(10):
         mean = np.average(X[core], axis=0, weights=weight[core])
         centred = X - mean
         covariance = _covariance(centred[core], weight[core])
@@ -125,18 +128,16 @@ def _covariance(centred, weight):
     return covariance + (1e-6 * np.trace(covariance) / d + MIN_DISTANCE) * np.eye(d)
 
 
-def rarity(X, weight):
+def rarity(X, weight, n_bins=20):
     """Sum over the columns of -log of the share of rows in the cell's bin: (n,)."""
     total = np.zeros(len(X))
     for column in X.T:
         low, high = column.min(), column.max()
         if low < high:
-            bins = (column - low) / (high - low) * N_HISTOGRAM_BINS
-            bins = np.minimum(bins, N_HISTOGRAM_BINS - 1).astype(int)
-            counts = np.bincount(bins, weights=weight, minlength=N_HISTOGRAM_BINS)
-            total -= np.log((counts + 0.5) / (weight.sum() + N_HISTOGRAM_BINS / 2))[
-                bins
-            ]
+            bins = (column - low) / (high - low) * n_bins
+            bins = np.minimum(bins, n_bins - 1).astype(int)
+            counts = np.bincount(bins, weights=weight, minlength=n_bins)
+            total -= np.log((counts + 0.5) / (weight.sum() + n_bins / 2))[bins]
     return total
 
 

@@ -91,20 +91,21 @@ def first(X):
     return np.zeros(len(X), dtype=int)
 
 
-@pytest.mark.parametrize("block", [1, 40])
-def test_blocks_change_nothing(block, monkeypatch):
+@pytest.mark.parametrize("cells", [1, 2_000])
+def test_blocks_change_nothing(cells, monkeypatch):
     near, new = neighbors_of(TRAIN), QueryRows(NEW)
     distances = near.mean_distances(new, 3)
-    wide = near.wide_mean_distances(QueryRows(NEW))
-    parts, mean = near.parts(new, 3), near.mean(new, 3, first(NEW))
-    wide_parts = near.wide_parts(QueryRows(NEW))
-    monkeypatch.setattr(_neighbors, "_BLOCK", block)
-    monkeypatch.setattr(_neighbors, "_ROWS", block)
+    wide = near.neighbourhood_distances(QueryRows(NEW))
+    parts, mean = near.parts(new, 3), near.mean_of_nearest(new, 3, first(NEW))
+    neighbourhood_parts = near.neighbourhood_parts(QueryRows(NEW))
+    monkeypatch.setattr(_neighbors, "CELLS_PER_BLOCK", cells)
     np.testing.assert_allclose(near.mean_distances(new, 3), distances)
-    np.testing.assert_allclose(near.wide_mean_distances(QueryRows(NEW)), wide)
+    np.testing.assert_allclose(near.neighbourhood_distances(QueryRows(NEW)), wide)
     np.testing.assert_allclose(near.parts(new, 3), parts)
-    np.testing.assert_allclose(near.wide_parts(QueryRows(NEW)), wide_parts)
-    np.testing.assert_allclose(near.mean(new, 3, first(NEW)), mean)
+    np.testing.assert_allclose(
+        near.neighbourhood_parts(QueryRows(NEW)), neighbourhood_parts
+    )
+    np.testing.assert_allclose(near.mean_of_nearest(new, 3, first(NEW)), mean)
 
 
 @pytest.mark.parametrize(("copies", "usual"), [(40, 1), (40, 5), (3, 1), (15, 5)])
@@ -143,7 +144,7 @@ def test_weights_count_as_repetition(is_training_row):
             for n in (near, repeated)
         )
         np.testing.assert_allclose(a, b, atol=1e-12)
-    a, b = (n.wide_mean_distances(QueryRows(asked)) for n in (near, repeated))
+    a, b = (n.neighbourhood_distances(QueryRows(asked)) for n in (near, repeated))
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -204,7 +205,7 @@ def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
     squares[np.arange(len(NEW)), :, aside] = 0
     nearest = np.argsort(squares.sum(axis=2), axis=1)[:, :3]
     mean = near.columns.inverse_transform(scaled(TRAIN)[nearest].mean(axis=1))
-    np.testing.assert_allclose(near.mean(QueryRows(NEW), 3, aside), mean)
+    np.testing.assert_allclose(near.mean_of_nearest(QueryRows(NEW), 3, aside), mean)
 
 
 @pytest.mark.parametrize("weight", [1, 50])
@@ -215,8 +216,8 @@ def test_a_known_row_is_not_in_the_mean_that_it_is_compared_with(weight):
     weights[0] = weight
     near = neighbors_of(X, weight=weights)
     aside = np.ones(1, dtype=int)
-    assert near.mean(QueryRows(X[:1], True), 3, aside)[0, 1] < 15
-    assert near.mean(QueryRows(X[:1]), 3, aside)[0, 1] > 15
+    assert near.mean_of_nearest(QueryRows(X[:1], True), 3, aside)[0, 1] < 15
+    assert near.mean_of_nearest(QueryRows(X[:1]), 3, aside)[0, 1] > 15
 
 
 def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
@@ -227,7 +228,8 @@ def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
     cells = near.parts(QueryRows(spoilt), 3)
     assert (cells[:, 1] > 0.99 * cells.sum(axis=1)).all()
     np.testing.assert_array_equal(
-        near.mean(QueryRows(spoilt), 3, aside), near.mean(QueryRows(X[:20]), 3, aside)
+        near.mean_of_nearest(QueryRows(spoilt), 3, aside),
+        near.mean_of_nearest(QueryRows(X[:20]), 3, aside),
     )
 
 
@@ -242,7 +244,7 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
     for asked in (X, table(50) + 0.5):
         differences = near.columns.transform(asked)[:, None] - near.columns.transform(X)
         distances = np.sqrt(np.square(differences).sum(axis=2))
-        wide = near.wide_mean_distances(QueryRows(asked))
+        wide = near.neighbourhood_distances(QueryRows(asked))
         # A row's distance to itself, by way of large squares, is not quite zero.
         expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
         np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
@@ -250,7 +252,9 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
         nearest = np.take_along_axis(differences, order[:, :, None], axis=1)
         lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
         cells = (nearest**2 / np.where(lengths > 0, lengths, 1)).mean(axis=1)
-        np.testing.assert_allclose(near.wide_parts(QueryRows(asked)), cells, atol=1e-9)
+        np.testing.assert_allclose(
+            near.neighbourhood_parts(QueryRows(asked)), cells, atol=1e-9
+        )
 
 
 def test_wide_distances_are_of_that_share_of_many_rows():
@@ -258,7 +262,7 @@ def test_wide_distances_are_of_that_share_of_many_rows():
     near = neighbors_of(X)
     assert len(near.references) == 4_000
     distances = pairwise_distances(near.references[:50], near.references)
-    wide = near.wide_mean_distances(QueryRows(X[:50]))
+    wide = near.neighbourhood_distances(QueryRows(X[:50]))
     some = np.sort(distances[:, ::4], axis=1)[:, :50].mean(axis=1)
     np.testing.assert_allclose(wide, some, atol=1e-6)
     # A quarter of them tells about as much.
@@ -275,7 +279,7 @@ def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place
     scaled = near.columns.transform(X)
     distances = np.repeat(pairwise_distances(scaled), weight.astype(int), axis=1)
     exact = np.sort(distances, axis=1)[:, :100].mean(axis=1)
-    wide = near.wide_mean_distances(QueryRows(X))
+    wide = near.neighbourhood_distances(QueryRows(X))
     assert np.median(wide) == pytest.approx(np.median(exact), rel=0.2)
 
 
@@ -313,9 +317,9 @@ def test_a_row_alone_is_at_distance_zero(scale, weight):
     for is_training_row in (True, False):
         assert near.mean_distances(QueryRows(X, is_training_row), 3) == 0
         assert not near.parts(QueryRows(X, is_training_row), 3).any()
-    np.testing.assert_allclose(near.mean(QueryRows(X), 3, first(X)), X)
-    assert near.wide_mean_distances(QueryRows(X)) == 0
-    assert not near.wide_parts(QueryRows(X)).any()
+    np.testing.assert_allclose(near.mean_of_nearest(QueryRows(X), 3, first(X)), X)
+    assert near.neighbourhood_distances(QueryRows(X)) == 0
+    assert not near.neighbourhood_parts(QueryRows(X)).any()
 
 
 def test_identical_rows_are_at_distance_zero():
@@ -323,7 +327,7 @@ def test_identical_rows_are_at_distance_zero():
     near = neighbors_of(X)
     for is_training_row in (True, False):
         assert not near.mean_distances(QueryRows(X, is_training_row), 3).any()
-    np.testing.assert_array_equal(near.mean(QueryRows(X), 3, first(X)), X)
+    np.testing.assert_array_equal(near.mean_of_nearest(QueryRows(X), 3, first(X)), X)
 
 
 @pytest.mark.parametrize("value", [1e200, -1e200, 1.7e308])
@@ -340,9 +344,9 @@ def test_far_rows_have_finite_distances(d, scale, value):
         for values in (
             distances,
             cells,
-            near.mean(QueryRows(far), 3, first(far)),
-            near.wide_mean_distances(QueryRows(far)),
-            near.wide_parts(QueryRows(far)),
+            near.mean_of_nearest(QueryRows(far), 3, first(far)),
+            near.neighbourhood_distances(QueryRows(far)),
+            near.neighbourhood_parts(QueryRows(far)),
         ):
             assert np.isfinite(values).all()
         assert distances[:2].min() > 50 * distances[2]
@@ -353,16 +357,16 @@ def test_far_rows_have_finite_distances(d, scale, value):
 
 
 def test_of_many_rows_some_are_kept(monkeypatch):
-    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 300)
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCE_ROWS", 300)
     X = table(3_000, 2)
     near = neighbors_of(X)
-    kept = near.columns.inverse_transform(near.references + near.centre)
+    kept = near.columns.inverse_transform(near.references + near.center)
     assert kept.shape == (300, 2)
     assert len(np.unique(kept, axis=0)) == 300
     assert (pairwise_distances(kept, X).min(axis=1) < 1e-6).all()
     np.testing.assert_allclose(kept.mean(axis=0), X.mean(axis=0), atol=0.4)
     # Rows that are not kept have no neighbour less for being known.
-    scaled = near.columns.transform(X) - near.centre
+    scaled = near.columns.transform(X) - near.center
     distances = pairwise_distances(scaled, near.references)
     nearest = np.sort(distances, axis=1)
     is_kept = nearest[:, 0] < 1e-6
@@ -374,11 +378,11 @@ def test_of_many_rows_some_are_kept(monkeypatch):
 
 
 def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):
-    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 100)
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCE_ROWS", 100)
     X, weight = table(400), np.ones(400)
     weight[7] = 400
     near = neighbors_of(X, weight=weight)
-    kept = near.columns.inverse_transform(near.references + near.centre)
+    kept = near.columns.inverse_transform(near.references + near.center)
     assert len(kept) == 100
     n_copies = (np.abs(kept - X[7]).max(axis=1) < 1e-9).sum()
     assert n_copies == pytest.approx(50, abs=1)
