@@ -26,7 +26,8 @@ from sklearn_ae.detection._trimming import lowest, outlyingness
 from sklearn_ae.tables._column_scaler import ColumnScaler
 from sklearn_ae.tables._rows import float32_hash
 
-# Share of the weight of the training rows that the second network is trained on.
+# Share of the weight of the training rows that the second network is trained on. With
+# 0.6 mean average precision on 8 contaminated tables of ADBench is 0.31, not 0.36.
 TRUSTED_SHARE = 0.4
 # With fewer of them the second network is too poor to score training rows alone:
 # average precision over 12 tables of ADBench is 0.005 lower without this rule.
@@ -104,7 +105,7 @@ def _scores(X, parts, self_weight=0.0):
             )
 
     with limit_threads(), ThreadPoolExecutor(n_threads) as pool:
-        # Exceptions of the threads are raised as their results are asked for.
+        # Exceptions of the threads are raised with their results.
         for _ in pool.map(score, parts):
             pass
     return scores

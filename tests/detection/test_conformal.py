@@ -35,7 +35,7 @@ def test_p_values_are_the_share_as_low_or_lower_counting_the_row_itself():
         np.testing.assert_allclose(p, expected)
 
 
-def test_p_values_of_rows_drawn_as_the_known_are_uniform():
+def test_p_values_of_rows_from_the_same_distribution_are_uniform():
     rng = random()
     n, n_tables = 19, 4_000
     p = np.concatenate(

@@ -36,39 +36,37 @@ def test_distances_are_those_of_brute_force(scale, k):
     expected = brute.kneighbors(scaled(NEW))[0].mean(axis=1)
     np.testing.assert_allclose(new, expected, rtol=1e-6)
     # Without rows, scikit-learn leaves each out of its own neighbours.
-    is_training_row = near.mean_distances(QueryRows(TRAIN, True), k)
-    np.testing.assert_allclose(
-        is_training_row, brute.kneighbors()[0].mean(axis=1), rtol=1e-6
-    )
+    distances = near.mean_distances(QueryRows(TRAIN, True), k)
+    np.testing.assert_allclose(distances, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
 
 
-def test_only_known_rows_are_left_out_of_their_neighbours():
+def test_only_training_rows_are_left_out_of_their_neighbours():
     near = neighbors_of(TRAIN)
     some = np.arange(len(TRAIN)) % 3 == 0
     mixed = near.mean_distances(QueryRows(TRAIN, some), 2)
-    is_training_row = near.mean_distances(QueryRows(TRAIN, True), 2)
+    distances = near.mean_distances(QueryRows(TRAIN, True), 2)
     new = near.mean_distances(QueryRows(TRAIN), 2)
-    np.testing.assert_array_equal(mixed, np.where(some, is_training_row, new))
+    np.testing.assert_array_equal(mixed, np.where(some, distances, new))
     np.testing.assert_allclose(2 * new, near.mean_distances(QueryRows(TRAIN, True), 1))
 
 
-def test_copies_of_a_known_row_are_not_its_neighbours_but_a_new_ones():
+def test_copies_of_a_training_row_are_neighbours_of_new_rows_only():
     X, weight = table(), np.ones(60)
     weight[0] = 3
     near = neighbors_of(X, weight=weight)
     plain = Neighbors(near.columns, X, np.ones(60))
     first = X[:1]
     for k in (2, 3, 59):
-        is_training_row, alone = (
+        weighted, once = (
             n.mean_distances(QueryRows(first, True), k) for n in (near, plain)
         )
-        assert is_training_row == pytest.approx(alone)
+        assert weighted == pytest.approx(once)
     assert near.mean_distances(QueryRows(first), 3) == pytest.approx(0, abs=1e-9)
     assert near.mean_distances(QueryRows(first), 4) > 0.01
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
-def test_a_known_row_in_float32_is_known(scale):
+def test_a_training_row_is_recognized_in_float32(scale):
     near = neighbors_of(TRAIN, scale)
     rounded = TRAIN.astype(np.float32).astype(np.float64)
     exact = near.mean_distances(QueryRows(TRAIN, True), 3)
@@ -77,7 +75,7 @@ def test_a_known_row_in_float32_is_known(scale):
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
-def test_so_it_is_if_the_column_is_far_from_zero(scale):
+def test_it_is_recognized_in_columns_far_from_zero(scale):
     # Seconds since 1970, over some days: float32 knows them to 64 s.
     X = table() * [1e5, 1, 1] + [1.7e9, 0, 0]
     near = neighbors_of(X, scale)
@@ -123,10 +121,8 @@ def test_copies_are_neighbours_of_a_row_that_has_many_more_than_usual(copies, us
 def test_weights_of_one_size_change_nothing(scale):
     near = neighbors_of(TRAIN, scale)
     twice = Neighbors(near.columns, TRAIN, np.full(len(TRAIN), 4.0))
-    is_training_row, new = (
-        n.mean_distances(QueryRows(TRAIN, True), 1) for n in (near, twice)
-    )
-    np.testing.assert_allclose(is_training_row, new)
+    once, often = (n.mean_distances(QueryRows(TRAIN, True), 1) for n in (near, twice))
+    np.testing.assert_allclose(once, often)
 
 
 @pytest.mark.parametrize("is_training_row", [True, False])
@@ -137,14 +133,14 @@ def test_weights_count_as_repetition(is_training_row):
     repeated = Neighbors(
         near.columns, np.repeat(TRAIN, weight, axis=0), np.ones(weight.sum())
     )
-    asked = TRAIN if is_training_row else NEW
+    queries = TRAIN if is_training_row else NEW
     for k in (1, 3):
         a, b = (
-            n.mean_distances(QueryRows(asked, is_training_row), k)
+            n.mean_distances(QueryRows(queries, is_training_row), k)
             for n in (near, repeated)
         )
         np.testing.assert_allclose(a, b, atol=1e-12)
-    a, b = (n.neighbourhood_distances(QueryRows(asked)) for n in (near, repeated))
+    a, b = (n.neighbourhood_distances(QueryRows(queries)) for n in (near, repeated))
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -173,12 +169,10 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
     near = neighbors_of(X, None)
     brute = NearestNeighbors(n_neighbors=3, algorithm="kd_tree")
     brute.fit(near.columns.transform(X))
-    is_training_row = near.mean_distances(QueryRows(X, True), 3)
-    np.testing.assert_allclose(
-        is_training_row, brute.kneighbors()[0].mean(axis=1), rtol=1e-6
-    )
+    distances = near.mean_distances(QueryRows(X, True), 3)
+    np.testing.assert_allclose(distances, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
     one_by_one = [near.mean_distances(QueryRows(X[[i]], True), 3)[0] for i in range(50)]
-    np.testing.assert_allclose(one_by_one, is_training_row[:50], rtol=1e-9)
+    np.testing.assert_allclose(one_by_one, distances[:50], rtol=1e-9)
 
 
 # -- explanations --------------------------------------------------------------------
@@ -188,11 +182,11 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
 @pytest.mark.parametrize("scale", SCALINGS)
 def test_cells_sum_to_the_distance(scale, is_training_row):
     near = neighbors_of(TRAIN, scale)
-    asked = TRAIN if is_training_row else NEW
-    cells = near.parts(QueryRows(asked, is_training_row), 3)
-    assert cells.shape == asked.shape
+    queries = TRAIN if is_training_row else NEW
+    cells = near.parts(QueryRows(queries, is_training_row), 3)
+    assert cells.shape == queries.shape
     assert (cells >= 0).all()
-    distances = near.mean_distances(QueryRows(asked, is_training_row), 3)
+    distances = near.mean_distances(QueryRows(queries, is_training_row), 3)
     np.testing.assert_allclose(cells.sum(axis=1), distances)
 
 
@@ -209,7 +203,7 @@ def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
 
 
 @pytest.mark.parametrize("weight", [1, 50])
-def test_a_known_row_is_not_in_the_mean_that_it_is_compared_with(weight):
+def test_a_training_row_is_not_in_the_mean_of_its_nearest(weight):
     X = table()
     X[0] = [4, 50, 4]
     weights = np.ones(60)
@@ -220,7 +214,7 @@ def test_a_known_row_is_not_in_the_mean_that_it_is_compared_with(weight):
     assert near.mean_of_nearest(QueryRows(X[:1]), 3, aside)[0, 1] > 15
 
 
-def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
+def test_a_wrong_cell_has_the_distance_and_no_effect_on_the_mean():
     X = table()
     spoilt = X[:20].copy()
     spoilt[:, 1] += 100
@@ -233,18 +227,20 @@ def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
     )
 
 
-# -- wide distances ------------------------------------------------------------------
+# -- neighbourhood -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
 @pytest.mark.parametrize(("n_rows", "k"), [(3, 3), (89, 5), (450, 22)])
-def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
+def test_neighbourhood_distances_are_those_of_brute_force(scale, n_rows, k):
     X = table(n_rows)
     near = neighbors_of(X, scale)
-    for asked in (X, table(50) + 0.5):
-        differences = near.columns.transform(asked)[:, None] - near.columns.transform(X)
+    for queries in (X, table(50) + 0.5):
+        differences = near.columns.transform(queries)[:, None] - near.columns.transform(
+            X
+        )
         distances = np.sqrt(np.square(differences).sum(axis=2))
-        wide = near.neighbourhood_distances(QueryRows(asked))
+        wide = near.neighbourhood_distances(QueryRows(queries))
         # A row's distance to itself, by way of large squares, is not quite zero.
         expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
         np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
@@ -253,11 +249,11 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
         lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
         cells = (nearest**2 / np.where(lengths > 0, lengths, 1)).mean(axis=1)
         np.testing.assert_allclose(
-            near.neighbourhood_parts(QueryRows(asked)), cells, atol=1e-9
+            near.neighbourhood_parts(QueryRows(queries)), cells, atol=1e-9
         )
 
 
-def test_wide_distances_are_of_that_share_of_many_rows():
+def test_neighbourhood_distances_are_of_a_share_of_many_rows():
     X = table(4_000)
     near = neighbors_of(X)
     assert len(near.references) == 4_000
@@ -272,7 +268,7 @@ def test_wide_distances_are_of_that_share_of_many_rows():
 
 
 @pytest.mark.parametrize("place", [0, 999])
-def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place):
+def test_a_frequent_row_has_its_share_in_neighbourhood_distances(place):
     X, weight = table(1_000), np.ones(1_000)
     weight[place] = 1_000
     near = neighbors_of(X, weight=weight)
@@ -290,13 +286,13 @@ def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place
 def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
     X = table(4)
     near = neighbors_of(X, scale)
-    distances = pairwise_distances(near.columns.transform(X))
-    is_training_row = near.mean_distances(QueryRows(X, True), 10)
-    np.testing.assert_allclose(is_training_row, distances.sum(axis=1) / 3)
-    # Of new rows, too: no more than of known ones.
+    pairs = pairwise_distances(near.columns.transform(X))
+    training = near.mean_distances(QueryRows(X, True), 10)
+    np.testing.assert_allclose(training, pairs.sum(axis=1) / 3)
+    # New rows have no more than training rows.
     new = near.mean_distances(QueryRows(X), 10)
-    farthest = distances.max(axis=1)
-    np.testing.assert_allclose(new, (distances.sum(axis=1) - farthest) / 3, atol=1e-9)
+    expected = (pairs.sum(axis=1) - pairs.max(axis=1)) / 3
+    np.testing.assert_allclose(new, expected, atol=1e-9)
 
 
 def test_two_rows_have_each_other():
@@ -365,16 +361,13 @@ def test_of_many_rows_some_are_kept(monkeypatch):
     assert len(np.unique(kept, axis=0)) == 300
     assert (pairwise_distances(kept, X).min(axis=1) < 1e-6).all()
     np.testing.assert_allclose(kept.mean(axis=0), X.mean(axis=0), atol=0.4)
-    # Rows that are not kept have no neighbour less for being known.
+    # Training rows that are not kept are no references: nothing is left out for them.
     scaled = near.columns.transform(X) - near.center
-    distances = pairwise_distances(scaled, near.references)
-    nearest = np.sort(distances, axis=1)
+    nearest = np.sort(pairwise_distances(scaled, near.references), axis=1)
     is_kept = nearest[:, 0] < 1e-6
-    is_training_row = near.mean_distances(QueryRows(X, True), 1)
-    np.testing.assert_allclose(
-        is_training_row[~is_kept], nearest[~is_kept, 0], rtol=1e-6
-    )
-    np.testing.assert_allclose(is_training_row[is_kept], nearest[is_kept, 1], rtol=1e-6)
+    distances = near.mean_distances(QueryRows(X, True), 1)
+    expected = np.where(is_kept, nearest[:, 1], nearest[:, 0])
+    np.testing.assert_allclose(distances, expected, rtol=1e-6)
 
 
 def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):

@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 from sklearn_ae.detection import _scorers
+from sklearn_ae.detection._denoisers import default_autoencoder
 
 KINDS = {
     "auto": {},
@@ -641,6 +642,29 @@ def test_the_default_is_a_denoiser_without_a_bottleneck():
     assert network.n_iter_ == 300
     networks = AEOutlierDetector(random_state=0).fit(X).networks_
     assert [network.n_iter_ for network in networks] == [88, 125]
+
+
+@pytest.mark.parametrize(("n_features", "n_components"), [(64, 64), (5_000, 1_024)])
+def test_the_default_of_images_has_the_transformers_layers_and_rate(
+    n_features, n_components
+):
+    images = AEOutlierDetector(architecture="conv")
+    expected = AutoencoderTransformer(
+        n_components,
+        architecture="conv",
+        validation_fraction=0.15,
+        corruption_level=(0.05, 2.0),
+        alpha=0.3,
+        scale=None,
+        early_stopping=False,
+        max_iter=24,  # of 25 mini-batches
+    )
+    default = default_autoencoder(images, n_features, n_rows=10_000, n_steps=600)
+    assert default.set_params(alpha=0.3).get_params() == expected.get_params()
+    images.set_params(method="reconstruction")
+    textbook = default_autoencoder(images, n_features, n_rows=10_000, n_steps=600)
+    expected = AutoencoderTransformer(architecture="conv", validation_fraction=0.15)
+    assert textbook.get_params() == expected.get_params()
 
 
 # -- corners ---------------------------------------------------------------------------

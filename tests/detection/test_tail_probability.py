@@ -18,7 +18,7 @@ def unit(values):
     return np.ones(len(values))
 
 
-def minus_log_p(values, weight=None):
+def tail_of(values, weight=None):
     values = np.asarray(values, dtype=float)
     return TailLogPValue(values, unit(values) if weight is None else weight)
 
@@ -29,38 +29,36 @@ def values_and_weight(n=200):
     return rng.normal(size=n).round(1), rng.integers(1, 5, size=n).astype(float)
 
 
-# -- log_p ------------------------------------------------------------------------
+# -- minus log p ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [5, 99, 1_000])
-def test_in_the_body_surprise_is_minus_log_of_the_share_as_abnormal_or_more(n):
+def test_in_the_body_p_is_the_share_of_values_as_high_or_higher(n):
     values = random().normal(size=n).round(1)
     grid = np.unique(values)
     share = (values >= grid[:, None]).mean(axis=1)
     body = share > 1 - TAIL_QUANTILE
     expected = -np.log(share[body])
-    np.testing.assert_allclose(minus_log_p(values)(grid[body]), expected, atol=1e-12)
+    np.testing.assert_allclose(tail_of(values)(grid[body]), expected, atol=1e-12)
     # Half of the way to the next.
     grid, share = (grid[1:] + grid[:-1]) / 2, (share[1:] + share[:-1]) / 2
     expected = -np.log(share[body[1:]])
-    np.testing.assert_allclose(minus_log_p(values)(grid[body[1:]]), expected)
-    assert minus_log_p(values)(values.min() - 1) == 0
+    np.testing.assert_allclose(tail_of(values)(grid[body[1:]]), expected)
+    assert tail_of(values)(values.min() - 1) == 0
 
 
-def test_far_beyond_an_exponential_sample_surprise_is_its_log_survival():
+def test_far_beyond_an_exponential_sample_p_is_its_survival_function():
     values = random().exponential(size=20_000) + 5
     grid = np.array([1.0, 2.0, 8.0, 30.0, 500.0])
     assert grid[3] > 2 * (values.max() - 5)
     # The mean of 4,000 excesses is off by 1.6 %.
-    np.testing.assert_allclose(minus_log_p(values)(grid + 5), grid, rtol=0.05)
+    np.testing.assert_allclose(tail_of(values)(grid + 5), grid, rtol=0.05)
 
 
-def test_so_it_is_of_other_tails_that_fall_off_exponentially():
+def test_beyond_other_tails_that_fall_off_exponentially_too():
     values = gumbel_r.rvs(size=20_000, random_state=0)
     grid = np.array([2.0, 5.0, 20.0])
-    np.testing.assert_allclose(
-        minus_log_p(values)(grid), -gumbel_r.logsf(grid), rtol=0.08
-    )
+    np.testing.assert_allclose(tail_of(values)(grid), -gumbel_r.logsf(grid), rtol=0.08)
 
 
 @pytest.mark.parametrize(
@@ -77,42 +75,42 @@ def test_so_it_is_of_other_tails_that_fall_off_exponentially():
     ],
     ids=str,
 )
-def test_surprise_rises_from_zero_whatever_is_known(values):
+def test_minus_log_p_rises_from_zero_for_any_sample(values):
     grid = [-np.inf, -1e300, 0.0, 2.9, 3.0, np.nextafter(3.0, 4), 5, 20, np.inf]
-    log_p = minus_log_p(values)(np.array(grid))
-    assert not np.isnan(log_p).any()
-    assert log_p[0] == 0
-    assert (np.diff(log_p) >= 0).all()
-    assert np.isfinite(log_p[:-1]).all()
+    minus_log_p = tail_of(values)(np.array(grid))
+    assert not np.isnan(minus_log_p).any()
+    assert minus_log_p[0] == 0
+    assert (np.diff(minus_log_p) >= 0).all()
+    assert np.isfinite(minus_log_p[:-1]).all()
 
 
-def test_beyond_equal_values_anything_is_surprising():
-    log_p = minus_log_p([3.0] * 50)(np.array([3.0, 3.1]))
-    assert log_p[0] == 0
-    assert log_p[1] > 50
+def test_beyond_equal_values_p_is_small():
+    minus_log_p = tail_of([3.0] * 50)(np.array([3.0, 3.1]))
+    assert minus_log_p[0] == 0
+    assert minus_log_p[1] > 50
 
 
-def test_a_row_beyond_all_that_are_known_is_more_surprising_than_the_last():
+def test_p_goes_on_falling_beyond_the_highest_value():
     values = random().normal(size=100)
     last = values.max()
-    log_p = minus_log_p(values)(np.array([last, last + 1]))
-    assert log_p[1] > log_p[0] + 1
+    minus_log_p = tail_of(values)(np.array([last, last + 1]))
+    assert minus_log_p[1] > minus_log_p[0] + 1
 
 
-def test_known_rows_can_be_compared_with_the_others_only():
+def test_calibration_rows_are_compared_with_the_others_only():
     values = np.sort(random().exponential(size=100))
-    log_p = minus_log_p(values)(values, self_weight=1.0)
+    minus_log_p = tail_of(values)(values, self_weight=1.0)
     others = np.arange(99, -1, -1) / 99  # of 99, how many are as abnormal or more
-    np.testing.assert_allclose(log_p[:80], -np.log(np.maximum(others[:80], 0.2)))
+    np.testing.assert_allclose(minus_log_p[:80], -np.log(np.maximum(others[:80], 0.2)))
     beyond = values[81:] - values[80]
     mean_of_others = (beyond.sum() - beyond) / 19
     expected = beyond / mean_of_others - np.log(0.2)
-    np.testing.assert_allclose(log_p[81:], expected)
+    np.testing.assert_allclose(minus_log_p[81:], expected)
     # One alone, or next to it, has no others.
-    assert np.isfinite(minus_log_p(values[:5])(values[:5], self_weight=1.0)).all()
+    assert np.isfinite(tail_of(values[:5])(values[:5], self_weight=1.0)).all()
 
 
-def test_surprise_does_not_depend_on_the_order_nor_on_the_unit_of_weights():
+def test_p_does_not_depend_on_the_order_nor_on_the_unit_of_weights():
     values, weight = values_and_weight()
     values = values + 1e-6 * np.arange(len(values))
     grid = np.linspace(-5, 5, 101)
@@ -126,20 +124,20 @@ def test_in_the_body_weights_count_as_repetition():
     values, weight = values_and_weight()
     repeated = np.repeat(values, weight.astype(int))
     grid = np.linspace(-5, np.quantile(repeated, 0.79), 101)
-    expected = minus_log_p(repeated)(grid)
+    expected = tail_of(repeated)(grid)
     np.testing.assert_allclose(
         TailLogPValue(values, weight)(grid), expected, atol=1e-12
     )
 
 
 @pytest.mark.parametrize("heavy", [False, True])
-def test_in_the_tail_too(heavy):
+def test_in_the_tail_weights_count_as_repetition(heavy):
     values, weight = np.unique(values_and_weight()[0]), values_and_weight()[1]
     weight = weight[: len(values)]
     if heavy:
         weight[int(0.7 * len(values))] = 300
     grid = np.linspace(-5, 9, 101)
-    expected = minus_log_p(np.repeat(values, weight.astype(int)))(grid)
+    expected = tail_of(np.repeat(values, weight.astype(int)))(grid)
     np.testing.assert_allclose(TailLogPValue(values, weight)(grid), expected, rtol=1e-9)
 
 
@@ -148,7 +146,7 @@ def test_in_the_tail_too(heavy):
 
 @pytest.mark.parametrize("n", [10, 70, 1_000])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-def test_below_a_quantile_lies_exactly_the_share_asked_for(n, share):
+def test_below_a_quantile_lies_exactly_its_share(n, share):
     values = random().normal(size=n)
     threshold = quantile(values, unit(values), share)
     assert (values < threshold).sum() == round(share * n)

@@ -196,7 +196,7 @@ def test_rarity_by_hand():
     np.testing.assert_allclose(rarity(X, np.ones(4)), expected)
 
 
-def test_rarity_is_of_numpys_histogram():
+def test_rarity_is_by_numpys_histogram():
     X = random().exponential(size=(300, 3))
     expected = np.zeros(300)
     for column in X.T:
@@ -217,7 +217,7 @@ def test_in_rarity_weights_count_as_repetition():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.75, 1])
-def test_the_lowest_are_the_share_asked_for(share):
+def test_the_lowest_hold_the_share(share):
     values = random().normal(size=40)
     mask = lowest(values, np.ones(40), share)
     assert mask.sum() == share * 40
@@ -234,7 +234,7 @@ def test_the_lowest_hold_the_share_of_the_weight_and_no_row_more():
         assert held - weight[last] / weight.sum() < share <= held
 
 
-def test_the_lowest_are_not_fewer_than_asked_for():
+def test_the_lowest_are_not_fewer_than_least():
     mask = lowest(np.array([3.0, 1, 2]), np.ones(3), 0.01)
     np.testing.assert_array_equal(mask, [False, True, True])
     assert lowest(np.array([3.0]), np.ones(1), 0.3).all()
