@@ -83,7 +83,8 @@ def short_transformer(*args, **params):
 
 
 def short_detector(train, test, seed, **params):
-    model = AEOutlierDetector(contamination=0, max_iter=1, random_state=seed, **params)
+    autoencoder = AutoencoderTransformer(max_iter=1, **params)
+    model = AEOutlierDetector(0, autoencoder=autoencoder, random_state=seed)
     return -model.fit(train).score_samples(test)
 
 
