@@ -20,7 +20,8 @@ MAX_CALIBRATION_ROWS = 5_000
 # With 0.3 mean AUROC on 20 tables of ADBench is 0.805, not 0.817, fitted on all rows,
 # and 0.870, not 0.878, on normal ones. Cells of a picture depend on each other more.
 SCORING_NOISE_STDS, CONV_SCORING_NOISE_STDS = 0.1, 0.8
-# Cells of noise that the error of a row is averaged over: of fewer it is random.
+# The error of a row is averaged over as many random cells, by several draws of noise
+# where columns are few.
 MIN_NOISE_CELLS = 16
 
 

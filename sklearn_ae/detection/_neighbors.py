@@ -89,7 +89,7 @@ class Neighbors:
         step = -(-len(self.references) // MAX_NEIGHBOURHOOD_REFERENCE_ROWS)
         self._thinned = self.references[::step]
         self._half_norms = np.square(self._thinned).sum(axis=1) / 2
-        # Of few rows a share is less than the usual number of neighbours: five.
+        # Five per cent of few rows are fewer than five.
         n_nearest = max(5, int(NEIGHBOURHOOD_SHARE * len(self._thinned)))
         self._n_neighbourhood = min(n_nearest, len(self._thinned))
 

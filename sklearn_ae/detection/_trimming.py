@@ -124,7 +124,7 @@ def _concentrated(X, weight, core):
 def _covariance(centred, weight):
     d = centred.shape[1]
     covariance = (centred.T * (weight / weight.sum())) @ centred
-    # Of fewer rows than columns it has no inverse.
+    # The ridge makes it positive definite, even for fewer rows than columns.
     return covariance + (1e-6 * np.trace(covariance) / d + MIN_DISTANCE) * np.eye(d)
 
 

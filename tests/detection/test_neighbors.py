@@ -386,6 +386,6 @@ def test_half_way_to_the_next():
     nearest = NearestNeighbors(n_neighbors=2).fit(matrix).kneighbors(matrix)[0][:, 1]
     assert half_way_to_the_next(matrix) == pytest.approx(np.median(nearest) / 2)
     assert half_way_to_the_next(matrix[:1]) == 0
-    # Of copies, which are the nearest, it does not count.
+    # Copies, which are the nearest, do not count.
     twice = np.repeat(matrix, 2, axis=0)
     assert half_way_to_the_next(twice) == pytest.approx(half_way_to_the_next(matrix))

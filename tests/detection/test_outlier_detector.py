@@ -351,13 +351,13 @@ def test_the_lowest_p_values_are_uniform_where_tails_are_heavy(kind, params):
     for seed in range(40):
         X = np.random.RandomState(seed).standard_t(1.5, size=(160, 20))
         fitted = detector(kind, max_iter=1, random_state=seed, **params)
-        # Of 16 p-values.
+        # The lowest of 16 possible p-values, each of probability 1/16.
         lowest.append((fitted.fit(X[:60]).p_values(X[60:]) < 1.5 / 16).mean())
     assert np.mean(lowest) < 1 / 16 + 3 * np.std(lowest) / np.sqrt(len(lowest))
 
 
 def test_held_out_rows_are_not_compared_with_themselves():
-    # Of 50 each, of which the whole tail is 10.
+    # 50 rows are held out: 10 of them make up the tail beyond the 80 % quantile.
     below = []
     for seed in range(60):
         fitted = detector("clean", max_iter=1, random_state=seed)
@@ -459,7 +459,7 @@ def test_a_corrupted_cell_is_found_and_its_value_expected(load):
     rows[every, cells] += random.choice([-5, 5], 60)
     hits = (fitted.top_features(rows)[:, 0] == cells).mean()
     assert hits > 0.9
-    # What PCA leaves over is often in other columns.
+    # PCA's error is often in other columns.
     pca = PCA(0.95).fit(train)
     rest = np.square(rows - pca.inverse_transform(pca.transform(rows)))
     assert hits >= (rest.argmax(axis=1) == cells).mean()
@@ -662,9 +662,9 @@ def test_the_default_of_images_has_the_transformers_layers_and_rate(
     default = default_autoencoder(images, n_features, n_rows=10_000, n_steps=600)
     assert default.set_params(alpha=0.3).get_params() == expected.get_params()
     images.set_params(method="reconstruction")
-    textbook = default_autoencoder(images, n_features, n_rows=10_000, n_steps=600)
+    default = default_autoencoder(images, n_features, n_rows=10_000, n_steps=600)
     expected = AutoencoderTransformer(architecture="conv", validation_fraction=0.15)
-    assert textbook.get_params() == expected.get_params()
+    assert default.get_params() == expected.get_params()
 
 
 # -- corners ---------------------------------------------------------------------------

@@ -71,13 +71,13 @@ def test_planted_outliers_are_the_most_outlying(kind, n_most):
     X[:12] = kind(X[:12], random())
     order = np.argsort(-outlyingness_of(X))
     assert (order[:n_most] < 12).sum() == 12
-    # Of the rows that networks train on, none is one.
+    # None of them is among the rows that networks train on.
     trusted = lowest(outlyingness_of(X), np.ones(len(X)), 0.3)
     assert not trusted[:12].any()
 
 
 def test_outlyingness_is_in_robust_units():
-    # Of five measures; one row does not set another's unit.
+    # The sum has five measures; one row does not set the unit of the others.
     X = correlated(400, 6)
     plain = outlyingness_of(X)
     X[0] = 1e6
@@ -163,7 +163,7 @@ def test_an_outlying_tenth_moves_the_distances_of_the_others_little():
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=0.15)
     assert 0.8 < np.median(ratio) < 1
     assert after[500:].min() > after[:500].max()
-    # Of the ordinary covariance it moves them much.
+    # Distances by the variances of all rows are moved much.
     plain = [np.sum(scale(X)[:500] ** 2, axis=1) for X in (clean, spoilt)]
     assert np.std(plain[1] / plain[0]) > 0.3
 
