@@ -21,8 +21,8 @@ class ExplanationMixin:
         Each component of the score is divided among the cells: a distance by their
         parts in it, the error of a network by how much less it is with the column's
         median in the cell (one pass through the network for each column). Components
-        weigh by their part in the score; parts below 1 % are left out. With
-        ``method="reconstruction"`` a cell contributes its own error.
+        weigh by their part in the score. With ``method="reconstruction"`` a cell
+        contributes its own error.
 
         Expected is the mean of the three nearest trusted training rows, by all cells
         but the one that contributes most (of all training rows with

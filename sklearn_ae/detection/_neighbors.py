@@ -43,11 +43,6 @@ class QueryRows:
         self.self_weight = np.broadcast_to(self_weight, len(X))
         self._scaled = {}
 
-    def __getitem__(self, some):
-        return QueryRows(
-            self.X[some], self.is_training_row[some], self.self_weight[some]
-        )
-
     @cached_property
     def hashes(self):
         """A number (n,) for each row, equal for rows that are equal in float32."""

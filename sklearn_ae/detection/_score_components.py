@@ -9,9 +9,6 @@ from sklearn_ae.detection._tail_probability import TailLogPValue
 
 # With five, mean AUROC on 20 tables of ADBench is within 0.002.
 N_NEIGHBORS = 3
-# Smaller parts of a score are left out of its explanation, which then takes a fraction
-# of the passes through the networks: a score is mostly one or two components.
-MIN_EXPLAINED_SHARE = 0.01
 # Distances and errors, in scaled columns, below which they are equal to zero.
 MIN_DISTANCE = 1e-9
 
@@ -160,14 +157,12 @@ class HarmonicMeanPValue:
         contributes most: a network that restores a row copies its bad cell.
         """
         terms = self._terms(rows)
-        parts = softmax(terms, axis=0)
-        parts[parts < MIN_EXPLAINED_SHARE] = 0
-        parts /= parts.sum(axis=0)
-        shares = np.zeros_like(rows.X)
-        for part, (component, _) in zip(parts, self.components, strict=True):
-            some = np.flatnonzero(part)
-            if len(some):
-                shares[some] += part[some, None] * component.shares(rows[some])
+        shares = sum(
+            part[:, None] * component.shares(rows)
+            for part, (component, _) in zip(
+                softmax(terms, axis=0), self.components, strict=True
+            )
+        )
         expected = self.typical.mean_of_nearest(
             rows, N_NEIGHBORS, without=shares.argmax(axis=1)
         )

@@ -7,7 +7,6 @@ from sklearn.datasets import load_wine
 from sklearn_ae import AutoencoderTransformer
 from sklearn_ae.detection._neighbors import Neighbors, QueryRows
 from sklearn_ae.detection._score_components import (
-    MIN_EXPLAINED_SHARE,
     N_NEIGHBORS,
     DenoisingError,
     HarmonicMeanPValue,
@@ -229,8 +228,6 @@ def test_contributions_sum_to_scores(weights, transformers):
     assert (contributions <= 0).all()
     p = np.array([np.exp(-s(e.values(QueryRows(NEW)))) for e, s in all_components])
     parts = np.reshape(weights, (6, 1)) / p
-    parts /= parts.sum(axis=0)
-    parts = np.where(parts < MIN_EXPLAINED_SHARE, 0, parts)
     parts /= parts.sum(axis=0)
     shares = [component.shares(QueryRows(NEW)) for component, _ in all_components]
     means = sum(part[:, None] * s for part, s in zip(parts, shares, strict=True))
