@@ -87,20 +87,20 @@ SETTINGS = [
 ]
 
 
-def detector(**params):
-    return AEOutlierDetector(**({"max_iter": 4} | params))
-
-
+DENOISER = setting(corruption_level=(0.05, 2.0), early_stopping=False)
 DETECTORS = [
-    detector(),
-    detector(contamination=0),
-    detector(latent="gaussian", scale="quantile"),
-    detector(contamination=0.1, corruption_level=0, early_stopping=True, scale=None),
-    detector(corruption="masking", corruption_level=0.3, init="random"),
-    detector(method="reconstruction"),
-    detector(method="reconstruction", latent="gaussian"),
-    detector(architecture="conv", hidden_layer_sizes=(4,)),
-    detector(architecture=CallableArchitecture()),
+    AEOutlierDetector(),
+    AEOutlierDetector(autoencoder=DENOISER),
+    AEOutlierDetector(contamination=0, autoencoder=DENOISER),
+    AEOutlierDetector(autoencoder=setting(latent="gaussian", scale="quantile")),
+    AEOutlierDetector(contamination=0.1, autoencoder=setting(scale=None)),
+    AEOutlierDetector(
+        autoencoder=setting(corruption="masking", corruption_level=0.3, init="random")
+    ),
+    AEOutlierDetector(method="reconstruction"),
+    AEOutlierDetector(method="reconstruction", autoencoder=setting(latent="gaussian")),
+    AEOutlierDetector(autoencoder=conv(corruption_level=(0.05, 2.0))),
+    AEOutlierDetector(autoencoder=setting(architecture=CallableArchitecture())),
 ]
 
 

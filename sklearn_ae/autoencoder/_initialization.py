@@ -111,7 +111,7 @@ def initial_autoencoder(params, data, random, *, corruption=None, pca=None):
         "component_std": torch.from_numpy(np.maximum(pca.component_std, floor)),
     }
     if is_noise_conditional(params):
-        noise, levels = corruption.columns.std, corruption.level
+        noise, levels = corruption.noise_std(), corruption.level
         return Autoencoder.around_wiener(networks, noise=noise, levels=levels, **start)
     variance = _noise_variance(data, pca) if code == "gaussian" else 0.0
     return Autoencoder.around_linear(

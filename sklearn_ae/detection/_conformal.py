@@ -1,4 +1,4 @@
-"""How sure it is that rows are outliers: p-values by rows held out, and selection."""
+"""Conformal p-values by held-out rows, and selection of outliers by them."""
 
 from numbers import Real
 
@@ -10,8 +10,8 @@ from sklearn.utils import check_scalar
 class ConformalMixin:
     """Conformal p-values of a detector that has held training rows out.
 
-    It has ``_check(X)``, ``_scorers.scores_of_new(X)`` and, of the rows held out,
-    scores and weights as ``_held_out``.
+    The detector has ``_check(X)``, ``_scorers.scores_of_new(X)`` and ``_held_out``, the
+    scores and weights of the rows held out.
 
     References
     ----------
@@ -22,16 +22,15 @@ class ConformalMixin:
     def p_values(self, X):
         """Conformal p-values of new rows: small for outliers.
 
-        A row's is the share of the held-out training rows that score as low as it or
-        lower, itself counted among them. If it was drawn like these, distinct rows of
-        equal weight, its p-value is at most t with probability t or less, whatever the
-        distribution. The smallest there can be is 1 / (1 + their number).
+        The p-value of a row is the share of the held-out training rows that score as
+        low or lower, the row itself counted among them. For a row drawn from the same
+        distribution as these, of equal weight and distinct, it is at most t with
+        probability t or less. The smallest possible one is 1 / (1 + their number).
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in input units that were not in the training table. (Those that were
-            are taken for new ones.)
+            New rows in input units. Rows of the training table are taken for new ones.
 
         Returns
         -------
@@ -41,31 +40,30 @@ class ConformalMixin:
         Raises
         ------
         ValueError
-            Where the training table had fewer than four distinct rows, of which none
-            is held out.
+            If the training table had fewer than four distinct rows: none is held out.
         """
         X = self._check(X)
         scores, weight = self._held_out
         if len(scores) == 0:
             raise ValueError(
-                "p_values compares with training rows that were held out, and of fewer "
-                "than 4 distinct rows none is. Fit on more rows, or use score_samples."
+                "p_values needs held-out training rows, and of fewer than 4 distinct "
+                "rows none is held out. Fit on more rows, or use score_samples."
             )
         new = self._scorers.scores_of_new(X)
         return conformal_p_values(new, scores, weight)
 
     def select_outliers(self, X, *, fdr=0.1):
-        """Which rows to report, so that few of the reported are none.
+        """Select outliers at a false discovery rate.
 
-        Benjamini and Hochberg's procedure on ``p_values``: of the rows that it selects,
-        the expected share that are no outliers is ``fdr`` at most. It can select
-        only if there are many outliers in X or many rows held out: the smallest p-value
-        has to be below ``fdr`` times the share of the rows selected.
+        Benjamini and Hochberg's procedure on ``p_values``: the expected share of false
+        discoveries among the selected rows is at most ``fdr``. As the smallest p-value
+        has to be below ``fdr`` times the share of the rows selected, few outliers in
+        many rows are selected only if many rows were held out.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            New rows in input units, all those among which is to be selected.
+            All new rows to select from, in input units.
         fdr : float, default=0.1
             False discovery rate, in (0, 1).
 
@@ -87,14 +85,14 @@ class ConformalMixin:
         return false_discovery_control(self.p_values(X), method="bh") <= fdr
 
 
-def conformal_p_values(scores, is_training_row, weight):
-    """Share (n,) of the known scores that are as low as a row's or lower, itself one.
+def conformal_p_values(scores, calibration_scores, weight):
+    """Weighted share (n,) of calibration scores as low or lower, the row included.
 
-    For a row drawn as the known ones were, it is at most t with probability t or less
-    (Vovk, Gammerman and Shafer, 2005. Algorithmic learning in a random world). It
-    counts as much as a known one on average.
+    For a row drawn as the calibration rows were, it is at most t with probability t or
+    less (Vovk, Gammerman and Shafer, 2005. Algorithmic learning in a random world). The
+    row has the mean weight of the calibration rows.
     """
-    order = np.argsort(is_training_row, kind="stable")
+    order = np.argsort(calibration_scores, kind="stable")
     below = np.concatenate([[0.0], np.cumsum(weight[order] / weight.mean())])
-    place = np.searchsorted(is_training_row[order], scores, side="right")
+    place = np.searchsorted(calibration_scores[order], scores, side="right")
     return (below[place] + 1) / (below[-1] + 1)

@@ -1,4 +1,4 @@
-"""Why rows have the scores they have: what each cell contributes, and should be."""
+"""Explanation of outlier scores by the contributions of cells."""
 
 from numbers import Integral
 
@@ -6,27 +6,27 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_scalar
 
-from sklearn_ae.detection._evidence import Explanation
+from sklearn_ae.detection._score_components import Explanation
 
 
 class ExplanationMixin:
     """Explanations of a detector's scores.
 
-    It has ``_check(X)`` and ``_scorers.explain(X)``.
+    The detector has ``_check(X)`` and ``_scorers.explain(X)``.
     """
 
     def explain(self, X):
-        """Why rows have their scores: what each cell contributes, and should have been.
+        """Contribution of each cell to the scores, and the value expected in it.
 
-        Each piece of evidence is shared out among the cells, a distance by their part
-        in it and a network's error by how much smaller it is with the column's median
-        in the cell's place (which takes as many passes as there are columns); the
-        pieces count by their part in the score, those below 1 % do not. With
-        ``method="reconstruction"`` a cell has its own error.
+        Each component of the score is divided among the cells: a distance by their
+        parts in it, the error of a network by how much less it is with the column's
+        median in the cell (one pass through the network for each column). Components
+        weigh by their part in the score. With ``method="reconstruction"`` a cell
+        contributes its own error.
 
-        What is expected is the mean of the three trusted training rows (of all, with
-        ``contamination=0``) that are nearest by all cells but the one that contributes
-        most; with ``method="reconstruction"`` it is the reconstruction.
+        Expected is the mean of the three nearest trusted training rows, by all cells
+        but the one that contributes most (of all training rows with
+        ``contamination=0``); with ``method="reconstruction"`` the reconstruction.
 
         Parameters
         ----------
@@ -37,12 +37,9 @@ class ExplanationMixin:
         -------
         contributions : ndarray or DataFrame of shape (n_samples, n_features)
             Those of a row sum to its ``score_samples``: the lowest are what makes it an
-            outlier.
+            outlier. float64, with X's labels if it is a pandas DataFrame.
         expected : ndarray or DataFrame of shape (n_samples, n_features)
-            The values that the model expects, in input units.
-
-            Both are float64, in a named tuple; with X's labels if it is a pandas
-            DataFrame.
+            Expected values in input units, of the same type. Both are in a named tuple.
         """
         rows = self._check(X)
         explanation = self._scorers.explain(rows)
@@ -52,20 +49,20 @@ class ExplanationMixin:
         return Explanation(*(pd.DataFrame(part, **labels) for part in explanation))
 
     def top_features(self, X, k=1):
-        """The columns that contribute most to rows being outliers.
+        """Columns that contribute most to each row's being an outlier.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows in input units.
         k : int, default=1
-            How many; all of them, if there are fewer.
+            Number of columns; all of them, if there are fewer.
 
         Returns
         -------
         features : ndarray of shape (n_samples, k)
-            Labels of the columns if X is a pandas DataFrame, names if the estimator was
-            fitted with some, else numbers; the one that contributes most first.
+            The column that contributes most first: labels if X is a pandas DataFrame,
+            else ``feature_names_in_`` if there are any, else indices.
         """
         check_scalar(k, "k", Integral, min_val=1)
         contributions = self.explain(X).contributions

@@ -1,4 +1,4 @@
-"""The autoencoder as an outlier detector: where IsolationForest stood."""
+"""Outlier detection by autoencoders."""
 
 from numbers import Real
 
@@ -16,107 +16,80 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, random_generator
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS
+from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.detection._conformal import ConformalMixin
 from sklearn_ae.detection._denoisers import Networks
 from sklearn_ae.detection._explanation import ExplanationMixin
 from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
-from sklearn_ae.detection._tail_probability import median_and_range, quantile
+from sklearn_ae.detection._tail_probability import median_and_iqr, quantile
 from sklearn_ae.detection._trimming import without_copies
 from sklearn_ae.tables._rows import checked_weight, merge_equal_rows, n_held_out
 
-# Training rows by which the threshold is set, at the most.
-MAX_SCORES = 20_000
-# Of the threshold: interquartile ranges from the median.
-FENCE = 2.0
+# Training rows whose scores the threshold is computed from.
+MAX_THRESHOLD_ROWS = 20_000
+# Fences of a box plot (Tukey, 1977, has 1.5 beyond the quartiles), from the median.
+TUKEY_FENCE_IQRS = 2.0
 
 
 class AEOutlierDetector(
     ConformalMixin, ExplanationMixin, CallbackSupportMixin, OutlierMixin, BaseEstimator
 ):
-    """Outlier and novelty detection by autoencoders that restore rows from noise.
+    """Outlier and novelty detection by denoising autoencoders and nearest neighbors.
 
-    A row is an outlier if a network that has learnt to restore the training rows from
-    noise [1]_ fails to restore it, or if the training rows nearest to it are far: each
-    piece of evidence is turned into how improbable it is among the training rows, and
-    the row's score is the logarithm of the harmonic mean of these p-values [2]_.
-    ``method="reconstruction"`` is the textbook's detector instead: minus the error of
-    one autoencoder with a bottleneck [3]_.
+    Two kinds of score components are combined: the error of autoencoders that are
+    trained to restore rows from noise [1]_, and distances to the nearest training rows.
+    Each becomes a p-value by its distribution over the training rows; the score of a
+    row is the logarithm of their harmonic mean [2]_. ``method="reconstruction"`` is the
+    classical detector instead: minus the reconstruction error of one autoencoder with a
+    bottleneck [3]_.
 
-    Training rows and new ones are scored by the same method, there is no ``novelty``
-    switch; see Notes for how each is judged.
+    Training rows and new rows are scored by the same methods; there is no ``novelty``
+    parameter.
 
     Parameters
     ----------
     contamination : "auto", 0 or float in (0, 0.5], default="auto"
-        What is known of the training rows. With 0 they are clean, and all of them are
-        trained on ("novelty detection"). With a share, or with "auto" where it is not
-        known, some may be outliers: one of two networks then trains on the 40 % of the
-        rows that look least like it. A share sets the threshold, too: so many of the
-        training rows are below it. With "auto" and 0 the threshold is two
-        interquartile ranges below the median score of the training rows.
+        Proportion of outliers in the training rows. 0 is novelty detection: one network
+        is trained on all rows. With "auto", for an unknown proportion, or a float a
+        second network is trained on the 40 % of the rows that are the least outlying by
+        classical measures. A float sets the threshold to that quantile of the training
+        scores; "auto" and 0 set it two interquartile ranges below their median.
     method : {"auto", "reconstruction"}, default="auto"
-        How rows are scored, as above.
-    n_components : int, float in (0, 1) or None, default=None
-        Size of the code, as in :class:`AutoencoderTransformer`. None is as many as
-        there are columns, 128 at the most (1,024 with ``architecture="conv"``), where
-        the networks are trained to denoise (``corruption_level`` above 0), and
-        otherwise 0.95. Where that keeps as many as there are columns, as it does of
-        independent ones, ``method="reconstruction"`` restores every row and tells
-        nothing: set fewer.
-    scale : {"auto", "standard", "minmax", "quantile"} or None, default="auto"
-        Scaling of the columns, as in :class:`AutoencoderTransformer`. "auto" uses
-        several: distances are taken in the first three, and networks work on standard
-        columns; with ``architecture="conv"`` it is None. One that is named is used for
-        all of them.
-    corruption_level : float, (float, float) or "auto", default="auto"
-        Its level, or lowest and highest level. "auto" is (0.05, 2.0), of another kind
-        of corruption than "gaussian" 0.2, and with ``method="reconstruction"`` 0.
-    alpha : float or "auto", default="auto"
-        Weight decay. "auto" is 30 divided by the number of rows trained on, between
-        0.01 and 1: the fewer rows, the closer networks stay to their linear start. With
-        ``method="reconstruction"`` it is 0.01.
-    batch_size : int or "auto", default="auto"
-        Rows in a mini-batch; "auto" is 512, and with ``method="reconstruction"`` or
-        ``architecture="conv"`` as in :class:`AutoencoderTransformer`.
-    learning_rate_init : float or "auto", default="auto"
-        Peak of the learning rate; "auto" is 0.008, and with ``method="reconstruction"``
-        or ``architecture="conv"`` as in :class:`AutoencoderTransformer`.
-    max_iter : int or "auto", default="auto"
-        Iterations, as in :class:`AutoencoderTransformer`. "auto" is as many as come to
-        600 mini-batches with ``contamination=0``, and otherwise to 175 of the first
-        network and 125 of the second; with ``method="reconstruction"`` as in
-        :class:`AutoencoderTransformer`.
-    early_stopping : bool or "auto", default="auto"
-        Whether a network stops, and which of its weights it keeps, by rows of its own
-        that it does not train on. False trains to the end and keeps the last weights.
-        "auto" is True with ``method="reconstruction"`` only.
-    validation_fraction : float, default=0.15
-        Share of the rows that no network trains on, 50 or a quarter of a small table at
-        the least, 5,000 at the most: errors are calibrated, and ``p_values`` computed,
-        by them. With ``early_stopping`` as many again are taken from the rest.
+        Method of scoring, as above.
+    autoencoder : AutoencoderTransformer or None, default=None
+        Settings of the networks: it is cloned, and trained with its own parameters but
+        for ``random_state``. With ``method="auto"`` distances are taken in its
+        ``scale`` unless that is "auto". With ``latent="gaussian"`` minus the
+        log-density of a row takes the place of the error. None is a denoising
+        autoencoder without a bottleneck, described in Notes; with
+        ``method="reconstruction"`` it is :class:`AutoencoderTransformer` with three
+        hidden layers of 64.
     architecture : {"mlp", "conv"} or callable, default="mlp"
-        As in :class:`AutoencoderTransformer`. With "conv" rows are restored, to be
-        judged, from noise of level 0.8 rather than 0.1: cells of a picture tell much of
-        each other.
-    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
-        Widths of the hidden layers, as in :class:`AutoencoderTransformer`; "auto" of an
-        "mlp" is (64, 64, 64).
-    input_shape, activation, init, loss, corruption, sparsity, sparsity_weight, \
-            sparsity_target, contraction_weight, latent, beta, tol, \
-            n_iter_no_change, device, random_state, verbose, net_params
-        As in :class:`AutoencoderTransformer`, of each network. With
-        ``latent="gaussian"`` what a network says of a row is not its error but its
-        log-density. ``tol`` and ``n_iter_no_change`` count with ``early_stopping``.
+        Architecture of the default autoencoder, as in :class:`AutoencoderTransformer`.
+    input_shape : tuple of int or None, default=None
+        Shape of a row for ``architecture="conv"``, as in
+        :class:`AutoencoderTransformer`.
+    validation_fraction : float, default=0.15
+        Proportion of the rows that no network is trained on; 50 or a quarter of a small
+        table at least, 5,000 at most. Errors and ``p_values`` are calibrated by them.
+    device : str, default="auto"
+        Torch device of the default autoencoder. "auto" is "cuda" if there is a GPU,
+        else "cpu".
+    random_state : int, RandomState instance or None, default=None
+        Determines the rows that are held out and the seeds of the networks. Pass an int
+        for reproducible results.
+    verbose : int, default=0
+        Above 0, the default autoencoder prints a line for each iteration.
 
     Attributes
     ----------
     offset_ : float
         The threshold: ``decision_function`` is ``score_samples`` minus it.
     networks_ : list of AutoencoderTransformer
-        The fitted networks. The first is trained on all rows but those held out, the
-        second, where there is one, on those of them that are trusted.
+        The fitted networks. The first is trained on all rows but those held out; the
+        second, if there is one, on the trusted ones of these.
     n_iter_ : int
-        Iterations run, by all networks together.
+        Number of iterations, summed over the networks.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -129,44 +102,43 @@ class AEOutlierDetector(
 
     Notes
     -----
-    With ``method="auto"`` the pieces of evidence are
+    With ``method="auto"`` the score components are
 
-    * the mean distance to the three nearest of 4,000 training rows, once in standard,
-      once in min-max scaled columns and once in normal scores of the columns' ranks;
-    * the error of a network that is told the level of the noise, between 0.05 and 2
-      standard deviations, in restoring the row from noise of level 0.1: it has no
-      bottleneck, but starts as Wiener's filter. The error is the mean over a draw of
-      noise in random signs, several where columns are few, the same for all rows, and
-      its opposite;
-    * unless ``contamination=0``, the same for a network that is trained on trusted
-      rows only, and the mean distance to the nearest 5 % of these, in normal scores.
-      Trusted are the 40 % that are least suspicious by the sum of classical measures:
-      the distance to the nearest 5 % of the rows in each scaling, the Mahalanobis
-      distance under a trimmed covariance, and the rarity of the row's cells in
-      histograms [4]_.
+    * the mean distance to the three nearest of up to 4,000 training rows, in standard,
+      min-max and quantile (normal scores) scaling of the columns; with
+      ``architecture="conv"`` only without scaling;
+    * the error of the first network in restoring the row from noise with a standard
+      deviation of 0.1 (0.8 with ``architecture="conv"``), averaged over fixed draws of
+      random signs and their opposites, calibrated by the rows held out;
+    * unless ``contamination=0``, the error of the second network and the mean distance
+      to the nearest 5 % of the trusted rows.
 
-    Of each the logarithm is compared with that of training rows, 5,000 at the most, of
-    the first network's error with that of the rows held out: p is the share of these
-    that are as far or farther, and beyond their 80 % quantile falls off exponentially.
+    p is the share of training rows, of up to 5,000, with as high a value or higher;
+    beyond the 80 % quantile the tail is exponential. Trusted rows have the lowest sum
+    of the distance to the nearest 5 % of the rows, the Mahalanobis distance under a
+    trimmed covariance and the rarity of their cells in histograms [4]_.
 
-    A training row that is an outlier has taught the network, and is the neighbour of
-    others like it. Unless ``contamination=0``, training rows are therefore judged by
-    the two last pieces, beside which the distance in normal scores has a weight of 0.1,
-    and new rows by all of the evidence; but where trusted rows are fewer than eight for
-    each column, too few to learn from, all rows are judged by all of it. A row that
-    equals a training row, in float32, is taken to be that row, and neither it nor a
-    copy of it is among its own three neighbours, unless it has more than three times
-    the copies of the usual row.
+    The first network is trained on the outliers among the training rows, which are also
+    each other's neighbors. Unless ``contamination=0``, training rows are therefore
+    scored by the components of trusted rows, and with a weight of 0.1 the distance in
+    the last scaling; with fewer than eight trusted rows for each column all rows are
+    scored by all components. A row that equals a training row, in float32, is taken to
+    be that row: neither it nor a copy of it is among its neighbors, unless it has more
+    than three times the copies of the median row.
 
-    Where most rows occur once, the detector learns from those that are repeated as if
-    they occurred once, but for a row that is a tenth of the table: an outlier does not
-    become normal by repetition. Where repetition is the rule, and with
-    ``contamination=0``, rows count by their weight; the threshold counts all copies.
-
-    There is no ``partial_fit``: neighbours, calibration and threshold are of all rows.
+    The default autoencoder has ``hidden_layer_sizes=(64, 64, 64)``, as many components
+    as there are columns, up to 128, and ``corruption_level=(0.05, 2.0)``. It is trained
+    for 600 mini-batches of 512 rows, with two networks for 175 and 125, with
+    ``learning_rate_init=0.008``, ``early_stopping=False`` and ``alpha`` of 30 divided
+    by the number of rows, between 0.01 and 1. With ``architecture="conv"`` hidden
+    layers, batches and rate are those of :class:`AutoencoderTransformer` and there are
+    up to 1,024 components.
 
     Equal rows are merged and their weights summed: the result depends neither on the
-    order of the rows nor on whether one is repeated or weighted.
+    order of the rows nor on whether one is repeated or weighted. Unless
+    ``contamination=0``, copies are not counted in training where most rows have none,
+    but for a row that is a tenth of the table. There is no ``partial_fit``: distances
+    and thresholds are of all rows.
 
     References
     ----------
@@ -190,20 +162,23 @@ class AEOutlierDetector(
     """
 
     _parameter_constraints: dict = {
-        **{
-            name: constraint
-            for name, constraint in CONSTRAINTS.items()
-            if name not in ("prior", "shuffle", "warm_start")
-        },
         "contamination": [
             StrOptions({"auto"}),
             Interval(Real, 0, 0.5, closed="right"),
             Options(Real, {0}),
         ],
         "method": [StrOptions({"auto", "reconstruction"})],
+        "autoencoder": [AutoencoderTransformer, None],
         **{
-            name: [StrOptions({"auto"}), *CONSTRAINTS[name]]
-            for name in ("corruption_level", "alpha", "max_iter", "early_stopping")
+            name: CONSTRAINTS[name]
+            for name in (
+                "architecture",
+                "input_shape",
+                "validation_fraction",
+                "device",
+                "random_state",
+                "verbose",
+            )
         },
     }
 
@@ -212,65 +187,23 @@ class AEOutlierDetector(
         contamination="auto",
         *,
         method="auto",
-        n_components=None,
+        autoencoder=None,
         architecture="mlp",
         input_shape=None,
-        hidden_layer_sizes="auto",
-        activation="silu",
-        init="pca",
-        scale="auto",
-        loss="squared_error",
-        corruption="gaussian",
-        corruption_level="auto",
-        sparsity="kl",
-        sparsity_weight=0.0,
-        sparsity_target=0.05,
-        contraction_weight=0.0,
-        latent="deterministic",
-        beta=1.0,
-        alpha="auto",
-        batch_size="auto",
-        learning_rate_init="auto",
-        max_iter="auto",
-        tol=1e-4,
-        early_stopping="auto",
         validation_fraction=0.15,
-        n_iter_no_change=40,
         device="auto",
         random_state=None,
         verbose=0,
-        net_params=None,
     ):
         self.contamination = contamination
         self.method = method
-        self.n_components = n_components
+        self.autoencoder = autoencoder
         self.architecture = architecture
         self.input_shape = input_shape
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.init = init
-        self.scale = scale
-        self.loss = loss
-        self.corruption = corruption
-        self.corruption_level = corruption_level
-        self.sparsity = sparsity
-        self.sparsity_weight = sparsity_weight
-        self.sparsity_target = sparsity_target
-        self.contraction_weight = contraction_weight
-        self.latent = latent
-        self.beta = beta
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
-        self.net_params = net_params
 
     # -- fit ---------------------------------------------------------------------
 
@@ -296,10 +229,10 @@ class AEOutlierDetector(
         Raises
         ------
         ValueError
-            For missing or infinite values, fewer than two rows, or a parameter out of
-            its range.
+            For missing or infinite values, fewer than two rows, a parameter out of its
+            range, or ``architecture`` or ``input_shape`` beside ``autoencoder``.
         TypeError
-            For sparse input.
+            For sparse input, or an ``autoencoder`` of another type.
         """
         context = self._init_callback_context(max_subtasks=None)
         with all_or_nothing(self):
@@ -316,38 +249,46 @@ class AEOutlierDetector(
         return self
 
     def _validate(self, X, sample_weight):
+        self._check_autoencoder()
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         return X, checked_weight(sample_weight, X, min_rows=2)
 
+    def _check_autoencoder(self):
+        if self.autoencoder is None:
+            return
+        if (self.architecture, self.input_shape) != ("mlp", None):
+            raise ValueError(
+                f"architecture={self.architecture!r} and input_shape="
+                f"{self.input_shape!r} only describe the default autoencoder, but "
+                "autoencoder is given: set them in it instead."
+            )
+        self.autoencoder._validate_params()
+
     def _learn(self, X, weight, random, context):
-        """Judges, and scores to compare theirs with, from distinct rows."""
+        """Fit scorers, and score training rows, from distinct rows."""
         is_train = np.arange(len(X)) >= n_held_out(len(X), self.validation_fraction)
         fused = self.method == "auto"
         training_weight = (
             without_copies(weight) if fused and self.contamination else weight
         )
         networks = Networks(self, X, training_weight, is_train, random, context)
-        judges = fused_scorers if fused else reconstruction_scorers
-        self._scorers = judges(self, X, training_weight, networks)
+        scorers = fused_scorers if fused else reconstruction_scorers
+        self._scorers = scorers(self, X, training_weight, networks)
         self.networks_ = networks.fitted
-        some = slice(MAX_SCORES)
+        some = slice(MAX_THRESHOLD_ROWS)
         self._fitted_scores = self._scorers.scores(X[some]), weight[some]
-        self._held_out = (
-            self._scorers.scores_of_new(
-                X[~is_train],
-                is_training_row=True,
-                self_weight=training_weight[~is_train],
-            ),
-            weight[~is_train],
+        held_out_scores = self._scorers.scores_of_new(
+            X[~is_train], is_training_row=True, self_weight=training_weight[~is_train]
         )
+        self._held_out = held_out_scores, weight[~is_train]
 
     def set_contamination(self, contamination):
-        """Move the threshold, by the scores of the training rows, without refitting.
+        """Set the threshold by the scores of the training rows, without refitting.
 
         Parameters
         ----------
         contamination : "auto" or float in [0, 0.5]
-            As the parameter. What was left out of training stays left out.
+            As the parameter. The networks stay as they are.
 
         Returns
         -------
@@ -367,11 +308,11 @@ class AEOutlierDetector(
         )
         scores, weight = self._fitted_scores
         if contamination in ("auto", 0):
-            median, spread = median_and_range(scores, weight)
-            self.offset_ = median - FENCE * spread
+            median, iqr = median_and_iqr(scores, weight)
+            offset = median - TUKEY_FENCE_IQRS * iqr
         else:
-            self.offset_ = quantile(scores, weight, contamination)
-        self.offset_ = float(self.offset_)
+            offset = quantile(scores, weight, contamination)
+        self.offset_ = float(offset)
         self.contamination = contamination
         return self
 
@@ -379,11 +320,11 @@ class AEOutlierDetector(
 
     @property
     def n_iter_(self):
-        """Iterations run, by all networks together."""
+        """Number of iterations, summed over the networks."""
         return sum(network.n_iter_ for network in self.networks_)
 
     def score_samples(self, X):
-        """How normal each row is: higher is more normal.
+        """Score rows: higher is more normal.
 
         Parameters
         ----------
@@ -393,10 +334,10 @@ class AEOutlierDetector(
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            With ``method="auto"`` the logarithm of the harmonic mean, at most 0, which
-            ranks rows but is not itself a p-value: see ``p_values``. With
-            "reconstruction" minus the row's ``loss``, averaged over the scaled columns,
-            or with ``latent="gaussian"`` the bound of its log-density.
+            With ``method="auto"`` the logarithm of the harmonic mean p-value, at most
+            0: it ranks rows but is itself no p-value, see ``p_values``. With
+            "reconstruction" minus the row's loss, averaged over the scaled columns, or
+            with ``latent="gaussian"`` the lower bound of its log-density.
         """
         X = self._check(X)
         return self._scorers.scores(X)
@@ -416,7 +357,7 @@ class AEOutlierDetector(
         return self.score_samples(X) - self.offset_
 
     def predict(self, X):
-        """Tell outliers by the threshold.
+        """Predict outliers by the threshold.
 
         Parameters
         ----------

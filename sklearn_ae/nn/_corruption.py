@@ -135,9 +135,9 @@ class Corruption:
         drawn = torch.rand(len(x), 1, generator=generator, dtype=torch.float32)
         return (low * (high / low) ** drawn).to(x)
 
-    def noise_std(self) -> Tensor:
-        """Return the standard deviation (n_features,) of gaussian noise at level 1."""
-        return self.columns.std
+    def noise_std(self, level: float = 1.0) -> Tensor:
+        """Return the standard deviation (n_features,) of gaussian noise of a level."""
+        return level * self.columns.std
 
     def importance(self, levels: Tensor) -> Tensor:
         """Return loss weights (n,) of rows by their noise ``levels`` (n, 1); mean 1.

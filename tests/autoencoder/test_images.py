@@ -63,7 +63,7 @@ def squares(monkeypatch):
         conv(2, input_shape=None),
         conv(None, input_shape=None, corruption_level=0.5),
         conv(None, input_shape=None, init="random", latent="gaussian"),
-        AEOutlierDetector(architecture="conv", hidden_layer_sizes=(4,), max_iter=2),
+        AEOutlierDetector(autoencoder=conv(None, input_shape=None, max_iter=2)),
     ]
 )
 def test_estimator_checks_of_images(estimator, check):
@@ -254,13 +254,12 @@ def test_an_encoder_that_is_not_told_levels_refuses_one():
 def test_the_detector_takes_rows_for_pictures():
     ones = DIGITS[LABELS == 1]
     is_one = LABELS[900:] == 1
-    params = {"contamination": 0, "max_iter": 20, "random_state": 0}
     aucs = {}
     for name, more in {
         "conv": {"architecture": "conv", "input_shape": (8, 8)},
         "mlp": {},
     }.items():
-        detector = AEOutlierDetector(**params, **more).fit(ones[:90])
+        detector = AEOutlierDetector(0, random_state=0, **more).fit(ones[:90])
         aucs[name] = roc_auc_score(is_one, detector.score_samples(DIGITS[900:]))
     assert aucs["conv"] > aucs["mlp"]
     assert aucs["conv"] > 0.99
@@ -269,12 +268,7 @@ def test_the_detector_takes_rows_for_pictures():
 @pytest.mark.parametrize("method", ["auto", "reconstruction"])
 def test_the_detectors_networks_are_convolutional(method):
     detector = AEOutlierDetector(
-        method=method,
-        architecture="conv",
-        input_shape=(8, 8),
-        hidden_layer_sizes=(4,),
-        max_iter=2,
-        random_state=0,
+        method=method, autoencoder=conv(None, max_iter=2), random_state=0
     ).fit(X)
     for network in detector.networks_:
         assert network.architecture == "conv"

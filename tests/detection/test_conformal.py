@@ -12,31 +12,30 @@ def unit(values):
     return np.ones(len(values))
 
 
-def known_and_weight(n=200):
+def scores_and_weight(n=200):
     """Values, some of them equal, and whole weights."""
     rng = random()
     return rng.normal(size=n).round(1), rng.integers(1, 5, size=n).astype(float)
 
 
 def test_p_values_are_the_share_as_low_or_lower_counting_the_row_itself():
-    is_training_row, weight = known_and_weight()
-    asked = np.r_[is_training_row, np.linspace(-5, 5, 37)]
+    calibration, weight = scores_and_weight()
+    scores = np.r_[calibration, np.linspace(-5, 5, 37)]
     expected = [
-        (1 + (is_training_row <= one).sum()) / (1 + len(is_training_row))
-        for one in asked
+        (1 + (calibration <= one).sum()) / (1 + len(calibration)) for one in scores
     ]
     np.testing.assert_allclose(
-        conformal_p_values(asked, is_training_row, unit(is_training_row)), expected
+        conformal_p_values(scores, calibration, unit(calibration)), expected
     )
     # With weights, as much of their sum; the row itself has the mean weight.
-    below = [weight[is_training_row <= one].sum() / weight.mean() for one in asked]
-    expected = (1 + np.array(below)) / (1 + len(is_training_row))
+    below = [weight[calibration <= one].sum() / weight.mean() for one in scores]
+    expected = (1 + np.array(below)) / (1 + len(calibration))
     for size in (1, 1e-3, 1e3):
-        p = conformal_p_values(asked, is_training_row, size * weight)
+        p = conformal_p_values(scores, calibration, size * weight)
         np.testing.assert_allclose(p, expected)
 
 
-def test_p_values_of_rows_drawn_as_the_known_are_uniform():
+def test_p_values_of_rows_from_the_same_distribution_are_uniform():
     rng = random()
     n, n_tables = 19, 4_000
     p = np.concatenate(
@@ -59,8 +58,6 @@ def test_p_values_of_equal_scores_are_never_too_small():
 
 
 def test_p_values_lie_above_one_in_n_plus_one_and_up_to_one():
-    is_training_row = random().normal(size=99)
-    p = conformal_p_values(
-        np.array([-np.inf, -9, 9, np.inf]), is_training_row, np.ones(99)
-    )
+    calibration = random().normal(size=99)
+    p = conformal_p_values(np.array([-np.inf, -9, 9, np.inf]), calibration, np.ones(99))
     np.testing.assert_allclose(p, [0.01, 0.01, 1, 1])

@@ -35,39 +35,37 @@ def test_distances_are_those_of_brute_force(scale, k):
     expected = brute.kneighbors(scaled(NEW))[0].mean(axis=1)
     np.testing.assert_allclose(new, expected, rtol=1e-6)
     # Without rows, scikit-learn leaves each out of its own neighbours.
-    is_training_row = near.mean_distances(QueryRows(TRAIN, True), k)
-    np.testing.assert_allclose(
-        is_training_row, brute.kneighbors()[0].mean(axis=1), rtol=1e-6
-    )
+    distances = near.mean_distances(QueryRows(TRAIN, True), k)
+    np.testing.assert_allclose(distances, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
 
 
-def test_only_known_rows_are_left_out_of_their_neighbours():
+def test_only_training_rows_are_left_out_of_their_neighbours():
     near = neighbors_of(TRAIN)
     some = np.arange(len(TRAIN)) % 3 == 0
     mixed = near.mean_distances(QueryRows(TRAIN, some), 2)
-    is_training_row = near.mean_distances(QueryRows(TRAIN, True), 2)
+    distances = near.mean_distances(QueryRows(TRAIN, True), 2)
     new = near.mean_distances(QueryRows(TRAIN), 2)
-    np.testing.assert_array_equal(mixed, np.where(some, is_training_row, new))
+    np.testing.assert_array_equal(mixed, np.where(some, distances, new))
     np.testing.assert_allclose(2 * new, near.mean_distances(QueryRows(TRAIN, True), 1))
 
 
-def test_copies_of_a_known_row_are_not_its_neighbours_but_a_new_ones():
+def test_copies_of_a_training_row_are_neighbours_of_new_rows_only():
     X, weight = table(), np.ones(60)
     weight[0] = 3
     near = neighbors_of(X, weight=weight)
     plain = Neighbors(near.columns, X, np.ones(60))
     first = X[:1]
     for k in (2, 3, 59):
-        is_training_row, alone = (
+        weighted, once = (
             n.mean_distances(QueryRows(first, True), k) for n in (near, plain)
         )
-        assert is_training_row == pytest.approx(alone)
+        assert weighted == pytest.approx(once)
     assert near.mean_distances(QueryRows(first), 3) == pytest.approx(0, abs=1e-9)
     assert near.mean_distances(QueryRows(first), 4) > 0.01
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
-def test_a_known_row_in_float32_is_known(scale):
+def test_a_training_row_is_recognized_in_float32(scale):
     near = neighbors_of(TRAIN, scale)
     rounded = TRAIN.astype(np.float32).astype(np.float64)
     exact = near.mean_distances(QueryRows(TRAIN, True), 3)
@@ -76,7 +74,7 @@ def test_a_known_row_in_float32_is_known(scale):
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
-def test_so_it_is_if_the_column_is_far_from_zero(scale):
+def test_it_is_recognized_in_columns_far_from_zero(scale):
     # Seconds since 1970, over some days: float32 knows them to 64 s.
     X = table() * [1e5, 1, 1] + [1.7e9, 0, 0]
     near = neighbors_of(X, scale)
@@ -90,20 +88,21 @@ def first(X):
     return np.zeros(len(X), dtype=int)
 
 
-@pytest.mark.parametrize("block", [1, 40])
-def test_blocks_change_nothing(block, monkeypatch):
+@pytest.mark.parametrize("cells", [1, 2_000])
+def test_blocks_change_nothing(cells, monkeypatch):
     near, new = neighbors_of(TRAIN), QueryRows(NEW)
     distances = near.mean_distances(new, 3)
-    wide = near.wide_mean_distances(QueryRows(NEW))
-    parts, mean = near.parts(new, 3), near.mean(new, 3, first(NEW))
-    wide_parts = near.wide_parts(QueryRows(NEW))
-    monkeypatch.setattr(_neighbors, "_BLOCK", block)
-    monkeypatch.setattr(_neighbors, "_ROWS", block)
+    wide = near.neighbourhood_distances(QueryRows(NEW))
+    parts, mean = near.parts(new, 3), near.mean_of_nearest(new, 3, first(NEW))
+    neighbourhood_parts = near.neighbourhood_parts(QueryRows(NEW))
+    monkeypatch.setattr(_neighbors, "CELLS_PER_BLOCK", cells)
     np.testing.assert_allclose(near.mean_distances(new, 3), distances)
-    np.testing.assert_allclose(near.wide_mean_distances(QueryRows(NEW)), wide)
+    np.testing.assert_allclose(near.neighbourhood_distances(QueryRows(NEW)), wide)
     np.testing.assert_allclose(near.parts(new, 3), parts)
-    np.testing.assert_allclose(near.wide_parts(QueryRows(NEW)), wide_parts)
-    np.testing.assert_allclose(near.mean(new, 3, first(NEW)), mean)
+    np.testing.assert_allclose(
+        near.neighbourhood_parts(QueryRows(NEW)), neighbourhood_parts
+    )
+    np.testing.assert_allclose(near.mean_of_nearest(new, 3, first(NEW)), mean)
 
 
 @pytest.mark.parametrize(("copies", "usual"), [(40, 1), (40, 5), (3, 1), (15, 5)])
@@ -121,10 +120,8 @@ def test_copies_are_neighbours_of_a_row_that_has_many_more_than_usual(copies, us
 def test_weights_of_one_size_change_nothing(scale):
     near = neighbors_of(TRAIN, scale)
     twice = Neighbors(near.columns, TRAIN, np.full(len(TRAIN), 4.0))
-    is_training_row, new = (
-        n.mean_distances(QueryRows(TRAIN, True), 1) for n in (near, twice)
-    )
-    np.testing.assert_allclose(is_training_row, new)
+    once, often = (n.mean_distances(QueryRows(TRAIN, True), 1) for n in (near, twice))
+    np.testing.assert_allclose(once, often)
 
 
 @pytest.mark.parametrize("is_training_row", [True, False])
@@ -135,14 +132,14 @@ def test_weights_count_as_repetition(is_training_row):
     repeated = Neighbors(
         near.columns, np.repeat(TRAIN, weight, axis=0), np.ones(weight.sum())
     )
-    asked = TRAIN if is_training_row else NEW
+    queries = TRAIN if is_training_row else NEW
     for k in (1, 3):
         a, b = (
-            n.mean_distances(QueryRows(asked, is_training_row), k)
+            n.mean_distances(QueryRows(queries, is_training_row), k)
             for n in (near, repeated)
         )
         np.testing.assert_allclose(a, b, atol=1e-12)
-    a, b = (n.wide_mean_distances(QueryRows(asked)) for n in (near, repeated))
+    a, b = (n.neighbourhood_distances(QueryRows(queries)) for n in (near, repeated))
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -171,12 +168,10 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
     near = neighbors_of(X, None)
     brute = NearestNeighbors(n_neighbors=3, algorithm="kd_tree")
     brute.fit(near.columns.transform(X))
-    is_training_row = near.mean_distances(QueryRows(X, True), 3)
-    np.testing.assert_allclose(
-        is_training_row, brute.kneighbors()[0].mean(axis=1), rtol=1e-6
-    )
+    distances = near.mean_distances(QueryRows(X, True), 3)
+    np.testing.assert_allclose(distances, brute.kneighbors()[0].mean(axis=1), rtol=1e-6)
     one_by_one = [near.mean_distances(QueryRows(X[[i]], True), 3)[0] for i in range(50)]
-    np.testing.assert_allclose(one_by_one, is_training_row[:50], rtol=1e-9)
+    np.testing.assert_allclose(one_by_one, distances[:50], rtol=1e-9)
 
 
 # -- explanations --------------------------------------------------------------------
@@ -186,11 +181,11 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
 @pytest.mark.parametrize("scale", SCALINGS)
 def test_cells_sum_to_the_distance(scale, is_training_row):
     near = neighbors_of(TRAIN, scale)
-    asked = TRAIN if is_training_row else NEW
-    cells = near.parts(QueryRows(asked, is_training_row), 3)
-    assert cells.shape == asked.shape
+    queries = TRAIN if is_training_row else NEW
+    cells = near.parts(QueryRows(queries, is_training_row), 3)
+    assert cells.shape == queries.shape
     assert (cells >= 0).all()
-    distances = near.mean_distances(QueryRows(asked, is_training_row), 3)
+    distances = near.mean_distances(QueryRows(queries, is_training_row), 3)
     np.testing.assert_allclose(cells.sum(axis=1), distances)
 
 
@@ -203,22 +198,22 @@ def test_the_mean_is_of_the_nearest_by_all_cells_but_one(scale):
     squares[np.arange(len(NEW)), :, aside] = 0
     nearest = np.argsort(squares.sum(axis=2), axis=1)[:, :3]
     mean = near.columns.inverse_transform(scaled(TRAIN)[nearest].mean(axis=1))
-    np.testing.assert_allclose(near.mean(QueryRows(NEW), 3, aside), mean)
+    np.testing.assert_allclose(near.mean_of_nearest(QueryRows(NEW), 3, aside), mean)
 
 
 @pytest.mark.parametrize("weight", [1, 50])
-def test_a_known_row_is_not_in_the_mean_that_it_is_compared_with(weight):
+def test_a_training_row_is_not_in_the_mean_of_its_nearest(weight):
     X = table()
     X[0] = [4, 50, 4]
     weights = np.ones(60)
     weights[0] = weight
     near = neighbors_of(X, weight=weights)
     aside = np.ones(1, dtype=int)
-    assert near.mean(QueryRows(X[:1], True), 3, aside)[0, 1] < 15
-    assert near.mean(QueryRows(X[:1]), 3, aside)[0, 1] > 15
+    assert near.mean_of_nearest(QueryRows(X[:1], True), 3, aside)[0, 1] < 15
+    assert near.mean_of_nearest(QueryRows(X[:1]), 3, aside)[0, 1] > 15
 
 
-def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
+def test_a_wrong_cell_has_the_distance_and_no_effect_on_the_mean():
     X = table()
     spoilt = X[:20].copy()
     spoilt[:, 1] += 100
@@ -226,22 +221,25 @@ def test_a_wrong_cell_has_the_distance_and_no_say_in_the_mean():
     cells = near.parts(QueryRows(spoilt), 3)
     assert (cells[:, 1] > 0.99 * cells.sum(axis=1)).all()
     np.testing.assert_array_equal(
-        near.mean(QueryRows(spoilt), 3, aside), near.mean(QueryRows(X[:20]), 3, aside)
+        near.mean_of_nearest(QueryRows(spoilt), 3, aside),
+        near.mean_of_nearest(QueryRows(X[:20]), 3, aside),
     )
 
 
-# -- wide distances ------------------------------------------------------------------
+# -- neighbourhood -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
 @pytest.mark.parametrize(("n_rows", "k"), [(3, 3), (89, 5), (450, 22)])
-def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
+def test_neighbourhood_distances_are_those_of_brute_force(scale, n_rows, k):
     X = table(n_rows)
     near = neighbors_of(X, scale)
-    for asked in (X, table(50) + 0.5):
-        differences = near.columns.transform(asked)[:, None] - near.columns.transform(X)
+    for queries in (X, table(50) + 0.5):
+        differences = near.columns.transform(queries)[:, None] - near.columns.transform(
+            X
+        )
         distances = np.sqrt(np.square(differences).sum(axis=2))
-        wide = near.wide_mean_distances(QueryRows(asked))
+        wide = near.neighbourhood_distances(QueryRows(queries))
         # A row's distance to itself, by way of large squares, is not quite zero.
         expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
         np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
@@ -249,15 +247,17 @@ def test_wide_distances_are_those_of_brute_force(scale, n_rows, k):
         nearest = np.take_along_axis(differences, order[:, :, None], axis=1)
         lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
         cells = (nearest**2 / np.where(lengths > 0, lengths, 1)).mean(axis=1)
-        np.testing.assert_allclose(near.wide_parts(QueryRows(asked)), cells, atol=1e-9)
+        np.testing.assert_allclose(
+            near.neighbourhood_parts(QueryRows(queries)), cells, atol=1e-9
+        )
 
 
-def test_wide_distances_are_of_that_share_of_many_rows():
+def test_neighbourhood_distances_are_of_a_share_of_many_rows():
     X = table(4_000)
     near = neighbors_of(X)
     assert len(near.references) == 4_000
     distances = pairwise_distances(near.references[:50], near.references)
-    wide = near.wide_mean_distances(QueryRows(X[:50]))
+    wide = near.neighbourhood_distances(QueryRows(X[:50]))
     some = np.sort(distances[:, ::4], axis=1)[:, :50].mean(axis=1)
     np.testing.assert_allclose(wide, some, atol=1e-6)
     # A quarter of them tells about as much.
@@ -267,14 +267,14 @@ def test_wide_distances_are_of_that_share_of_many_rows():
 
 
 @pytest.mark.parametrize("place", [0, 999])
-def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place):
+def test_a_frequent_row_has_its_share_in_neighbourhood_distances(place):
     X, weight = table(1_000), np.ones(1_000)
     weight[place] = 1_000
     near = neighbors_of(X, weight=weight)
     scaled = near.columns.transform(X)
     distances = np.repeat(pairwise_distances(scaled), weight.astype(int), axis=1)
     exact = np.sort(distances, axis=1)[:, :100].mean(axis=1)
-    wide = near.wide_mean_distances(QueryRows(X))
+    wide = near.neighbourhood_distances(QueryRows(X))
     assert np.median(wide) == pytest.approx(np.median(exact), rel=0.2)
 
 
@@ -285,13 +285,13 @@ def test_a_frequent_row_has_its_share_in_wide_distances_wherever_it_stands(place
 def test_of_fewer_rows_than_neighbours_there_are_fewer(scale):
     X = table(4)
     near = neighbors_of(X, scale)
-    distances = pairwise_distances(near.columns.transform(X))
-    is_training_row = near.mean_distances(QueryRows(X, True), 10)
-    np.testing.assert_allclose(is_training_row, distances.sum(axis=1) / 3)
-    # Of new rows, too: no more than of known ones.
+    pairs = pairwise_distances(near.columns.transform(X))
+    training = near.mean_distances(QueryRows(X, True), 10)
+    np.testing.assert_allclose(training, pairs.sum(axis=1) / 3)
+    # New rows have no more than training rows.
     new = near.mean_distances(QueryRows(X), 10)
-    farthest = distances.max(axis=1)
-    np.testing.assert_allclose(new, (distances.sum(axis=1) - farthest) / 3, atol=1e-9)
+    expected = (pairs.sum(axis=1) - pairs.max(axis=1)) / 3
+    np.testing.assert_allclose(new, expected, atol=1e-9)
 
 
 def test_two_rows_have_each_other():
@@ -312,9 +312,9 @@ def test_a_row_alone_is_at_distance_zero(scale, weight):
     for is_training_row in (True, False):
         assert near.mean_distances(QueryRows(X, is_training_row), 3) == 0
         assert not near.parts(QueryRows(X, is_training_row), 3).any()
-    np.testing.assert_allclose(near.mean(QueryRows(X), 3, first(X)), X)
-    assert near.wide_mean_distances(QueryRows(X)) == 0
-    assert not near.wide_parts(QueryRows(X)).any()
+    np.testing.assert_allclose(near.mean_of_nearest(QueryRows(X), 3, first(X)), X)
+    assert near.neighbourhood_distances(QueryRows(X)) == 0
+    assert not near.neighbourhood_parts(QueryRows(X)).any()
 
 
 def test_identical_rows_are_at_distance_zero():
@@ -322,7 +322,7 @@ def test_identical_rows_are_at_distance_zero():
     near = neighbors_of(X)
     for is_training_row in (True, False):
         assert not near.mean_distances(QueryRows(X, is_training_row), 3).any()
-    np.testing.assert_array_equal(near.mean(QueryRows(X), 3, first(X)), X)
+    np.testing.assert_array_equal(near.mean_of_nearest(QueryRows(X), 3, first(X)), X)
 
 
 @pytest.mark.parametrize("value", [1e200, -1e200, 1.7e308])
@@ -339,9 +339,9 @@ def test_far_rows_have_finite_distances(d, scale, value):
         for values in (
             distances,
             cells,
-            near.mean(QueryRows(far), 3, first(far)),
-            near.wide_mean_distances(QueryRows(far)),
-            near.wide_parts(QueryRows(far)),
+            near.mean_of_nearest(QueryRows(far), 3, first(far)),
+            near.neighbourhood_distances(QueryRows(far)),
+            near.neighbourhood_parts(QueryRows(far)),
         ):
             assert np.isfinite(values).all()
         assert distances[:2].min() > 50 * distances[2]
@@ -352,32 +352,29 @@ def test_far_rows_have_finite_distances(d, scale, value):
 
 
 def test_of_many_rows_some_are_kept(monkeypatch):
-    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 300)
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCE_ROWS", 300)
     X = table(3_000, 2)
     near = neighbors_of(X)
-    kept = near.columns.inverse_transform(near.references + near.centre)
+    kept = near.columns.inverse_transform(near.references + near.center)
     assert kept.shape == (300, 2)
     assert len(np.unique(kept, axis=0)) == 300
     assert (pairwise_distances(kept, X).min(axis=1) < 1e-6).all()
     np.testing.assert_allclose(kept.mean(axis=0), X.mean(axis=0), atol=0.4)
-    # Rows that are not kept have no neighbour less for being known.
-    scaled = near.columns.transform(X) - near.centre
-    distances = pairwise_distances(scaled, near.references)
-    nearest = np.sort(distances, axis=1)
+    # Training rows that are not kept are no references: nothing is left out for them.
+    scaled = near.columns.transform(X) - near.center
+    nearest = np.sort(pairwise_distances(scaled, near.references), axis=1)
     is_kept = nearest[:, 0] < 1e-6
-    is_training_row = near.mean_distances(QueryRows(X, True), 1)
-    np.testing.assert_allclose(
-        is_training_row[~is_kept], nearest[~is_kept, 0], rtol=1e-6
-    )
-    np.testing.assert_allclose(is_training_row[is_kept], nearest[is_kept, 1], rtol=1e-6)
+    distances = near.mean_distances(QueryRows(X, True), 1)
+    expected = np.where(is_kept, nearest[:, 1], nearest[:, 0])
+    np.testing.assert_allclose(distances, expected, rtol=1e-6)
 
 
 def test_they_are_kept_in_proportion_to_their_weight(monkeypatch):
-    monkeypatch.setattr(_neighbors, "MAX_REFERENCES", 100)
+    monkeypatch.setattr(_neighbors, "MAX_REFERENCE_ROWS", 100)
     X, weight = table(400), np.ones(400)
     weight[7] = 400
     near = neighbors_of(X, weight=weight)
-    kept = near.columns.inverse_transform(near.references + near.centre)
+    kept = near.columns.inverse_transform(near.references + near.center)
     assert len(kept) == 100
     n_copies = (np.abs(kept - X[7]).max(axis=1) < 1e-9).sum()
     assert n_copies == pytest.approx(50, abs=1)

@@ -20,23 +20,37 @@ from sklearn.datasets import (
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ae import AEOutlierDetector
+from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 from sklearn_ae.detection import _scorers
+from sklearn_ae.detection._denoisers import default_autoencoder
 
 KINDS = {
     "auto": {},
     "clean": {"contamination": 0},
-    "plain": {"method": "reconstruction"},
+    "reconstruction": {"method": "reconstruction"},
+}
+QUICK = {"hidden_layer_sizes": (16,), "max_iter": 5}
+DENOISER = {
+    "n_components": 0.999,
+    "corruption_level": (0.05, 2.0),
+    "early_stopping": False,
+    "batch_size": 512,
+    "alpha": 0.1,
 }
 
 
 def detector(kind="auto", **params):
-    return AEOutlierDetector(
-        **{"max_iter": 5, "random_state": 0} | KINDS[kind] | params
-    )
+    """A detector with a small autoencoder, which gets the parameters of none of its."""
+    params = {"random_state": 0} | KINDS[kind] | params
+    names = set(AEOutlierDetector().get_params(deep=False)) & set(params)
+    top = {name: params.pop(name) for name in names}
+    denoises = top.get("method", "auto") == "auto"
+    settings = QUICK | (DENOISER if denoises else {}) | params
+    return AEOutlierDetector(autoencoder=AutoencoderTransformer(**settings), **top)
 
 
 def normal(n=200, d=4, seed=0):
@@ -76,9 +90,9 @@ def test_a_score_is_the_logarithm_of_a_mean_of_p_values(kind):
     assert 0.3 < (np.exp(scores) < 0.5).mean() < 0.75
 
 
-def test_the_textbook_score_is_minus_the_error_of_the_scaled_columns():
+def test_a_reconstruction_score_is_minus_the_error_of_the_scaled_columns():
     X = normal()
-    fitted = detector("plain", n_components=2).fit(X)
+    fitted = detector("reconstruction", n_components=2).fit(X)
     (network,) = fitted.networks_
     deviation = network._inference.columns.scale_  # of the rows not held out
     np.testing.assert_allclose(deviation, X.std(axis=0), rtol=0.2)
@@ -86,7 +100,7 @@ def test_the_textbook_score_is_minus_the_error_of_the_scaled_columns():
     np.testing.assert_allclose(fitted.score_samples(X), -error, rtol=1e-5)
 
 
-def test_the_textbook_has_a_bottleneck_and_stops_early():
+def test_the_default_of_reconstruction_has_a_bottleneck_and_stops_early():
     X = load_breast_cancer().data[:200]
     fitted = AEOutlierDetector(method="reconstruction", random_state=0).fit(X)
     (network,) = fitted.networks_
@@ -141,7 +155,7 @@ def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypa
         np.random.RandomState(0).permutation(200)
     ]
     scores, p = fitted.score_samples(X), fitted.p_values(X)
-    monkeypatch.setattr(_scorers, "BLOCK", block)
+    monkeypatch.setattr(_scorers, "ROWS_PER_BLOCK", block)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
@@ -155,7 +169,7 @@ def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypa
 
 
 def test_an_error_in_a_block_is_raised(fitted, monkeypatch):
-    monkeypatch.setattr(_scorers, "BLOCK", 8)
+    monkeypatch.setattr(_scorers, "ROWS_PER_BLOCK", 8)
     broken = clone(fitted).fit(normal())
     broken._scorers.new = None
     with pytest.raises(AttributeError):
@@ -173,23 +187,23 @@ def test_a_pickled_detector_scores_the_same(fitted):
 def test_a_clump_among_the_training_rows_is_found(size, spread):
     clump = 6 + spread * np.random.RandomState(0).normal(size=(size, 4))
     X, y = np.r_[normal(), clump], np.repeat([0, 1], [200, size])
-    scores = detector(max_iter=100).fit(X).score_samples(X)
+    scores = AEOutlierDetector(random_state=0).fit(X).score_samples(X)
     assert roc_auc_score(y, -scores) > 0.95
 
 
 @pytest.mark.parametrize(("n", "together"), [(180, True), (190, False)])
-def test_training_rows_are_judged_like_new_ones_where_trusted_ones_are_few(n, together):
+def test_training_rows_are_scored_like_new_ones_if_trusted_ones_are_few(n, together):
     X = normal(n, 7)  # a quarter is held out; of the rest 40 % are trusted, 54 or 58
-    judges = detector().fit(X)._scorers
-    is_train = judges.scores(X), judges.scores_of_new(X, is_training_row=True)
-    assert np.array_equal(*is_train) == together
+    scorers = detector().fit(X)._scorers
+    both = scorers.scores(X), scorers.scores_of_new(X, is_training_row=True)
+    assert np.array_equal(*both) == together
 
 
 def test_a_training_row_that_stands_alone_amid_the_others_is_found():
     X = np.random.RandomState(0).normal(size=(600, 3))
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     X[0] = 0
-    assert (detector(max_iter="auto").fit(X).score_samples(X).argsort()[:6] == 0).any()
+    assert AEOutlierDetector(random_state=0).fit(X).score_samples(X).argmin() == 0
 
 
 def test_repeated_outliers_are_found():
@@ -215,7 +229,7 @@ def test_it_scales_columns_itself():
     assert stats.spearmanr(other, scores).statistic > 0.95
 
 
-def test_in_a_pipeline_training_rows_are_known_again():
+def test_in_a_pipeline_training_rows_are_recognized():
     X = normal()
     X[3] = 25
     pipeline = make_pipeline(StandardScaler(), detector(contamination=0.1))
@@ -238,7 +252,7 @@ def test_rows_stay_as_they_are():
     "params",
     [
         {"latent": "gaussian"},
-        {"corruption": "masking"},
+        {"corruption": "masking", "corruption_level": 0.2},
         {"corruption": "swap", "corruption_level": (0.1, 0.5)},
         {"corruption_level": 0.3},
         {"corruption_level": 0},
@@ -272,7 +286,7 @@ def test_outliers_are_left_out_of_training_unless_there_are_none():
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.31, 0.5])
-@pytest.mark.parametrize("kind", ["auto", "plain"])
+@pytest.mark.parametrize("kind", ["auto", "reconstruction"])
 def test_that_share_of_the_training_rows_is_outlying(kind, share):
     fitted = detector(kind, contamination=share).fit(normal())
     assert (fitted.predict(normal()) == -1).mean() == share
@@ -298,7 +312,7 @@ def test_the_threshold_moves_without_a_new_fit(fitted):
 def test_another_contamination_is_refused_and_nothing_changes(bad):
     with pytest.raises(ValueError, match="'contamination' parameter"):
         detector(contamination=bad).fit(normal())
-    fitted = detector("plain", max_iter=1).fit(normal())
+    fitted = detector("reconstruction", max_iter=1).fit(normal())
     before = fitted.offset_
     with pytest.raises(ValueError, match="'contamination' parameter"):
         fitted.set_contamination(bad)
@@ -312,7 +326,7 @@ def test_another_contamination_is_refused_and_nothing_changes(bad):
 def test_p_values_of_normal_rows_are_uniform(kind):
     # One row for each of many fits: the p-values of one fit share its held-out rows.
     p = [
-        detector(kind, max_iter=1, random_state=seed, hidden_layer_sizes=8)
+        detector(kind, max_iter=1, random_state=seed)
         .fit(normal(60, seed=seed))
         .p_values(normal(1, seed=1_000 + seed))[0]
         for seed in range(60)
@@ -327,28 +341,26 @@ def test_p_values_of_normal_rows_are_uniform(kind):
     [
         ("clean", {}),
         ("clean", {"scale": "quantile"}),
-        ("plain", {"n_components": 3}),
-        ("plain", {"n_components": 3, "scale": "quantile"}),
+        ("reconstruction", {"n_components": 3}),
+        ("reconstruction", {"n_components": 3, "scale": "quantile"}),
     ],
 )
-def test_so_they_are_at_the_lowest_where_tails_are_heavy(kind, params):
-    # Held-out rows do not set the scaling by which they are judged.
+def test_the_lowest_p_values_are_uniform_where_tails_are_heavy(kind, params):
+    # Held-out rows have no part in the scaling that they are compared in.
     lowest = []
     for seed in range(40):
         X = np.random.RandomState(seed).standard_t(1.5, size=(160, 20))
-        fitted = detector(
-            kind, max_iter=1, random_state=seed, hidden_layer_sizes=8, **params
-        )
-        # Of 16 p-values.
+        fitted = detector(kind, max_iter=1, random_state=seed, **params)
+        # The lowest of 16 possible p-values, each of probability 1/16.
         lowest.append((fitted.fit(X[:60]).p_values(X[60:]) < 1.5 / 16).mean())
     assert np.mean(lowest) < 1 / 16 + 3 * np.std(lowest) / np.sqrt(len(lowest))
 
 
-def test_held_out_rows_are_not_judged_by_themselves():
-    # Of 50 each, of which the whole tail is 10.
+def test_held_out_rows_are_not_compared_with_themselves():
+    # 50 rows are held out: 10 of them make up the tail beyond the 80 % quantile.
     below = []
     for seed in range(60):
-        fitted = detector("clean", max_iter=1, random_state=seed, hidden_layer_sizes=8)
+        fitted = detector("clean", max_iter=1, random_state=seed)
         fitted.fit(normal(200, seed=seed))
         p = fitted.p_values(normal(200, seed=1_000 + seed))
         below.append((p < 5.5 / 51).mean())
@@ -424,7 +436,7 @@ def test_explanations_of_a_frame_are_frames():
         pd.testing.assert_index_equal(part.columns, X.columns)
     assert set(fitted.top_features(X, 2).ravel()) <= set("abcd")
     assert fitted.top_features(X, 9).shape == (200, 4)
-    unnamed = detector("plain").fit(X.to_numpy())
+    unnamed = detector("reconstruction").fit(X.to_numpy())
     assert set(unnamed.top_features(X.to_numpy()).ravel()) <= {0, 1, 2, 3}
     labelled = X.set_axis([10, 20, 30, 40], axis=1)
     expected = unnamed.explain(labelled).contributions.idxmin(axis=1)
@@ -435,7 +447,7 @@ BUNDLED = [load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine]
 
 
 @pytest.mark.parametrize("load", BUNDLED)
-def test_the_guilty_cell_is_found_and_what_it_should_have_been(load):
+def test_a_corrupted_cell_is_found_and_its_value_expected(load):
     X = load().data
     X = StandardScaler().fit_transform(X[:, X.std(axis=0) > 0])
     random = np.random.RandomState(0)
@@ -447,7 +459,7 @@ def test_the_guilty_cell_is_found_and_what_it_should_have_been(load):
     rows[every, cells] += random.choice([-5, 5], 60)
     hits = (fitted.top_features(rows)[:, 0] == cells).mean()
     assert hits > 0.9
-    # What PCA leaves over is often in other columns.
+    # PCA's error is often in other columns.
     pca = PCA(0.95).fit(train)
     rest = np.square(rows - pca.inverse_transform(pca.transform(rows)))
     assert hits >= (rest.argmax(axis=1) == cells).mean()
@@ -459,16 +471,16 @@ def test_the_guilty_cell_is_found_and_what_it_should_have_been(load):
 
 
 def test_callbacks_reach_the_networks():
-    is_train = []
+    calls = []
 
-    class Seen(ProgressBar):
+    class Counter(ProgressBar):
         def on_fit_task_end(self, *args, **kwargs):
-            is_train.append(1)
+            calls.append(1)
             return False
 
-    fitted = detector(max_iter=2).set_callbacks(Seen())
+    fitted = detector(max_iter=2).set_callbacks(Counter())
     fitted.fit(normal(50))
-    assert len(is_train) >= 6
+    assert len(calls) >= 6
 
 
 def test_a_monitor_sees_the_threshold_of_its_fit():
@@ -482,8 +494,8 @@ def test_a_monitor_sees_the_threshold_of_its_fit():
 
 
 def test_verbose_prints_each_iteration(capsys):
-    detector("clean", verbose=1, max_iter=2).fit(normal(50))
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    fitted = AEOutlierDetector(method="reconstruction", verbose=1).fit(normal(50))
+    assert len(capsys.readouterr().out.splitlines()) == fitted.n_iter_
 
 
 def interrupting(after):
@@ -520,7 +532,7 @@ def test_a_failed_fit_leaves_the_detector_as_it_was():
     fitted = detector(max_iter=1).fit(normal())
     scores = fitted.score_samples(normal())
     with pytest.raises(ValueError, match="corruption must return"):
-        fitted.set_params(corruption=broken, corruption_level=0.1).fit(normal(d=2))
+        fitted.set_params(autoencoder=unfitted.autoencoder).fit(normal(d=2))
     np.testing.assert_array_equal(fitted.score_samples(normal()), scores)
 
 
@@ -530,11 +542,10 @@ def test_a_failed_fit_leaves_the_detector_as_it_was():
         ("method", "mahalanobis"),
         ("max_iter", 0),
         ("alpha", -1),
-        ("alpha", "some"),
         ("corruption_level", (2.0, 1.0)),
         ("validation_fraction", 1.0),
-        ("early_stopping", "no"),
         ("scale", "robust"),
+        ("device", 3),
     ],
 )
 def test_bad_parameters_are_named(name, bad):
@@ -542,9 +553,118 @@ def test_bad_parameters_are_named(name, bad):
         detector(**{name: bad}).fit(normal())
 
 
-def test_clones_have_the_same_parameters():
-    params = detector("plain", contamination=0.2).get_params()
-    assert clone(detector("plain", contamination=0.2)).get_params() == params
+# -- the autoencoder -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_of_a_given_autoencoder_are_those_of_each_network(kind):
+    given = AutoencoderTransformer(
+        3, hidden_layer_sizes=(8, 4), loss="huber", alpha=0.2
+    )
+    given.set_params(scale="minmax", max_iter=3, n_iter_no_change=2, random_state=7)
+    before = given.get_params()
+    fitted = detector(kind).set_params(autoencoder=given).fit(normal())
+    for network in fitted.networks_:
+        assert network is not given
+        settings = network.get_params()
+        assert settings.pop("random_state") != 7
+        assert settings == {k: v for k, v in before.items() if k != "random_state"}
+    assert given.get_params() == before
+    assert not hasattr(given, "module_")
+
+
+def test_a_fitted_autoencoder_is_not_modified():
+    X = normal()
+    given = AutoencoderTransformer(2, **QUICK, random_state=0).fit(X)
+    codes, attributes = given.transform(X), dict(vars(given))
+    fitted = detector().set_params(autoencoder=given).fit(X[:100])
+    assert vars(given) == attributes
+    np.testing.assert_array_equal(given.transform(X), codes)
+    assert not np.array_equal(fitted.networks_[0].transform(X), codes)
+
+
+def test_without_early_stopping_it_is_trained_for_all_its_iterations():
+    fitted = detector("clean", max_iter=50, n_iter_no_change=2).fit(normal())
+    assert fitted.n_iter_ == 50
+
+
+@pytest.mark.parametrize(("scale", "n"), [("auto", 3), ("quantile", 1), (None, 1)])
+def test_distances_are_in_its_scale_if_that_is_named(scale, n):
+    fitted = detector("clean", scale=scale).fit(normal())
+    scalings = [
+        component.neighbors.columns.scale
+        for component, _ in fitted._scorers.new.components[:-1]
+    ]
+    assert scalings == (["standard", "minmax", "quantile"] if n == 3 else [scale])
+
+
+def test_it_is_an_axis_of_a_grid():
+    X, y = normal(), np.repeat([-1, 1], [20, 180])
+    X[:20] *= 5
+    grid = {"autoencoder__latent": ["deterministic", "gaussian"]}
+    order = np.random.RandomState(0).permutation(200)
+    search = GridSearchCV(detector(), grid, cv=2, scoring="roc_auc")
+    search.fit(X[order], y[order])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    (network, _) = search.best_estimator_.networks_
+    assert network.latent == search.best_params_["autoencoder__latent"]
+    assert clone(search.best_estimator_).autoencoder.latent == network.latent
+
+
+@pytest.mark.parametrize("bad", [PCA(), "mlp", AutoencoderTransformer])
+def test_another_estimator_is_refused(bad):
+    with pytest.raises(
+        TypeError, match=r"'autoencoder' .*AutoencoderTransformer' or None"
+    ):
+        AEOutlierDetector(autoencoder=bad).fit(normal())
+
+
+@pytest.mark.parametrize("more", [{"architecture": "conv"}, {"input_shape": (2, 2)}])
+def test_settings_of_the_default_are_refused_beside_it(more):
+    with pytest.raises(ValueError, match=r"architecture=.* set them in it instead"):
+        detector(**more).fit(normal())
+
+
+def test_the_default_is_a_denoiser_without_a_bottleneck():
+    X = normal(1_000)  # of which 150 are held out
+    (network,) = AEOutlierDetector(0, random_state=0).fit(X).networks_
+    expected = {
+        "n_components": 4,
+        "hidden_layer_sizes": (64, 64, 64),
+        "corruption_level": (0.05, 2.0),
+        "alpha": pytest.approx(30 / 850),
+        "batch_size": 512,
+        "scale": "standard",
+        "early_stopping": False,
+    }
+    assert network.get_params().items() >= expected.items()
+    # 600 mini-batches of the 850 rows; 175 of these and 125 of the trusted 340.
+    assert network.n_iter_ == 300
+    networks = AEOutlierDetector(random_state=0).fit(X).networks_
+    assert [network.n_iter_ for network in networks] == [88, 125]
+
+
+@pytest.mark.parametrize(("n_features", "n_components"), [(64, 64), (5_000, 1_024)])
+def test_the_default_of_images_has_the_transformers_layers_and_rate(
+    n_features, n_components
+):
+    images = AEOutlierDetector(architecture="conv")
+    expected = AutoencoderTransformer(
+        n_components,
+        architecture="conv",
+        validation_fraction=0.15,
+        corruption_level=(0.05, 2.0),
+        alpha=0.3,
+        scale=None,
+        early_stopping=False,
+        max_iter=24,  # of 25 mini-batches
+    )
+    default = default_autoencoder(images, n_features, n_rows=10_000, n_steps=600)
+    assert default.set_params(alpha=0.3).get_params() == expected.get_params()
+    images.set_params(method="reconstruction")
+    default = default_autoencoder(images, n_features, n_rows=10_000, n_steps=600)
+    expected = AutoencoderTransformer(architecture="conv", validation_fraction=0.15)
+    assert default.get_params() == expected.get_params()
 
 
 # -- corners ---------------------------------------------------------------------------
@@ -593,7 +713,7 @@ def test_in_corners_there_are_finite_scores_and_no_warnings(name, kind):
         assert np.isfinite(expected).all()
         assert np.isfinite(fitted.offset_)
         # A network with as many components as columns restores whatever it is given.
-        if kind != "plain" or name != "one column":
+        if kind != "reconstruction" or name != "one column":
             assert (fitted.predict(new[-2:]) == -1).all()
 
 
@@ -606,7 +726,7 @@ def test_rows_whose_squares_overflow_are_far(fitted, value):
 
 @pytest.mark.parametrize("params", [{}, {"latent": "gaussian"}])
 @pytest.mark.parametrize("kind", KINDS)
-def test_so_are_rows_at_the_end_of_float64(kind, params):
+def test_rows_at_the_end_of_float64_are_far(kind, params):
     fitted = detector(kind, max_iter=1, **params).fit(normal())
     far = np.full((1, 4), 1.7e308)
     assert (fitted.score_samples(far) < fitted.score_samples(normal()).min()).all()

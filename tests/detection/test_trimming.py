@@ -6,8 +6,7 @@ from sklearn.preprocessing import scale
 
 from sklearn_ae.detection._neighbors import Neighbors
 from sklearn_ae.detection._trimming import (
-    CORE,
-    N_BINS,
+    CORE_SHARE,
     lowest,
     outlyingness,
     rarity,
@@ -27,7 +26,7 @@ def correlated(n, d):
     return rng.normal(size=(n, 1)) + 0.5 * rng.normal(size=(n, d))
 
 
-def suspicion_of(X, weight=None):
+def outlyingness_of(X, weight=None):
     weight = np.ones(len(X)) if weight is None else weight.astype(float)
     columns = [
         ColumnScaler(s).fit(X, weight) for s in ("standard", "minmax", "quantile")
@@ -67,38 +66,38 @@ def clump(X, rng):
     ("kind", "n_most"),
     [(scattered, 15), (one_cell, 15), (against_the_factor, 40), (clump, 30)],
 )
-def test_planted_outliers_are_the_most_suspicious(kind, n_most):
+def test_planted_outliers_are_the_most_outlying(kind, n_most):
     X = correlated(400, 6)
     X[:12] = kind(X[:12], random())
-    order = np.argsort(-suspicion_of(X))
+    order = np.argsort(-outlyingness_of(X))
     assert (order[:n_most] < 12).sum() == 12
-    # Of the rows that networks train on, none is one.
-    trusted = lowest(suspicion_of(X), np.ones(len(X)), 0.3)
+    # None of them is among the rows that networks train on.
+    trusted = lowest(outlyingness_of(X), np.ones(len(X)), 0.3)
     assert not trusted[:12].any()
 
 
-def test_suspicion_is_in_robust_units():
-    # Of five measures; one row does not set another's unit.
+def test_outlyingness_is_in_robust_units():
+    # The sum has five measures; one row does not set the unit of the others.
     X = correlated(400, 6)
-    plain = suspicion_of(X)
+    plain = outlyingness_of(X)
     X[0] = 1e6
-    spoilt = suspicion_of(X)
+    spoilt = outlyingness_of(X)
     assert abs(np.median(plain)) < 1
     assert spoilt.argmax() == 0
     assert spearmanr(plain[1:], spoilt[1:]).statistic > 0.9
 
 
-def test_suspicion_of_rows_of_one_weight_is_that_of_repeated_rows():
+def test_outlyingness_of_rows_of_one_weight_is_that_of_repeated_rows():
     X = correlated(200, 3)
-    weighted = suspicion_of(X, np.full(200, 2))
-    repeated = suspicion_of(np.repeat(X, 2, axis=0))
+    weighted = outlyingness_of(X, np.full(200, 2))
+    repeated = outlyingness_of(np.repeat(X, 2, axis=0))
     np.testing.assert_allclose(weighted, repeated[::2], atol=1e-6)
 
 
 def test_so_it_is_with_any_weights_but_for_the_rows_at_the_quantiles():
     X, weight = correlated(200, 3), random().integers(1, 4, size=200)
-    weighted = np.repeat(suspicion_of(X, weight), weight)
-    repeated = suspicion_of(np.repeat(X, weight, axis=0))
+    weighted = np.repeat(outlyingness_of(X, weight), weight)
+    repeated = outlyingness_of(np.repeat(X, weight, axis=0))
     assert spearmanr(weighted, repeated).statistic > 0.999
     np.testing.assert_allclose(weighted, repeated, atol=0.2)
 
@@ -135,7 +134,7 @@ def test_copies_of_few_rows_do_not_count(weight, expected):
 def test_the_core_is_what_is_close(d):
     rng = random()
     n = 400
-    core = np.arange(n) < CORE * n
+    core = np.arange(n) < CORE_SHARE * n
     X = rng.normal(size=(n, d)) @ rng.normal(size=(d, d))
     X[~core] = 50 * X[~core] / np.linalg.norm(X[~core], axis=1, keepdims=True)
     centred = X - X[core].mean(axis=0)
@@ -150,7 +149,9 @@ def test_distances_rank_rows_as_sklearns_minimum_covariance_determinant(share):
     X = correlated(500, 4)
     outlying = rng.random(500) < share
     X[outlying] = 5 * rng.normal(size=(outlying.sum(), 4))
-    theirs = MinCovDet(support_fraction=CORE, random_state=0).fit(X).mahalanobis(X)
+    theirs = (
+        MinCovDet(support_fraction=CORE_SHARE, random_state=0).fit(X).mahalanobis(X)
+    )
     assert spearmanr(distances_of(X), theirs).statistic > 0.98
 
 
@@ -162,7 +163,7 @@ def test_an_outlying_tenth_moves_the_distances_of_the_others_little():
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=0.15)
     assert 0.8 < np.median(ratio) < 1
     assert after[500:].min() > after[:500].max()
-    # Of the ordinary covariance it moves them much.
+    # Distances by the variances of all rows are moved much.
     plain = [np.sum(scale(X)[:500] ** 2, axis=1) for X in (clean, spoilt)]
     assert np.std(plain[1] / plain[0]) > 0.3
 
@@ -189,18 +190,17 @@ def test_in_distances_weights_count_as_repetition(weights):
 
 def test_rarity_by_hand():
     X = np.array([[0.0, 5.0], [0.0, 6.0], [0.2, 5.0], [10.0, 5.0]])
-    assert N_BINS == 20
     # Half a row more in each of 20 bins, 14 altogether.
     three, one = -np.log(3.5 / 14), -np.log(1.5 / 14)
     expected = [2 * three, three + one, 2 * three, one + three]
     np.testing.assert_allclose(rarity(X, np.ones(4)), expected)
 
 
-def test_rarity_is_of_numpys_histogram():
+def test_rarity_is_by_numpys_histogram():
     X = random().exponential(size=(300, 3))
     expected = np.zeros(300)
     for column in X.T:
-        counts, edges = np.histogram(column, bins=N_BINS)
+        counts, edges = np.histogram(column, bins=20)
         place = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, 19)
         expected -= np.log((counts + 0.5) / 310)[place]
     np.testing.assert_allclose(rarity(X, np.ones(300)), expected)
@@ -217,7 +217,7 @@ def test_in_rarity_weights_count_as_repetition():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.75, 1])
-def test_the_lowest_are_the_share_asked_for(share):
+def test_the_lowest_hold_the_share(share):
     values = random().normal(size=40)
     mask = lowest(values, np.ones(40), share)
     assert mask.sum() == share * 40
@@ -234,7 +234,7 @@ def test_the_lowest_hold_the_share_of_the_weight_and_no_row_more():
         assert held - weight[last] / weight.sum() < share <= held
 
 
-def test_the_lowest_are_not_fewer_than_asked_for():
+def test_the_lowest_are_not_fewer_than_least():
     mask = lowest(np.array([3.0, 1, 2]), np.ones(3), 0.01)
     np.testing.assert_array_equal(mask, [False, True, True])
     assert lowest(np.array([3.0]), np.ones(1), 0.3).all()
@@ -269,7 +269,7 @@ def test_measures_are_finite(name):
     weight = np.ones(len(X))
     scaled = ColumnScaler("standard").fit(X, weight).transform(X)
     for values in (
-        suspicion_of(X),
+        outlyingness_of(X),
         trimmed_mahalanobis(scaled, weight),
         rarity(scaled, weight),
     ):
