@@ -35,6 +35,7 @@ class AutoencoderNet(Net):
     ) -> None:
         super().__init__(module, criterion, **kwargs)
         self.corruption = corruption
+        self._widest: int | None = None
 
     def _set_training(self, training: bool = True) -> None:
         """Switch modes if a user's network or callbacks may depend on them."""
@@ -49,7 +50,10 @@ class AutoencoderNet(Net):
         del self._forward_backward
 
     def _width(self, rows: WeightedRows) -> int:
-        return cost(self.module_, rows.x.shape[1]).width
+        # For convolutions the cost takes a trial pass.
+        if self._widest is None:
+            self._widest = cost(self.module_, rows.x.shape[1]).width
+        return self._widest
 
     def _manual_backward(self) -> Callable[..., Any] | None:
         """The module with its backward pass, where autograd is not needed."""
@@ -119,8 +123,9 @@ class AutoencoderNet(Net):
         # The same noise each time: losses of different weights are compared.
         generator = torch.Generator().manual_seed(self._config.generator.initial_seed())
         with torch.set_grad_enabled(self.criterion_.contracts):
-            blocks = self.get_iterator(self.monitored)
-            losses = [self._row_losses(b, generator).detach() for b in blocks]
+            losses = []
+            for batch in self.get_iterator(self.monitored):
+                losses.append(self._row_losses(batch, generator).detach())
         return torch.cat(losses)
 
     def _kl_warmup(self) -> float:

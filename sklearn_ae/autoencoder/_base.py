@@ -163,10 +163,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     corruption = fit_corruption(self, moments)
                 net = self._net_to_train(data, corruption, cold=cold)
                 rows = _tensors(net, data)
+                config = training_config(self, len(rows), self._random, one_pass=True)
                 with self._training_context(net, len(rows)):
-                    config = training_config(
-                        self, len(rows), self._random, one_pass=True
-                    )
                     net.train(rows, None, config)
                 prior = None if cold else self._inference.prior
                 self._set_fitted(net, rows, prior)

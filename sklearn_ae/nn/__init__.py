@@ -13,7 +13,6 @@ from sklearn_ae.nn._mlp import (
     MLP,
     CorrectedLinear,
     MLPArchitecture,
-    ResidualMLP,
 )
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "LevelFeatures",
     "LogisticEntropyModel",
     "MLPArchitecture",
-    "ResidualMLP",
     "WienerEncoder",
     "cost",
     "early_layers",

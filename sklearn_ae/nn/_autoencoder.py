@@ -15,7 +15,6 @@ from sklearn_ae.nn._mlp import (
     MLP,
     CorrectedLinear,
     EmptyLinear,
-    ResidualMLP,
 )
 
 # A sigmoid code of a component of unit variance starts with this gain, at which it is
@@ -324,7 +323,7 @@ CODES: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-MANUAL = {EmptyLinear, MLP, ResidualMLP, CorrectedLinear, WienerEncoder}
+MANUAL = {EmptyLinear, MLP, CorrectedLinear, WienerEncoder}
 
 
 def _has_manual_backward(part: nn.Module) -> bool:

@@ -10,10 +10,12 @@ where they are in memory: their views are taken once.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from functools import partial
+from itertools import pairwise, starmap
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 Backward = Callable[[Tensor, bool], Any]
@@ -38,34 +40,54 @@ DERIVATIVES: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] =
 }
 
 
-class EmptyLinear(nn.Linear):
-    """A float32 ``Linear`` without values yet, and so without random numbers.
+class LinearViews(NamedTuple):
+    """Views of a linear layer's parameters, and of their gradients if it has some."""
 
-    torch's own ``skip_init`` goes by way of the meta device: ten times as long.
-    """
+    bias: Tensor
+    weight_t: Tensor
+    weight: NDArray[Any]
+    weight_grad: NDArray[Any] | None
+    bias_grad: Tensor | None
+
+    def backward(self, x: Tensor, grad: Tensor, wants_input: bool) -> Tensor | None:
+        """Write the gradients; return that by the input x, if wanted."""
+        # numpy's products: with few rows they take half of torch's time.
+        rows = grad.numpy()
+        rows.T.dot(x.numpy(), out=self.weight_grad)
+        torch.sum(grad, 0, out=self.bias_grad)
+        return torch.from_numpy(rows.dot(self.weight)) if wants_input else None
+
+
+class EmptyLinear(nn.Linear):
+    """A float32 ``Linear`` whose values are not initialized: no random numbers."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__(n_in, n_out, device="cpu", dtype=torch.float32)
+        # Linear's own draws values; torch's ``skip_init`` takes ten times as long.
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = n_in, n_out
+        empty = torch.empty((n_out, n_in), device="cpu", dtype=torch.float32)
+        self.weight = nn.Parameter(empty)
+        empty = torch.empty(n_out, device="cpu", dtype=torch.float32)
+        self.bias = nn.Parameter(empty)
 
-    def reset_parameters(self) -> None:
-        """Draw nothing."""
+    def views(self) -> LinearViews:
+        """Return views of the parameters as they are in memory now."""
+        weight, weight_grad = self.weight.detach(), self.weight.grad
+        return LinearViews(
+            self.bias.detach(),
+            weight.t(),
+            weight.numpy(),
+            None if weight_grad is None else weight_grad.numpy(),
+            self.bias.grad,
+        )
 
     def make_forward_backward(self) -> ForwardBackward:
         """Return ``forward`` with its backward pass."""
-        weight, bias = self.weight.detach(), self.bias.detach()
-        weight_t, weight_array = weight.t(), weight.numpy()
-        weight_grad, bias_grad = self.weight.grad, self.bias.grad
-        weight_grad_array = None if weight_grad is None else weight_grad.numpy()
+        views = self.views()
 
         def forward_backward(x: Tensor) -> tuple[Tensor, Backward]:
-            def backward(grad: Tensor, wants_input: bool) -> Tensor | None:
-                # numpy's products: with few rows they take half of torch's time.
-                rows = grad.numpy()
-                rows.T.dot(x.numpy(), out=weight_grad_array)
-                torch.sum(grad, 0, out=bias_grad)
-                return torch.from_numpy(rows.dot(weight_array)) if wants_input else None
-
-            return torch.addmm(bias, x, weight_t), backward
+            y = torch.addmm(views.bias, x, views.weight_t)
+            return y, partial(views.backward, x)
 
         return forward_backward
 
@@ -81,6 +103,10 @@ class MLP(nn.Module):
         A key of ``ACTIVATIONS``.
     generator : torch.Generator
         Source of the initial weights: the global one is never touched.
+    residual : bool
+        The output layer starts at zero; a hidden layer of the same width as the one
+        before is ``h + W act(h) + b`` (pre-activation; He et al., 2016. Identity
+        mappings in deep residual networks).
 
     Notes
     -----
@@ -94,17 +120,25 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, sizes: Sequence[int], activation: str, *, generator: torch.Generator
+        self,
+        sizes: Sequence[int],
+        activation: str,
+        *,
+        generator: torch.Generator,
+        residual: bool = False,
     ) -> None:
         super().__init__()
-        layers = [EmptyLinear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
+        layers = list(starmap(EmptyLinear, pairwise(sizes)))
         for layer in layers:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
         self.layers = nn.ModuleList(layers)
         self.activation = ACTIVATIONS[activation]()
-        # Whether each layer after the first is added to what it was given.
+        # Each layer after the first: if its input is added to its output.
         self.adds = [False] * (len(layers) - 1)
+        if residual:
+            nn.init.zeros_(layers[-1].weight)
+            self.adds[:-1] = [a == b for a, b in pairwise(sizes[1:-1])]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, sizes[0]) to (n, sizes[-1])."""
@@ -117,46 +151,29 @@ class MLP(nn.Module):
 
     def make_forward_backward(self) -> ForwardBackward:
         """Return ``forward`` with its backward pass."""
-        first, *others = (layer.make_forward_backward() for layer in self.layers)  # type: ignore[operator]
+        first, *others = map(EmptyLinear.views, self.layers)  # type: ignore[arg-type]
         layers = list(zip(others, self.adds, strict=True))
         activation = self.activation.forward
         derivative = DERIVATIVES[type(self.activation)]
 
         def forward_backward(x: Tensor) -> tuple[Tensor, Backward]:
-            x, first_backward = first(x)
-            backwards = []
+            x_in, hidden = x, []
+            x = torch.addmm(first.bias, x, first.weight_t)
             for layer, adds in layers:
                 y = activation(x)
-                h, layer_backward = layer(y)
-                backwards.append((layer_backward, adds, x, y))
+                hidden.append((layer, adds, x, y))
+                h = torch.addmm(layer.bias, y, layer.weight_t)
                 x = h.add_(x) if adds else h
 
             def backward(grad: Tensor, wants_input: bool) -> Tensor | None:
-                for layer_backward, adds, x, y in reversed(backwards):
-                    by_x = derivative(layer_backward(grad, True), x, y)
+                for layer, adds, x, y in reversed(hidden):
+                    by_x = derivative(layer.backward(y, grad, True), x, y)
                     grad = by_x.add_(grad) if adds else by_x
-                return first_backward(grad, wants_input)
+                return first.backward(x_in, grad, wants_input)
 
             return x, backward
 
         return forward_backward
-
-
-class ResidualMLP(MLP):
-    """An ``MLP`` that starts at zero, each hidden layer added to the one before.
-
-    Where two hidden layers have the same width, the later one is ``h + W act(h) + b``
-    (pre-activation, He et al. 2016. Identity mappings in deep residual networks);
-    where widths differ there is nothing to add to. The output layer starts at zero.
-    """
-
-    def __init__(
-        self, sizes: Sequence[int], activation: str, *, generator: torch.Generator
-    ) -> None:
-        super().__init__(sizes, activation, generator=generator)
-        for weight in self.layers[-1].parameters():
-            nn.init.zeros_(weight)
-        self.adds[:-1] = [a == b for a, b in pairwise(sizes[1:-1])]
 
 
 class CorrectedLinear(nn.Module):
@@ -252,20 +269,15 @@ class MLPArchitecture:
         n_noise_features: int = 0,
         components: Tensor | None = None,
     ) -> MLP:
-        """The hidden layers as they come."""
-        return self._network(
-            [self.n_features + n_noise_features, *self.hidden, n_out], at_zero
-        )
+        """Return an MLP with the hidden layers in order."""
+        sizes = [self.n_features + n_noise_features, *self.hidden, n_out]
+        return MLP(sizes, self.activation, generator=self.generator, residual=at_zero)
 
     def decoder(self, n_in: int, *, at_zero: bool) -> MLP:
-        """The hidden layers in reverse."""
+        """Return an MLP with the hidden layers in reverse."""
         sizes = [n_in, *self.hidden[::-1], self.n_features]
-        return self._network(sizes, at_zero)
+        return MLP(sizes, self.activation, generator=self.generator, residual=at_zero)
 
     def is_done_by_encoder(self, n_components: int) -> bool:
-        """Never."""
+        """Return False: decoders always have a nonlinear path."""
         return False
-
-    def _network(self, sizes: Sequence[int], at_zero: bool) -> MLP:
-        kind = ResidualMLP if at_zero else MLP
-        return kind(sizes, self.activation, generator=self.generator)

@@ -6,9 +6,8 @@ from sklearn_ae.objective._elbo import (
     importance_weights,
     noise_variance,
 )
-from sklearn_ae.objective._objective import Objective
+from sklearn_ae.objective._objective import RECONSTRUCTION_LOSSES, Objective
 from sklearn_ae.objective._penalties import contraction, kl_sparsity, l1_sparsity
-from sklearn_ae.objective._reconstruction import RECONSTRUCTION_LOSSES
 from sklearn_ae.objective._semi_supervised import (
     ClassificationObjective,
     RegressionObjective,

@@ -40,10 +40,6 @@ class IterationTask(Protocol):
         """End an iteration; return True to stop training."""
 
 
-class _Stop(Exception):
-    """Ends the loop before its last iteration."""
-
-
 @dataclass(frozen=True)
 class TrainingConfig:
     """Settings of one call of ``Net.train``.
@@ -103,9 +99,9 @@ class Net(NeuralNet):
 
     Notes
     -----
-    Two parts of skorch are replaced, as they cost more than a small network's products:
-    its step (a ``.item()`` and a history entry for each mini-batch) and its default
-    callbacks. ``net_params`` reaches all other parts.
+    The loop is written out, as skorch's steps (a ``.item()`` and a history entry each)
+    and default callbacks cost more than a small network's products. ``net_params``
+    reaches all other parts.
     """
 
     def __init__(
@@ -151,23 +147,14 @@ class Net(NeuralNet):
                 raise
             self._stopped = True
 
-    def run_single_epoch(
-        self,
-        iterator: RowLoader | None,
-        training: bool,
-        prefix: str,
-        step_fn: Callable[..., Tensor],
-        **fit_params: Any,
-    ) -> None:
-        """One step for each mini-batch; their mean loss is recorded."""
-        if iterator is None:
-            return
-        self._set_training(training)
+    def run_single_epoch(self, iterator: RowLoader) -> None:
+        """Make one step for each mini-batch, and record their mean loss."""
+        self._set_training(True)
         total = self._flat.vector.new_zeros(())
         for batch in iterator:
             # Single mini-batches are recorded for a user's callbacks only.
             if self.callbacks:
-                self.notify("on_batch_begin", batch=batch, training=training)
+                self.notify("on_batch_begin", batch=batch, training=True)
             for group in self.optimizer_.param_groups:
                 group["lr"] = self._learning_rate()
             loss = self._loss(batch)
@@ -181,11 +168,11 @@ class Net(NeuralNet):
             self._step += 1
             total += loss
             if self.callbacks:
-                self.history.record_batch(f"{prefix}_loss", loss.item())
-                self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
-                self.notify("on_batch_end", batch=batch, training=training, loss=loss)
-        self.history.record(f"{prefix}_batch_count", len(self._batches))
-        self._record(f"{prefix}_loss", total.item() / len(self._batches))
+                self.history.record_batch("train_loss", loss.item())
+                self.history.record_batch("train_batch_size", len(batch[0]))
+                self.notify("on_batch_end", batch=batch, training=True, loss=loss)
+        self.history.record("train_batch_count", len(self._batches))
+        self._record("train_loss", total.item() / len(self._batches))
 
     def _record(self, name: str, loss: float) -> None:
         """Record a loss, and if it is the lowest yet, by skorch's names."""
@@ -249,9 +236,12 @@ class Net(NeuralNet):
             )
             try:
                 self.notify("on_train_begin", X=rows)
-                self.fit_loop(rows, epochs=config.n_iterations)
-            except _Stop:
-                pass
+                for _ in range(config.n_iterations):
+                    self._begin_iteration(rows)
+                    self.run_single_epoch(self.get_iterator(rows, training=True))
+                    self._end_iteration(rows)
+                    if self._stopped:
+                        break
             except KeyboardInterrupt:
                 self.was_interrupted = True
                 if monitored is None:
@@ -273,16 +263,13 @@ class Net(NeuralNet):
         del self._batches, self._flat
         del self._average, self._current, self._best_weights
 
-    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Begin an iteration from the current weights, or stop training."""
-        if self._stopped:
-            raise _Stop
+    def _begin_iteration(self, rows: WeightedRows) -> None:
         self._flat.vector.data.copy_(self._current)
-        super().on_epoch_begin(net, **kwargs)
+        self.notify("on_epoch_begin", dataset_train=rows, dataset_valid=None)
         if self._task is not None:
             self._task.begin(self)
 
-    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+    def _end_iteration(self, rows: WeightedRows) -> None:
         """Compare the averaged weights with the best; recover or stop if need be.
 
         Until the next iteration begins the module holds the average.
@@ -303,6 +290,7 @@ class Net(NeuralNet):
             self._stopped = True
         if self._n_waited() >= self._config.patience:
             self._stopped = True
+        self.notify("on_epoch_end", dataset_train=rows, dataset_valid=None)
 
     def _n_waited(self) -> int:
         """Iterations without a gain."""

@@ -2,6 +2,8 @@ from functools import partial
 
 import pytest
 import torch
+from sklearn_ae.nn._backward import _RULES
+from sklearn_ae.nn._folded import _FOLDED
 from torch import nn
 
 from sklearn_ae.nn import (
@@ -13,8 +15,6 @@ from sklearn_ae.nn import (
     has_rules,
     manual_backward,
 )
-from sklearn_ae.nn._backward import _RULES
-from sklearn_ae.nn._folded import _FOLDED
 
 D, K, N = 5, 3, 7
 LEVELS = (0.05, 2.0)
