@@ -79,11 +79,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     @with_callbacks
     def _fit(self, X, y=None, sample_weight=None, is_train=None):
-        """As ``fit``, but trained only on rows of the mask ``is_train`` (n_samples,).
-
-        Scaling and the unit of the noise are those of all rows. Without early stopping
-        the loss is then not monitored, and the last weights are kept.
-        """
+        """As ``fit``; with ``is_train`` see ``fit_subset``."""
         context = self._init_callback_context(max_subtasks=max_iterations(self))
         with all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
@@ -229,7 +225,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             net.measure(rows)
         self._net = net
         self._inference = FittedAutoencoder(
-            self._columns, net.module_, net.criterion_, prior
+            self._columns,
+            net.module_,
+            net.criterion_,
+            prior,
+            net.corruption,
+            net.was_interrupted,
         )
         self.n_components_ = self._inference.module.n_components
         if self._inference.is_random:
@@ -312,6 +313,15 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self._inference.is_random:
             return self._inference.log_densities(X).astype(np.float64)
         return -self._inference.row_losses(X).astype(np.float64)
+
+
+def fit_subset(autoencoder, X, weight, is_train):
+    """Fit an autoencoder to the rows that a mask (n_samples,) selects.
+
+    Scaling and the unit of the noise are those of all rows. Without early stopping the
+    loss is not monitored, and the last weights are kept.
+    """
+    return autoencoder._fit(X, sample_weight=weight, is_train=is_train)
 
 
 def _tensors(net, data):

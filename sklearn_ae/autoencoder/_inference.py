@@ -46,6 +46,11 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return tags
 
 
+def inference_of(estimator):
+    """Return the ``FittedAutoencoder`` of a fitted estimator."""
+    return estimator._inference
+
+
 class FittedAutoencoder:
     """Maps between table (n, d) and code (n, k), in the dtype of the input.
 
@@ -63,12 +68,26 @@ class FittedAutoencoder:
     prior : StandardNormal, Mixture or None
         Distribution of the codes. None is the standard normal if the code is a
         distribution, and no distribution otherwise.
+    corruption : Corruption, optional
+        Of the training rows.
+    was_interrupted : bool, default=False
+        True if Ctrl-C ended training.
     """
 
-    def __init__(self, columns, module, objective, prior):
+    def __init__(
+        self,
+        columns,
+        module,
+        objective,
+        prior,
+        corruption=None,
+        was_interrupted=False,
+    ):
         self.columns = columns
         self.objective = objective
         self.prior = prior
+        self.corruption = corruption
+        self.was_interrupted = was_interrupted
         self.module = copy.deepcopy(module).eval()
         self._width = cost(self.module, len(columns.shift_)).width
         if prior is None and self.is_random:
@@ -132,6 +151,18 @@ class FittedAutoencoder:
         )
         losses, scaled = np.hsplit(both, 2)
         return losses, self.columns.inverse_transform(scaled)
+
+    def noise_std(self, level):
+        """Standard deviation (d,) of gaussian noise of a level, in scaled units."""
+        return self.corruption.noise_std(level).cpu().numpy()
+
+    def with_encoder(self, encoder):
+        """Return the same autoencoder with a copy of another encoder."""
+        # A shallow copy shares the decoder.
+        module = copy.copy(self.module)
+        module._modules = dict(self.module._modules)
+        module.encoder = copy.deepcopy(encoder).to(self.module.noise_variance)
+        return FittedAutoencoder(self.columns, module, self.objective, self.prior)
 
     @property
     def is_random(self):

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.base import clone
 
+from sklearn_ae.autoencoder._base import fit_subset
+from sklearn_ae.autoencoder._inference import inference_of
 from sklearn_ae.autoencoder._parameters import (
     batch_size,
     corruption_level,
@@ -106,9 +108,9 @@ class Networks:
         network = self._unfitted(np.sum(trusted), n_steps)
         task = self.context.subcontext(task_name="network")
         with task.propagate_callback_context(network):
-            network._fit(self.X, sample_weight=self.weight, is_train=trusted)
+            fit_subset(network, self.X, self.weight, trusted)
         self.fitted.append(network)
-        return DenoisingError(network._inference, self._noise(network), self._median)
+        return DenoisingError(inference_of(network), self._noise(network), self._median)
 
     def _unfitted(self, n_rows, n_steps):
         if self.detector.autoencoder is None:
@@ -119,7 +121,7 @@ class Networks:
         if not new.early_stopping:
             # Nothing is monitored, so no iteration would count as a gain.
             new.set_params(n_iter_no_change=max_iterations(new))
-        if any(network._net.was_interrupted for network in self.fitted):
+        if any(inference_of(network).was_interrupted for network in self.fitted):
             new.set_params(max_iter=1)
         return new.set_params(random_state=self.random.randint(2**31 - 1))
 
@@ -144,5 +146,4 @@ class Networks:
         conv = is_conv(network)
         scoring_level = CONV_SCORING_NOISE_STDS if conv else SCORING_NOISE_STDS
         level = float(np.clip(scoring_level, np.min(level), np.max(level)))
-        noise_std = network._net.corruption.noise_std(level).cpu().numpy()
-        return Noise(noise_std * draws, level)
+        return Noise(inference_of(network).noise_std(level) * draws, level)

@@ -23,7 +23,7 @@ from sklearn_ae._runtime import (
     resolve_device,
     torch_generator,
 )
-from sklearn_ae.autoencoder._inference import CodesMixin, FittedAutoencoder
+from sklearn_ae.autoencoder._inference import CodesMixin, inference_of
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.nn import Head, cost, early_layers, freeze, thaw
@@ -204,7 +204,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     def _was_interrupted(self):
         """Return True if Ctrl-C ended the pretraining of this fit."""
         is_new = not hasattr(self._given_autoencoder(), "module_")
-        return is_new and self.autoencoder_._net.was_interrupted
+        return is_new and inference_of(self.autoencoder_).was_interrupted
 
     def _train_new(self, labelled, held_out, all_rows, tasks):
         """Train a new net without the rows held out; return it and these as tensors."""
@@ -231,7 +231,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     def _fit_head(self, rows):
         """Fit a linear head to codes: (n_outputs, n_components) and (n_outputs,)."""
-        codes = self.autoencoder_._inference.encode(rows.X)
+        codes = inference_of(self.autoencoder_).encode(rows.X)
         return self._linear_head(codes, rows.target, rows.weight)
 
     def _head_net(self, head, labelled, all_rows):
@@ -270,7 +270,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     def _tensors(self, net, rows):
         """Return labelled rows, scaled, as tensors."""
-        matrix = self.autoencoder_._inference.columns.transform_float32(rows.X)
+        matrix = inference_of(self.autoencoder_).columns.transform_float32(rows.X)
         target = self._batch_target(rows.target)
         return _to_tensors(net, MergedRows(matrix, rows.weight, target))
 
@@ -284,7 +284,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         X = np.concatenate([labelled.X, unlabelled.X])
         weight = np.concatenate([labelled.weight, unlabelled.weight])
         is_unlabelled = np.arange(len(X)) >= len(labelled.X)
-        matrix = self.autoencoder_._inference.columns.transform_float32(X)
+        matrix = inference_of(self.autoencoder_).columns.transform_float32(X)
         return MergedRows(matrix, weight, is_unlabelled.astype(np.float32))
 
     def _train(self, net, rows, monitored, all_rows, tasks):
@@ -329,13 +329,15 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     def _set_head(self, head):
         """Predict by a linear head on the autoencoder's code."""
-        self._inference = self.autoencoder_._inference
+        self._inference = inference_of(self.autoencoder_)
         self._head = head
 
     def _set_fitted(self, net, monitored):
         """Predict by a fine-tuned net; ``monitored`` are the rows held out, or None."""
         self._net = net
-        self._inference = self._fine_tuned_inference(net.module_.encoder)
+        encoder = copy.deepcopy(net.module_.encoder)
+        thaw(encoder)
+        self._inference = inference_of(self.autoencoder_).with_encoder(encoder)
         coef, intercept = net.module_.linear.parameters()
         self._head = _to_float64(coef), _to_float64(intercept)
 
@@ -344,17 +346,6 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         fitted = copy.copy(self)
         fitted._set_fitted(net, net.monitored)
         return vars(fitted)
-
-    def _fine_tuned_inference(self, encoder):
-        pretrained = self.autoencoder_._inference
-        # A shallow copy shares the decoder, which is not fine-tuned.
-        module = copy.copy(pretrained.module)
-        module._modules = dict(pretrained.module._modules)
-        module.encoder = copy.deepcopy(encoder).to(pretrained.module.noise_variance)
-        thaw(module.encoder)
-        return FittedAutoencoder(
-            pretrained.columns, module, pretrained.objective, pretrained.prior
-        )
 
     def _draw_seed(self):
         return int(self._random.randint(np.iinfo(np.int32).max))
