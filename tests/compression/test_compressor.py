@@ -818,15 +818,15 @@ def test_settings_of_the_autoencoder_are_axes_of_a_grid():
 @pytest.mark.parametrize("pressed", [1, 7])
 def test_an_interrupted_fit_keeps_the_best_so_far(monkeypatch, pressed):
     steps = []
-    train_step = RateDistortionNet.train_step
+    loss = RateDistortionNet._loss
 
-    def interrupted(self, batch, **params):
+    def interrupted(self, batch):
         steps.append(1)
         if len(steps) == 5 * pressed:
             signal.raise_signal(signal.SIGINT)
-        return train_step(self, batch, **params)
+        return loss(self, batch)
 
-    monkeypatch.setattr(RateDistortionNet, "train_step", interrupted)
+    monkeypatch.setattr(RateDistortionNet, "_loss", interrupted)
     ours = compressor(20, network={"max_iter": 16, "batch_size": 250})
     with pytest.warns(ConvergenceWarning, match="Interrupted after"):
         ours.fit(TRAIN)

@@ -98,7 +98,7 @@ def test_a_neighbourhood_distance_is_too_for_training_rows_and_new_ones():
 def restored(ae, one):
     """Scaled rows, and what the network makes of them and noise."""
     x = torch.from_numpy(ae._columns.transform(NEW))
-    module = ae._inference._parts_for(x.numpy().dtype, False).module
+    module = ae._inference._parts_for(x.numpy().dtype).module
     levels = torch.full((len(x), 1), one.level, dtype=torch.float64)
     draws = [*torch.from_numpy(one.draws), *-torch.from_numpy(one.draws)]
     with torch.no_grad():
