@@ -135,7 +135,7 @@ def _limited():
     def stop(*_):
         raise TimeoutError(f"not done after {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
+    before = signal.signal(signal.SIGALRM, stop)  # Windows has none
     signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
     try:
         yield

@@ -20,9 +20,6 @@ MAX_PATCHES = 5_000  # of photographs
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes", "linnerud")
 NORMAL = {"digits": (0, 1), "iris": (1,)}  # else a table's largest class
 GREY = (0.2125, 0.7154, 0.0721)  # weights of red, green and blue (ITU-R 709)
-MNIST = "images/mnist-t10k-images-idx3-ubyte.gz"
-MNIST_LABELS = "images/mnist-t10k-labels-idx1-ubyte.gz"
-ECG = "signals/ECG5000_TRAIN.txt.gz"
 CSV = {  # name -> file, column of the class, columns that repeat it, how it is read
     "adult": ("adult-train.csv.gz", 14, [], {"header": None}),
     "german": ("german.csv.gz", 20, [], {"header": None}),
@@ -33,15 +30,8 @@ CSV = {  # name -> file, column of the class, columns that repeat it, how it is 
 MAX_VALUES = 50  # of a text column; one with more is left out
 
 
-FILE_ERRORS = (
-    OSError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    zlib.error,
-    BadZipFile,
-)
+FILE_ERRORS = OSError, EOFError, LookupError, TypeError, ValueError
+FILE_ERRORS += zlib.error, BadZipFile
 
 
 class BadInput(Exception):
@@ -80,7 +70,7 @@ def load(options, sources):
 
 def tables(options):
     """Load the tables inside scikit-learn and every .npz of ``--data``."""
-    return load(options, bundled() | npz_files(options.data, taken=BUNDLED))
+    return load(options, bundled() | npz_files(options.data))
 
 
 def _sampled(table, options):
@@ -116,20 +106,18 @@ def _bundled(name):
     return Table(name, X, y, **pixels)
 
 
-def npz_files(folder, taken=()):
+def npz_files(folder):
     """Every .npz (X, y) of a folder and of those inside it, as sources."""
     if folder is None:
         return {}
     if not folder.is_dir():
         raise BadInput(f"--data {folder}: not a folder")
-    paths = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*.npz"))
-    }
+    paths = sorted(folder.rglob("*.npz"))
     if not paths:
         raise BadInput(f"--data {folder}: no .npz file in it")
-    names = {name: f"{name}.npz" if name in taken else name for name in paths}
-    return {names[name]: partial(read_npz, names[name], paths[name]) for name in paths}
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    pairs = zip(names, paths, strict=True)
+    return {name: partial(read_npz, name, path) for name, path in pairs}
 
 
 def read_npz(name, path):
@@ -224,8 +212,9 @@ def ecg(path):
     return Table("ECG5000", values[:, 1:], (values[:, 0] != 1).astype(int))
 
 
-MNIST_FILES = {"MNIST": (mnist, MNIST, MNIST_LABELS)}
-ECG_FILES = {"ECG5000": (ecg, ECG)}
+MNIST = "images/mnist-t10k-images-idx3", "images/mnist-t10k-labels-idx1"
+MNIST_FILES = {"MNIST": (mnist, *(f"{name}-ubyte.gz" for name in MNIST))}
+ECG_FILES = {"ECG5000": (ecg, "signals/ECG5000_TRAIN.txt.gz")}
 CSV_FILES = {
     name: (partial(_csv, name, *how), f"tabular/{file}")
     for name, (file, *how) in CSV.items()

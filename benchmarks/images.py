@@ -20,10 +20,6 @@ N_NUMBERS, N_BEATS, N_DRAWN = 16, 5, 8  # of a code; seeds of the signals; pictu
 CODES, BEATS = f"{N_NUMBERS} numbers", "abnormal beats"
 
 
-def _coder(pictures, seed, **params):
-    return AutoencoderTransformer(N_NUMBERS, random_state=seed, **params)
-
-
 def _conv_detector(train, test, seed):
     shape = {"architecture": "conv", "input_shape": train.shape[1:]}
     return _detectors.ours_on_normal(train, test, seed, **shape)
@@ -31,8 +27,10 @@ def _conv_detector(train, test, seed):
 
 CODERS = {  # (pictures, seed) -> estimator
     "PCA": lambda pictures, seed: PCA(N_NUMBERS, random_state=seed),
-    "ours, mlp": _coder,
-    "ours, mlp, scale=None": partial(_coder, scale=None),
+    "ours, mlp": lambda _, seed: AutoencoderTransformer(N_NUMBERS, random_state=seed),
+    "ours, mlp, scale=None": lambda _, seed: AutoencoderTransformer(
+        N_NUMBERS, scale=None, random_state=seed
+    ),
     "ours, conv": partial(conv, n_components=N_NUMBERS),
 }
 DETECTORS = {  # (training rows, test rows, seed) -> a number a row

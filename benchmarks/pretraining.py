@@ -17,7 +17,6 @@ from sklearn.svm import SVC
 
 from benchmarks import _tables
 from benchmarks._measure import seeds, timed
-from benchmarks._report import by, curves
 from sklearn_ae import AutoencoderClassifier, AutoencoderTransformer
 
 HELD_OUT, N_EACH, N_PCA = 0.3, 2, 32  # share; labels of each class; components
@@ -147,10 +146,3 @@ def measure(table, share, method, seed):
     accuracy = np.mean(p.argmax(axis=1) == y_test)
     figures = (few >= 0).sum(), accuracy, loss, seconds
     return dict(zip(MEASURED, figures, strict=True))
-
-
-def plot(frame):
-    """Draw accuracy by share, a panel a table, a line a method."""
-    table = by(frame, "accuracy", ["table", "share"])
-    panels = {name: table.loc[name] for name in table.index.unique("table")}
-    return curves(panels, "", "accuracy", columns=3)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks._measure import each, held_to, timed
-from benchmarks._report import by, dots, over
+from benchmarks._report import over
 from benchmarks._rivals import MLPAutoencoder
 from benchmarks._tables import curved_sheet
 from sklearn_ae import AutoencoderTransformer
@@ -24,6 +24,7 @@ N_EPOCHS, N_ROUNDS = 10, 5
 FLOOR, OURS, BARE = "matrix products", "ours", "bare torch"
 MEASURED = ("seconds", "rows_s", "loss")
 KEYS, HOW = ["shape", "threads", "method"], "median"
+FIGURE, ROWS, LOWER_IS_BETTER = "seconds", KEYS[:2], True
 HIDDEN, CODE = 64, 16
 BATCH, RATE = 256, 1e-3
 
@@ -157,14 +158,3 @@ def derived(frame):
     of = [*KEYS[:2], "round"]
     ratios = {f"/ {n}": over(frame, "seconds", n, of) for n in (FLOOR, OURS)}
     return frame.assign(**ratios, **{"loss / bare": over(frame, "loss", BARE, of)})
-
-
-def plot(frame):
-    """Draw each method's seconds over the floor's, a panel a shape."""
-    table = derived(frame)
-    ratio = by(table, f"/ {FLOOR}", ["shape", "method"], "threads")
-    panels = {
-        shape: ratio.loc[shape].add_prefix("threads: ")
-        for shape in ratio.index.unique("shape")
-    }
-    return dots(panels, "seconds / matrix products'", log=True)
