@@ -1,8 +1,7 @@
 """Outlier detectors by name, and how one is run: its time, its time limit, its scores.
 
 A detector is a function of training rows, test rows (None: score the training rows) and
-a seed; it returns a number a row, higher is more abnormal. Scaling is learnt from the
-training rows. Those of PyOD, at their defaults, join where it is installed.
+a seed; it returns a number a row, higher is more abnormal.
 """
 
 import signal
@@ -110,6 +109,7 @@ METHODS = {
         _standardised, lambda s: GaussianMixture(5, reg_covar=1e-3, random_state=s)
     ),
 }
+# At their defaults, where it is installed.
 PYOD = "ecod ECOD, copod COPOD, hbos HBOS, inne INNE, cblof CBLOF, lunar LUNAR, "
 PYOD += "auto_encoder AutoEncoder, vae VAE, deep_svdd DeepSVDD"
 for module, name in map(str.split, PYOD.split(", ") if find_spec("pyod") else ()):

@@ -40,7 +40,6 @@ class BadInput(Exception):
 
 @contextmanager
 def _naming(path):
-    """Name the file in an error."""
     try:
         yield
     except FILE_ERRORS as error:
@@ -84,10 +83,7 @@ def _sampled(table, options):
 
 
 def _classes(y):
-    """Y as class numbers, or None where it is a measurement.
-
-    A class needs two rows to be both learnt and tested, and ten on average.
-    """
+    """Y as class numbers, or None where classes are too few rows: a measurement."""
     if y is None or y.ndim != 1:
         return None
     classes, numbers, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -222,10 +218,7 @@ CSV_FILES = {
 
 
 def anomaly_tasks(options):
-    """Tables of normal (0) and abnormal rows (1), out of those with classes.
-
-    With ``--data`` only that folder's: made tasks are not averaged with real ones.
-    """
+    """Tables of normal (0) and abnormal rows (1); with ``--data`` only that folder's."""
     sources = npz_files(options.data) if options.data else bundled()
     found, tasks = load(options, sources), []
     left_out = ", ".join(table.name for table in found if table.y is None)

@@ -60,7 +60,6 @@ def over_tables(part):
 
 
 def _ahead(gain):
-    """Mean and 95 % interval, as text; a dash of ours itself."""
     if not (gain := gain.dropna()).any():
         return "-"
     low, high = interval(gain)

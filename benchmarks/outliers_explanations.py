@@ -33,7 +33,6 @@ MEASURED = ("hit", "seconds")
 
 
 def _far(train, values, columns, rng):
-    """Values 5 standard deviations away."""
     signs = rng.choice([-1, 1], len(values))
     return values + MOVED_BY * signs * train.std(axis=0)[columns]
 

@@ -67,7 +67,6 @@ def _products(X, seed, n_epochs):
 
 
 def _bare(X, seed, n_epochs):
-    """Ten lines of torch."""
     module, x = _module(X, seed), torch.from_numpy(X)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(module.parameters(), lr=RATE, fused=True)
@@ -139,7 +138,6 @@ def cases(options):
 
 @cache
 def _burn_in(method):
-    """Pay for the first call."""
     LOOPS[method](curved_sheet(1_000, 20), 0, 1)
 
 

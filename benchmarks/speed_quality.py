@@ -1,12 +1,9 @@
 """Seconds until the held-out error is 10 % below PCA's."""
 
-from contextlib import suppress
 from functools import partial
-from importlib.util import find_spec
 from time import perf_counter
 
 import numpy as np
-import torch
 from sklearn.decomposition import PCA
 
 from benchmarks import _measure
@@ -74,8 +71,6 @@ def ours(train, k, seed, watch=None, **params):
 
 
 class _WatchedMLP(MLPAutoencoder):
-    """Scored once an epoch; ``partial_fit`` would not stop by its rule."""
-
     def _update_no_improvement_count(self, *args):
         super()._update_no_improvement_count(*args)
         self.watch.stop()
@@ -90,41 +85,11 @@ def mlp_regressor(train, k, seed, watch):
     return model.fit(train).reconstruct
 
 
-def pyod(train, k, seed, watch):
-    """PyOD's, by its defaults but for the epochs: it has no rule to stop."""
-    from pyod.models.auto_encoder import AutoEncoder
-
-    params = {"epoch_num": 10**9, "verbose": 0, "hidden_neuron_list": [HIDDEN, k]}
-    # It drops what is less than a batch.
-    params |= {"batch_size": min(32, len(train)), "device": "cpu"}
-    model = AutoEncoder(random_state=seed, **params)
-
-    def reconstruct(X):
-        # The scaling inside is left out: that of standardised columns is none.
-        with torch.inference_mode():
-            X_hat = model.model.eval()(torch.from_numpy(X).float()).numpy()
-        model.model.train()
-        return X_hat
-
-    def epoch_update():
-        watch.stop()
-        if watch.score(reconstruct):
-            raise StopIteration
-
-    model.epoch_update = epoch_update
-    with suppress(StopIteration):
-        model.fit(train)
-    return reconstruct
-
-
 METHODS = {  # (train, n_components, seed, watch) -> function that reconstructs rows
     OURS: ours,
     "ours random": partial(ours, init="random"),
     "MLPRegressor": mlp_regressor,
-    "PyOD": pyod,
 }
-if not find_spec("pyod"):
-    del METHODS["PyOD"]
 
 
 def cases(options):

@@ -62,7 +62,6 @@ def _table(n):
 
 @cache
 def _methods():
-    """Each method as a function of rows, all fitted on the same."""
     X = curved_sheet(N_TRAIN, N_COLUMNS)
     # Few iterations: its quality does not matter here.
     ours = AutoencoderTransformer(N_COMPONENTS, max_iter=5, random_state=0).fit(X)
