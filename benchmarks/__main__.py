@@ -65,7 +65,7 @@ def _run(options, name, cases):
     stem = question if is_first else f"{question}-{name}"
     if path := options.out and options.out / stem:
         frame.to_csv(path.with_suffix(".csv"), index=False)
-    notes = [_report.versions(*getattr(face, "LIBRARIES", ()))]
+    notes = [_report.versions()]
     drawn = {getattr(v, "drawn", "") for c in cases for v in c.values()} - {""}
     if names := ", ".join(sorted(drawn)):
         notes.append(f"Rows drawn with seed {options.seed}: {names}.")

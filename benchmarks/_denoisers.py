@@ -247,14 +247,10 @@ def _dictionaries(problem):
     return [f"{kind} {end}" for kind in ("whole", "patches") for end in ends]
 
 
-def _no_settings(problem):
-    return [""]
-
-
 METHODS = {  # (problem, training rows, noisy rows, setting) -> rows; its settings
-    "ours": (ours, _no_settings),
-    ANY_LEVEL: (_any_level, _no_settings),
-    "noisy": (lambda problem, train, noisy, _: noisy, _no_settings),
+    "ours": (ours, lambda _: [""]),
+    ANY_LEVEL: (_any_level, lambda _: [""]),
+    "noisy": (lambda problem, train, noisy, _: noisy, lambda _: [""]),
     "PCA, best k": (_pca, _numbers_of_components),
     "non-local means": _skimage("nl_means", _nl_means),
     "total variation": _skimage("tv_chambolle", _total_variation),

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-EMPHASISED = ("ours", "AEOutlierDetector")
 PROTOCOLS = Path(__file__).with_name("protocols.md")
+LIBRARIES = "scikit-learn", "torch", "numpy", "scikit-image", "PyWavelets", "pyod"
 EQUAL = 5e-4  # figures this near print the same three decimals
 
 
@@ -80,11 +80,10 @@ def comparisons(face, table):
         yield f"{line}."
 
 
-def versions(*names):
+def versions():
     """Versions of Python and of the libraries that a figure depends on."""
     installed = {d.name: d.version for d in distributions()}
-    names = "scikit-learn", "torch", "numpy", *names
-    found = [f"{name} {installed.get(name, 'is not there')}" for name in names]
+    found = [f"{name} {installed[name]}" for name in LIBRARIES if name in installed]
     return ", ".join([f"Python {python_version()}", *found]) + "."
 
 
@@ -138,7 +137,10 @@ def dots(panels, xlabel, *, log=False):
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, table) in zip(every, panels.items(), strict=True):
         for method, marker in zip(table, cycle("o^sDv<>1xX+"), strict=False):
-            x, area = table[method].reindex(rows), 70 if method in EMPHASISED else 24
+            x, area = (
+                table[method].reindex(rows),
+                70 if method in ("ours", "AEOutlierDetector") else 24,
+            )
             axes.scatter(x, range(len(rows)), area, marker=marker, label=method)
         if log and (table > 0).any(axis=None):  # else there is no logarithm to draw
             axes.set_xscale("log")

@@ -1,7 +1,4 @@
-"""Tables, pictures and signals: those inside scikit-learn, and those of ``--data DIR``.
-
-A source is a function that returns a `Table`; a question lists its sources by name.
-"""
+"""Tables, pictures and signals, as sources: name -> function that returns a `Table`."""
 
 import gzip
 import zlib
@@ -218,7 +215,7 @@ CSV_FILES = {
 
 
 def anomaly_tasks(options):
-    """Tables of normal (0) and abnormal rows (1); with ``--data`` only that folder's."""
+    """Tables of normal (0) and abnormal rows (1); of ``--data`` alone if given."""
     sources = npz_files(options.data) if options.data else bundled()
     found, tasks = load(options, sources), []
     left_out = ", ".join(table.name for table in found if table.y is None)

@@ -14,8 +14,7 @@ from benchmarks._tables import tables
 from sklearn_ae import AutoencoderTransformer
 from sklearn_ae.tables._normal_scores import NormalScores
 
-MAX_ROWS = 6000  # half of them to fit, half to compare with
-MAX_MIXTURE = 10
+MAX_ROWS, MAX_MIXTURE = 6000, 10  # half of the rows to fit, half to compare with
 
 
 def _sampled(X, n, seed, **params):

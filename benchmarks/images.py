@@ -20,6 +20,10 @@ N_NUMBERS, N_BEATS, N_DRAWN = 16, 5, 8  # of a code; seeds of the signals; pictu
 CODES, BEATS = f"{N_NUMBERS} numbers", "abnormal beats"
 
 
+def _coder(pictures, seed, scale="auto"):
+    return AutoencoderTransformer(N_NUMBERS, scale=scale, random_state=seed)
+
+
 def _conv_detector(train, test, seed):
     shape = {"architecture": "conv", "input_shape": train.shape[1:]}
     return _detectors.ours_on_normal(train, test, seed, **shape)
@@ -27,10 +31,8 @@ def _conv_detector(train, test, seed):
 
 CODERS = {  # (pictures, seed) -> estimator
     "PCA": lambda pictures, seed: PCA(N_NUMBERS, random_state=seed),
-    "ours, mlp": lambda _, seed: AutoencoderTransformer(N_NUMBERS, random_state=seed),
-    "ours, mlp, scale=None": lambda _, seed: AutoencoderTransformer(
-        N_NUMBERS, scale=None, random_state=seed
-    ),
+    "ours, mlp": _coder,
+    "ours, mlp, scale=None": partial(_coder, scale=None),
     "ours, conv": partial(conv, n_components=N_NUMBERS),
 }
 DETECTORS = {  # (training rows, test rows, seed) -> a number a row
@@ -42,7 +44,6 @@ DETECTORS = {  # (training rows, test rows, seed) -> a number a row
 FIGURE, ROWS = "psnr", ["data", "task"]
 FIGURES = ("psnr", "ssim", "mse", "auroc", "seconds")
 MEASURED = (*FIGURES, "chosen")
-LIBRARIES = ("scikit-image", "PyWavelets")
 SHOWN = {}  # name -> clean and denoised pictures, and what draws them
 
 

@@ -13,8 +13,7 @@ from sklearn_ae import AutoencoderTransformer
 
 SHARE = 0.9  # of PCA's squared error
 MAX_SECONDS = 60.0  # of training, then it is stopped
-HIDDEN = 128  # as ours are by default
-OURS = "ours"
+OURS, HIDDEN = "ours", 128  # units, as ours have by default
 KEYS, FIGURE, LOWER_IS_BETTER, HOW = ["method"], "seconds", True, "median"
 MEASURED = ("k", "iterations", "seconds", "fit_s", "plain_s", "ratio")
 
@@ -78,8 +77,7 @@ class _WatchedMLP(MLPAutoencoder):
             self._no_improvement_count = np.inf
 
 
-def mlp_regressor(train, k, seed, watch):
-    """scikit-learn's, by its defaults."""
+def _mlp(train, k, seed, watch):
     model = _WatchedMLP(hidden_layer_sizes=(HIDDEN, k, HIDDEN), random_state=seed)
     model.watch = watch
     return model.fit(train).reconstruct
@@ -88,7 +86,7 @@ def mlp_regressor(train, k, seed, watch):
 METHODS = {  # (train, n_components, seed, watch) -> function that reconstructs rows
     OURS: ours,
     "ours random": partial(ours, init="random"),
-    "MLPRegressor": mlp_regressor,
+    "MLPRegressor": _mlp,
 }
 
 

@@ -23,9 +23,7 @@ ENCODER, ALL = "encoder's products", "all products"
 OURS = "transform", "reconstruct", "score_samples"
 ROWS = {  # how many, and with --quick
     **dict.fromkeys((ENCODER, ALL, *OURS, PCA_CODE), (1_000_000, 20_000)),
-    FOREST: (20_000, 2_000),
-    LOF: (2_000, 500),
-    "KNN": (2_000, 500),
+    **{FOREST: (20_000, 2_000), LOF: (2_000, 500), "KNN": (2_000, 500)},
 }
 SINGLE = ("transform", "score_samples", PCA_CODE, FOREST)  # also called for one row
 RIVALS = ("score_samples", PCA_CODE)
