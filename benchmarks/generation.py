@@ -23,7 +23,6 @@ def _sampled(X, n, seed, **params):
 
 
 def _standard_normal_codes(X, n, seed):
-    """Decode codes of a distribution that the autoencoder was not trained for."""
     model = AutoencoderTransformer(random_state=seed).fit(X)
     codes = np.random.default_rng(seed).normal(size=(n, model.n_components_))
     return model.inverse_transform(codes)

@@ -16,9 +16,7 @@ SHAPES = [(10**n, 50) for n in (3, 4, 5, 6)]
 SHAPES += [(10**4, d) for d in (10, 30, 100, 300, 1000, 2000)]
 QUICK = [(1000, 10), (3000, 10), (1000, 30)]
 LONG_SHAPES = SHAPES[1:4]  # also fitted with ten times the budget
-NOISE = 0.1  # little: there is something to learn beyond PCA, all through the budget
-N_HELD_OUT = 5000
-
+NOISE, N_HELD_OUT = 0.1, 5000  # so little noise leaves something to learn beyond PCA
 OURS, LONG = "ours", "ten times longer"
 LONGER = {"max_iter": 2000, "n_iter_no_change": 10**9}  # 200 by default
 METHODS = {

@@ -54,7 +54,6 @@ def measure(method, rows, round):
 
 @cache
 def _table(n):
-    """Rows of the table that follow those for training."""
     return curved_sheet(N_TRAIN + n, N_COLUMNS)[N_TRAIN:]
 
 
