@@ -64,7 +64,7 @@ def _lof(train, test, seed):
 
 
 def _knn(train, test, seed, scaler=StandardScaler):
-    """Mean distance to 5 neighbours; a training row is not its own."""
+    """Mean distance to 5 neighbours; a training row is not among its."""
     train, test = scaled(train, test, scaler)
     return NearestNeighbors(n_neighbors=5).fit(train).kneighbors(test)[0].mean(axis=1)
 

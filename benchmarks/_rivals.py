@@ -1,4 +1,4 @@
-"""scikit-learn's own nonlinear answers, with PCA's fit, transform and inverse."""
+"""scikit-learn's nonlinear answers, with PCA's fit, transform and inverse."""
 
 import warnings
 

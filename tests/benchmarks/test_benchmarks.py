@@ -233,7 +233,7 @@ def test_auroc_precision_ranks_and_intervals_by_hand():
 
 def test_distances_and_pca_errors_by_hand():
     x = np.array([0.0, 1, 3, 6, 10, 15])
-    apart = np.abs(x[:, None] - x).sum(axis=1) / 5  # a row is not its own neighbour
+    apart = np.abs(x[:, None] - x).sum(axis=1) / 5  # without the row itself
     found = _detectors.METHODS["kNN min-max"](x[:, None], None, 0)
     np.testing.assert_allclose(found, apart / 15)
     Z = StandardScaler().fit_transform(IRIS.X)
