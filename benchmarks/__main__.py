@@ -62,18 +62,13 @@ def _run(options, name, cases):
     is_first, face = name == next(iter(faces)), faces[name]
     print(f"{face.__doc__}\n")
     frame = _measured(face, cases)
-    path = options.out and options.out / (
-        question if is_first else f"{question}-{name}"
-    )
-    if path:
+    stem = question if is_first else f"{question}-{name}"
+    if path := options.out and options.out / stem:
         frame.to_csv(path.with_suffix(".csv"), index=False)
-    notes = [_report.versions(*getattr(face, "LIBRARIES", ()))]
-    if drawn := {
-        d for c in cases for v in c.values() if (d := getattr(v, "drawn", ""))
-    }:
-        notes.append(
-            f"Rows drawn with seed {options.seed}: {', '.join(sorted(drawn))}."
-        )
+    notes = [_report.versions()]
+    drawn = {getattr(v, "drawn", "") for c in cases for v in c.values()} - {""}
+    if names := ", ".join(sorted(drawn)):
+        notes.append(f"Rows drawn with seed {options.seed}: {names}.")
     failed = frame[frame["error"] != ""]
     for *case, error in failed[[*cases[0], "error"]].to_numpy():
         notes.append(f"FAILED {' '.join(map(str, case))}: {error}")
@@ -105,10 +100,8 @@ def _measured(face, cases):
     """Measure every case, a line each as it comes; a failure is a row, too."""
     columns = list(dict.fromkeys([*cases[0], *face.MEASURED]))
     rows = [{k: getattr(v, "name", v) for k, v in case.items()} for case in cases]
-    widths = {
-        c: max(len(c), 7, *(len(_report.text(row.get(c, ""))) for row in rows))
-        for c in columns
-    }
+    texts = {c: [_report.text(row.get(c, "")) for row in rows] for c in columns}
+    widths = {c: max(map(len, [c, "seconds", *texts[c]])) for c in columns}
     print(*(c.ljust(width) for c, width in widths.items()))
     for row, case in zip(rows, cases, strict=True):
         row["error"] = ""

@@ -1,8 +1,4 @@
-"""Denoisers by name: what each may choose, learns, and makes of noisy pictures.
-
-All get the noise. A method's settings are chosen by the noise taken off some training
-pictures, having learnt from the others; then it learns from all of them.
-"""
+"""Denoisers by name, their settings, and how these are chosen on training pictures."""
 
 import warnings
 from dataclasses import dataclass
@@ -46,10 +42,7 @@ def split(pictures, seed):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Pictures with a noise of standard deviation sigma; noisy rows are not clipped.
-
-    Settings are chosen by the first rows of ``train``, of which ``noisy_tune`` are.
-    """
+    """Pictures with noise; ``noisy_tune`` are the first of ``train``."""
 
     pictures: Table
     kind: str
@@ -143,7 +136,6 @@ def _pca(problem, train, noisy, k):
 
 
 def _numbers_of_components(problem):
-    """1, 2, 4, ... and all."""
     n_rows, n_columns = problem.train.shape
     most = min(n_rows - len(problem.noisy_tune), n_columns)
     return sorted({*(2**i for i in range(most.bit_length())), most})
@@ -180,12 +172,9 @@ def _wavelet(problem):
     every = int(np.log2(min(problem.pictures.shape)))
     methods, factors = ("BayesShrink", "VisuShrink"), (0.25, 0.5, 1.0)
     return {
-        f"{method} {factor} {levels or ''}".strip(): {
-            "sigma": factor * problem.sigma,
-            "method": method,
-            "wavelet_levels": levels,
-            "rescale_sigma": False,
-        }
+        f"{method} {factor} {levels or ''}".strip(): {"method": method}
+        | {"sigma": factor * problem.sigma, "wavelet_levels": levels}
+        | {"rescale_sigma": False}
         for method, factor, levels in product(methods, factors, (None, every))
     }
 
@@ -258,14 +247,10 @@ def _dictionaries(problem):
     return [f"{kind} {end}" for kind in ("whole", "patches") for end in ends]
 
 
-def _no_settings(problem):
-    return [""]
-
-
 METHODS = {  # (problem, training rows, noisy rows, setting) -> rows; its settings
-    "ours": (ours, _no_settings),
-    ANY_LEVEL: (_any_level, _no_settings),
-    "noisy": (lambda problem, train, noisy, _: noisy, _no_settings),
+    "ours": (ours, lambda _: [""]),
+    ANY_LEVEL: (_any_level, lambda _: [""]),
+    "noisy": (lambda problem, train, noisy, _: noisy, lambda _: [""]),
     "PCA, best k": (_pca, _numbers_of_components),
     "non-local means": _skimage("nl_means", _nl_means),
     "total variation": _skimage("tv_chambolle", _total_variation),

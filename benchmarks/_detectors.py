@@ -1,8 +1,7 @@
 """Outlier detectors by name, and how one is run: its time, its time limit, its scores.
 
 A detector is a function of training rows, test rows (None: score the training rows) and
-a seed; it returns a number a row, higher is more abnormal. Scaling is learnt from the
-training rows. Those of PyOD, at their defaults, join where it is installed.
+a seed; it returns a number a row, higher is more abnormal.
 """
 
 import signal
@@ -29,7 +28,8 @@ from sklearn_ae import AEOutlierDetector
 SECONDS = 120  # a detector that is not done by then has failed
 
 
-def _scaled(train, test, scaler=StandardScaler):
+def scaled(train, test, scaler=StandardScaler):
+    """Both parts, scaled by the training rows."""
     scaler = scaler().fit(train)
     return scaler.transform(train), None if test is None else scaler.transform(test)
 
@@ -40,7 +40,7 @@ def _fitted(make, train, test, seed):
 
 
 def _standardised(make, train, test, seed):
-    return _fitted(make, *_scaled(train, test), seed)
+    return _fitted(make, *scaled(train, test), seed)
 
 
 def ours(train, test, seed, **params):
@@ -58,14 +58,14 @@ def ours_on_normal(train, test, seed, **params):
 def _lof(train, test, seed):
     if test is None:
         return (
-            -LocalOutlierFactor().fit(_scaled(train, test)[0]).negative_outlier_factor_
+            -LocalOutlierFactor().fit(scaled(train, test)[0]).negative_outlier_factor_
         )
     return _standardised(lambda _: LocalOutlierFactor(novelty=True), train, test, seed)
 
 
 def _knn(train, test, seed, scaler=StandardScaler):
-    """Mean distance to 5 neighbours; a training row is not its own."""
-    train, test = _scaled(train, test, scaler)
+    """Mean distance to 5 neighbours; a training row is not among its."""
+    train, test = scaled(train, test, scaler)
     return NearestNeighbors(n_neighbors=5).fit(train).kneighbors(test)[0].mean(axis=1)
 
 
@@ -73,7 +73,7 @@ def pca_errors(train, test, seed, n_components=None):
     """Squared error (n, d) by so many components, or a quarter of the columns."""
     if n_components is None:
         n_components = min(max(1, train.shape[1] // 4), len(train))
-    train, test = _scaled(train, test)
+    train, test = scaled(train, test)
     pca = PCA(n_components, random_state=seed).fit(train)
     rows = train if test is None else test
     return (rows - pca.inverse_transform(pca.transform(rows))) ** 2
@@ -86,7 +86,7 @@ def pca_error(*args, **params):
 
 def _pyod(module, name, train, test, seed):
     make = getattr(import_module(f"pyod.models.{module}"), name)
-    train, test = _scaled(train, test)
+    train, test = scaled(train, test)
     params = {"random_state": seed, "verbose": 0, "n_features": train.shape[1]}
     taken = signature(make).parameters
     model = make(**{key: params[key] for key in params if key in taken}).fit(train)
@@ -135,7 +135,7 @@ def _limited():
     def stop(*_):
         raise TimeoutError(f"not done after {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
+    before = signal.signal(signal.SIGALRM, stop)  # Windows has none
     signal.setitimer(signal.ITIMER_REAL, SECONDS, 1)
     try:
         yield

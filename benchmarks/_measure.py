@@ -39,15 +39,12 @@ def n_components(train):
 
 @lru_cache(maxsize=1)  # the methods of a table share it
 def split(table, seed, keep_unit=False):
-    """Standardised training and held-out rows, and their classes.
-
-    Pixels may keep their unit: they are then divided by a number that they share.
-    """
+    """Standardised training and held-out rows, and their classes."""
     train, test = train_test_split(
         np.arange(len(table.X)), test_size=0.25, random_state=seed, stratify=table.y
     )
     scaler = StandardScaler().fit(table.X[train])
-    if keep_unit and table.shape:
+    if keep_unit and table.shape:  # pixels are divided by one number
         scaler.scale_[:] = np.sqrt(scaler.var_.mean())
     y_train, y_test = (None if table.y is None else table.y[i] for i in (train, test))
     X_train, X_test = (scaler.transform(table.X[i]) for i in (train, test))
@@ -81,11 +78,7 @@ def held_to(n_threads):
 
 
 def with_peak(function, *args):
-    """Bytes held at the call's peak beyond those held before it, and its result.
-
-    Bytes are the whole process's, by Linux; elsewhere NaN. It counts pages in batches:
-    a megabyte is its precision.
-    """
+    """Bytes of the process (Linux) at the call's peak beyond before, and its result."""
     # Memory that was freed but not given back would be used again, and not be counted.
     with suppress(AttributeError, OSError, TypeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)

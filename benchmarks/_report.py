@@ -1,6 +1,6 @@
 """Rows as they come, a summary, and the files of ``--out``: table, picture, page."""
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from itertools import cycle
 from pathlib import Path
 from platform import python_version
@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-EMPHASISED = ("ours", "AEOutlierDetector")
 PROTOCOLS = Path(__file__).with_name("protocols.md")
+LIBRARIES = "scikit-learn", "torch", "numpy", "scikit-image", "PyWavelets", "pyod"
 EQUAL = 5e-4  # figures this near print the same three decimals
 
 
@@ -80,15 +80,11 @@ def comparisons(face, table):
         yield f"{line}."
 
 
-def versions(*names):
+def versions():
     """Versions of Python and of the libraries that a figure depends on."""
-    found = [f"Python {python_version()}"]
-    for name in ("scikit-learn", "torch", "numpy", *names):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"no {name}")
-    return ", ".join(found) + "."
+    installed = {d.name: d.version for d in distributions()}
+    found = [f"{name} {installed[name]}" for name in LIBRARIES if name in installed]
+    return ", ".join([f"Python {python_version()}", *found]) + "."
 
 
 def texts(table):
@@ -132,7 +128,7 @@ def plot(face, frame):
     return dots({"": details(face, frame)}, face.FIGURE)
 
 
-def dots(panels, xlabel, *, log=False, reference=None):
+def dots(panels, xlabel, *, log=False):
     """Draw tables side by side: a line for each row, a marker for each column."""
     rows = list(dict.fromkeys(row for table in panels.values() for row in table.index))
     names = [" ".join(map(str, np.atleast_1d(row))) for row in rows]
@@ -141,10 +137,11 @@ def dots(panels, xlabel, *, log=False, reference=None):
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, table) in zip(every, panels.items(), strict=True):
         for method, marker in zip(table, cycle("o^sDv<>1xX+"), strict=False):
-            x, area = table[method].reindex(rows), 70 if method in EMPHASISED else 24
+            x, area = (
+                table[method].reindex(rows),
+                70 if method in ("ours", "AEOutlierDetector") else 24,
+            )
             axes.scatter(x, range(len(rows)), area, marker=marker, label=method)
-        if reference is not None:
-            axes.axvline(reference, color="black", linewidth=1)
         if log and (table > 0).any(axis=None):  # else there is no logarithm to draw
             axes.set_xscale("log")
         axes.set(title=title, xlabel=xlabel)
@@ -153,20 +150,16 @@ def dots(panels, xlabel, *, log=False, reference=None):
     return _with_legend(figure, every)
 
 
-def curves(panels, xlabel, ylabel, *, xscale="linear", yscale="linear", columns=2):
+def curves(panels, xlabel, ylabel="", yscale="linear"):
     """Draw a panel for each table: a line for each column by the table's index."""
-    columns = min(columns, len(panels))
-    n_rows, colors = -(-len(panels) // columns), {}
-    size = (4.5 * columns, 2.8 * n_rows + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
-    every = figure.subplots(n_rows, columns, squeeze=False).ravel()
+    n_rows, colors = -(-len(panels) // 2), {}
+    figure = Figure(figsize=(9, 2.8 * n_rows + 0.6), layout="constrained")
+    every = figure.subplots(n_rows, 2, squeeze=False).ravel()
     for axes, (title, table) in zip(every, panels.items(), strict=False):
         for method, line in table.items():
             line, color = line.dropna(), colors.setdefault(method, f"C{len(colors)}")
             axes.plot(line.index, line, "o-", color=color, markersize=4, label=method)
-        axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xscale=xscale)
-        if any((line.get_ydata() > 0).any() for line in axes.lines):
-            axes.set_yscale(yscale)
+        axes.set(title=title, xlabel=xlabel, ylabel=ylabel, yscale=yscale)
     for axes in every[len(panels) :]:
         axes.remove()
     return _with_legend(figure, every[: len(panels)])

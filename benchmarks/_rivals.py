@@ -1,4 +1,4 @@
-"""scikit-learn's own nonlinear answers, with PCA's fit, transform and inverse."""
+"""scikit-learn's nonlinear answers, with PCA's fit, transform and inverse."""
 
 import warnings
 
@@ -11,11 +11,7 @@ KERNEL_ROWS = 1000  # its cost grows with the cube of the rows
 
 
 class CappedKernelPCA(KernelPCA):
-    """RBF KernelPCA on random rows, at the best of twelve settings tried.
-
-    They were gamma in (1, 0.1, 0.01) / n_columns, alpha in (1, 0.1, 0.01, 0.001) on
-    ten tables; the defaults (1 / n_columns and 1) cost it up to three times the error.
-    """
+    """RBF KernelPCA on random rows, at the best of twelve settings tried."""
 
     def fit(self, X, y=None):
         """Fit on the rows drawn."""
@@ -26,12 +22,9 @@ class CappedKernelPCA(KernelPCA):
 
 
 class MLPAutoencoder(MLPRegressor):
-    """``MLPRegressor().fit(X, X)``, its code the middle layer's activations.
+    """``MLPRegressor().fit(X, X)``, its code the middle layer's activations."""
 
-    No early stopping, which is its default: it would stop by the plain mean of the
-    columns' R2, where one rare column drowns the rest (13 epochs on the digits table,
-    and four times the error).
-    """
+    # No early stopping: by the mean of the columns' R2, a rare column decides.
 
     def fit(self, X, y=None):
         """Learn X from X; ending at max_iter is its default, so no warning."""

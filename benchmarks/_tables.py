@@ -1,7 +1,4 @@
-"""Tables, pictures and signals: those inside scikit-learn, and those of ``--data DIR``.
-
-A source is a function that returns a `Table`; a question lists its sources by name.
-"""
+"""Tables, pictures and signals, as sources: name -> function that returns a `Table`."""
 
 import gzip
 import zlib
@@ -20,9 +17,6 @@ MAX_PATCHES = 5_000  # of photographs
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes", "linnerud")
 NORMAL = {"digits": (0, 1), "iris": (1,)}  # else a table's largest class
 GREY = (0.2125, 0.7154, 0.0721)  # weights of red, green and blue (ITU-R 709)
-MNIST = "images/mnist-t10k-images-idx3-ubyte.gz"
-MNIST_LABELS = "images/mnist-t10k-labels-idx1-ubyte.gz"
-ECG = "signals/ECG5000_TRAIN.txt.gz"
 CSV = {  # name -> file, column of the class, columns that repeat it, how it is read
     "adult": ("adult-train.csv.gz", 14, [], {"header": None}),
     "german": ("german.csv.gz", 20, [], {"header": None}),
@@ -33,15 +27,8 @@ CSV = {  # name -> file, column of the class, columns that repeat it, how it is 
 MAX_VALUES = 50  # of a text column; one with more is left out
 
 
-FILE_ERRORS = (
-    OSError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    zlib.error,
-    BadZipFile,
-)
+FILE_ERRORS = OSError, EOFError, LookupError, TypeError, ValueError
+FILE_ERRORS += zlib.error, BadZipFile
 
 
 class BadInput(Exception):
@@ -50,7 +37,6 @@ class BadInput(Exception):
 
 @contextmanager
 def _naming(path):
-    """Name the file in an error."""
     try:
         yield
     except FILE_ERRORS as error:
@@ -80,7 +66,7 @@ def load(options, sources):
 
 def tables(options):
     """Load the tables inside scikit-learn and every .npz of ``--data``."""
-    return load(options, bundled() | npz_files(options.data, taken=BUNDLED))
+    return load(options, bundled() | npz_files(options.data))
 
 
 def _sampled(table, options):
@@ -94,10 +80,7 @@ def _sampled(table, options):
 
 
 def _classes(y):
-    """Y as class numbers, or None where it is a measurement.
-
-    A class needs two rows to be both learnt and tested, and ten on average.
-    """
+    """Y as class numbers, or None where classes are too few rows: a measurement."""
     if y is None or y.ndim != 1:
         return None
     classes, numbers, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -116,20 +99,18 @@ def _bundled(name):
     return Table(name, X, y, **pixels)
 
 
-def npz_files(folder, taken=()):
+def npz_files(folder):
     """Every .npz (X, y) of a folder and of those inside it, as sources."""
     if folder is None:
         return {}
     if not folder.is_dir():
         raise BadInput(f"--data {folder}: not a folder")
-    paths = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*.npz"))
-    }
+    paths = sorted(folder.rglob("*.npz"))
     if not paths:
         raise BadInput(f"--data {folder}: no .npz file in it")
-    names = {name: f"{name}.npz" if name in taken else name for name in paths}
-    return {names[name]: partial(read_npz, names[name], paths[name]) for name in paths}
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    pairs = zip(names, paths, strict=True)
+    return {name: partial(read_npz, name, path) for name, path in pairs}
 
 
 def read_npz(name, path):
@@ -224,8 +205,9 @@ def ecg(path):
     return Table("ECG5000", values[:, 1:], (values[:, 0] != 1).astype(int))
 
 
-MNIST_FILES = {"MNIST": (mnist, MNIST, MNIST_LABELS)}
-ECG_FILES = {"ECG5000": (ecg, ECG)}
+MNIST = "images/mnist-t10k-images-idx3", "images/mnist-t10k-labels-idx1"
+MNIST_FILES = {"MNIST": (mnist, *(f"{name}-ubyte.gz" for name in MNIST))}
+ECG_FILES = {"ECG5000": (ecg, "signals/ECG5000_TRAIN.txt.gz")}
 CSV_FILES = {
     name: (partial(_csv, name, *how), f"tabular/{file}")
     for name, (file, *how) in CSV.items()
@@ -233,10 +215,7 @@ CSV_FILES = {
 
 
 def anomaly_tasks(options):
-    """Tables of normal (0) and abnormal rows (1), out of those with classes.
-
-    With ``--data`` only that folder's: made tasks are not averaged with real ones.
-    """
+    """Tables of normal (0) and abnormal rows (1); of ``--data`` alone if given."""
     sources = npz_files(options.data) if options.data else bundled()
     found, tasks = load(options, sources), []
     left_out = ", ".join(table.name for table in found if table.y is None)

@@ -24,10 +24,8 @@ from sklearn_ae.compression._quantiser import Quantiser
 
 STEPS = np.geomspace(1e-4, 8, 400)  # of PCA's codes, in units of the range
 QUALITIES = (0, *range(1, 10), *range(10, 50, 2), *range(50, 101, 5))  # JPEG, WebP
-PILLOW = {
-    "JPEG": {"format": "JPEG", "optimize": True},
-    "WebP": {"format": "WEBP", "method": 6},
-}
+PILLOW = {"JPEG": {"format": "JPEG", "optimize": True}}
+PILLOW["WebP"] = {"format": "WEBP", "method": 6}
 HELD_OUT = 0.3
 POINTS = {  # dB
     "digits": (14, 17, 20, 23, 26),
@@ -141,10 +139,7 @@ def psnr(rows, decoded, data_range):
 
 
 class LinearCodec:
-    """All of PCA's components, rounded to one step, in streams like the compressor's.
-
-    Columns are scaled to the unit that the error is measured in.
-    """
+    """All of PCA's components, rounded to one step, in streams like ours."""
 
     def __init__(self, given):
         self.given = given
@@ -207,11 +202,7 @@ def picture_curve(given, name, is_mosaic):
 
 
 def bd_rate(ours, theirs):
-    """Bjontegaard's difference: bits of ours over theirs at one PSNR, less one.
-
-    The mean of the logarithm over the PSNRs that both have, by curves (n, 2) of PSNR
-    and bits, interpolated by PCHIP; Bjontegaard (2001), VCEG-M33, uses a cubic.
-    """
+    """Bits over theirs at one PSNR, less 1: Bjontegaard (2001), but by PCHIP."""
     curves = [np.array(sorted(set(map(tuple, c)))) for c in (ours, theirs)]
     low, high = max(c[0, 0] for c in curves), min(c[-1, 0] for c in curves)
     if low >= high:

@@ -14,8 +14,7 @@ from benchmarks._tables import tables
 from sklearn_ae import AutoencoderTransformer
 from sklearn_ae.tables._normal_scores import NormalScores
 
-MAX_ROWS = 6000  # half of them to fit, half to compare with
-MAX_MIXTURE = 10
+MAX_ROWS, MAX_MIXTURE = 6000, 10  # half of the rows to fit, half to compare with
 
 
 def _sampled(X, n, seed, **params):
@@ -24,7 +23,6 @@ def _sampled(X, n, seed, **params):
 
 
 def _standard_normal_codes(X, n, seed):
-    """Decode codes of a distribution that the autoencoder was not trained for."""
     model = AutoencoderTransformer(random_state=seed).fit(X)
     codes = np.random.default_rng(seed).normal(size=(n, model.n_components_))
     return model.inverse_transform(codes)

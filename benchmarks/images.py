@@ -20,8 +20,8 @@ N_NUMBERS, N_BEATS, N_DRAWN = 16, 5, 8  # of a code; seeds of the signals; pictu
 CODES, BEATS = f"{N_NUMBERS} numbers", "abnormal beats"
 
 
-def _coder(pictures, seed, **params):
-    return AutoencoderTransformer(N_NUMBERS, random_state=seed, **params)
+def _coder(pictures, seed, scale="auto"):
+    return AutoencoderTransformer(N_NUMBERS, scale=scale, random_state=seed)
 
 
 def _conv_detector(train, test, seed):
@@ -44,7 +44,6 @@ DETECTORS = {  # (training rows, test rows, seed) -> a number a row
 FIGURE, ROWS = "psnr", ["data", "task"]
 FIGURES = ("psnr", "ssim", "mse", "auroc", "seconds")
 MEASURED = (*FIGURES, "chosen")
-LIBRARIES = ("scikit-image", "PyWavelets")
 SHOWN = {}  # name -> clean and denoised pictures, and what draws them
 
 

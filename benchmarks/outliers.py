@@ -8,11 +8,9 @@ from benchmarks._measure import seeds
 from benchmarks._report import by, dots
 from benchmarks._tables import anomaly_tasks, one_class
 
-OURS = "AEOutlierDetector"
-ONLY_S = ("AEOutlierDetector auto",)  # in U it is the one above
+OURS, ONLY_S = "AEOutlierDetector", "AEOutlierDetector auto"  # in U they are one
 FIGURE, ROWS = "auroc", ["protocol", "table"]
 MEASURED = ("auroc", "ap", "seconds")
-LIBRARIES = ("pyod",)
 
 
 def cases(options):
@@ -26,7 +24,7 @@ def cases(options):
         for seed in seeds(options)
         for method in METHODS
         if protocol == "S"
-        or (method not in ONLY_S and (seed == options.seed or method not in SEEDLESS))
+        or (method != ONLY_S and (seed == options.seed or method not in SEEDLESS))
     ]
 
 
@@ -60,7 +58,6 @@ def over_tables(part):
 
 
 def _ahead(gain):
-    """Mean and 95 % interval, as text; a dash of ours itself."""
     if not (gain := gain.dropna()).any():
         return "-"
     low, high = interval(gain)

@@ -3,15 +3,13 @@
 from functools import partial
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
-from benchmarks._detectors import pca_errors
+from benchmarks._detectors import pca_errors, scaled
 from benchmarks._measure import seeds, timed
 from benchmarks._tables import tables
 from sklearn_ae import AEOutlierDetector
 
 MAX_ROWS, MAX_WRONG = 1500, 200  # to fit on, and with a wrong cell
-MOVED_BY = 5.0
 
 
 def _ours(train, rows, seed, **params):
@@ -23,9 +21,7 @@ METHODS = {  # (training rows, rows, seed) -> contributions (n, d), the lowest i
     "AEOutlierDetector": _ours,
     "autoencoder": partial(_ours, method="reconstruction"),
     "PCA": lambda train, rows, seed: -pca_errors(train, rows, seed, 0.95),
-    "standard score": lambda train, rows, seed: (
-        -np.abs(StandardScaler().fit(train).transform(rows))
-    ),
+    "standard score": lambda train, rows, seed: -np.abs(scaled(train, rows)[1]),
 }
 KEYS, ROWS = ["change", "method"], ["change", "table"]
 FIGURE, OURS = "hit", "AEOutlierDetector"
@@ -33,9 +29,8 @@ MEASURED = ("hit", "seconds")
 
 
 def _far(train, values, columns, rng):
-    """Values 5 standard deviations away."""
     signs = rng.choice([-1, 1], len(values))
-    return values + MOVED_BY * signs * train.std(axis=0)[columns]
+    return values + 5 * signs * train.std(axis=0)[columns]
 
 
 def _turned(train, values, columns, rng):

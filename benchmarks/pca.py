@@ -78,4 +78,4 @@ def plot(frame):
     """Draw the error ratio to PCA; where PCA is nearly exact, it can be millions."""
     ratio = by(frame, "ratio").drop(columns="PCA").clip(upper=10).sort_values("ours")
     label = "squared error / PCA's on held-out rows (left is better; 10 is 10 or more)"
-    return dots({"": ratio}, label, log=True, reference=1)
+    return dots({"": ratio}, label, log=True)

@@ -17,7 +17,6 @@ from sklearn.svm import SVC
 
 from benchmarks import _tables
 from benchmarks._measure import seeds, timed
-from benchmarks._report import by, curves
 from sklearn_ae import AutoencoderClassifier, AutoencoderTransformer
 
 HELD_OUT, N_EACH, N_PCA = 0.3, 2, 32  # share; labels of each class; components
@@ -39,11 +38,9 @@ RIVALS = {  # name -> (seed -> classifier), preparation of the columns
         "PCA",
     ),
 }
-OURS = "ours"
-CONV, SUPERVISED, BOTH = (
-    f"{OURS}, {kind}" for kind in ("conv", "supervised only", "conv, supervised only")
-)
-METHODS = [*RIVALS, OURS, SUPERVISED, CONV, BOTH]
+OURS, CONV = "ours", "ours, conv"
+METHODS = [m for ours in (OURS, CONV) for m in (ours, f"{ours}, supervised only")]
+METHODS = [*RIVALS, *METHODS]
 KEYS, ROWS = ["share", "method"], ["table", "share"]
 FIGURE = "accuracy"
 MEASURED = ("labels", "accuracy", "log_loss", "seconds")
@@ -100,15 +97,11 @@ def cases(options):
 
 def suits(table, share, method):
     """True if a method is run: convolutions on pictures, spreading on few labels."""
-    if "conv" in method and not _is_mnist(table):
+    if method in TOO_SLOW if _is_mnist(table) else "conv" in method:
         return False
-    if method in TOO_SLOW and _is_mnist(table):
-        return False
-    return (
-        share == "100 %"
-        if "supervised" in method
-        else (method not in SPREADS or share != "100 %")
-    )
+    if "supervised" in method:
+        return share == "100 %"
+    return method not in SPREADS or share != "100 %"
 
 
 @lru_cache(maxsize=1)  # the methods share it
@@ -130,27 +123,17 @@ def problem(table, share, seed):
 def measure(table, share, method, seed):
     """Fit one method with some labels, and score it on the rows held out."""
     X, few, X_test, y_test = problem(table, share, seed)
-    with warnings.catch_warnings(
-        action="ignore"
-    ):  # of SVC's probabilities, and of rows that no label reaches
+    # Of SVC's probabilities, and rows that no label reaches.
+    with warnings.catch_warnings(action="ignore"):
         seconds, model = timed(fit, method, X, few, seed, table)
         n_classes = len(model.classes_)  # all have a label
         if hasattr(model, "predict_proba"):
             p = np.nan_to_num(model.predict_proba(X_test), nan=1 / n_classes)
         else:
-            p = np.eye(n_classes)[
-                np.searchsorted(model.classes_, model.predict(X_test))
-            ]
+            p = np.eye(n_classes)[model.predict(X_test)]
     loss = np.nan  # of predictions without probabilities
     if not np.isin(p, (0, 1)).all():
         loss = log_loss(y_test, p, labels=range(n_classes))
     accuracy = np.mean(p.argmax(axis=1) == y_test)
     figures = (few >= 0).sum(), accuracy, loss, seconds
     return dict(zip(MEASURED, figures, strict=True))
-
-
-def plot(frame):
-    """Draw accuracy by share, a panel a table, a line a method."""
-    table = by(frame, "accuracy", ["table", "share"])
-    panels = {name: table.loc[name] for name in table.index.unique("table")}
-    return curves(panels, "", "accuracy", columns=3)

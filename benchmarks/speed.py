@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks._measure import each, held_to, timed
-from benchmarks._report import by, dots, over
+from benchmarks._report import over
 from benchmarks._rivals import MLPAutoencoder
 from benchmarks._tables import curved_sheet
 from sklearn_ae import AutoencoderTransformer
@@ -24,6 +24,7 @@ N_EPOCHS, N_ROUNDS = 10, 5
 FLOOR, OURS, BARE = "matrix products", "ours", "bare torch"
 MEASURED = ("seconds", "rows_s", "loss")
 KEYS, HOW = ["shape", "threads", "method"], "median"
+FIGURE, ROWS, LOWER_IS_BETTER = "seconds", KEYS[:2], True
 HIDDEN, CODE = 64, 16
 BATCH, RATE = 256, 1e-3
 
@@ -66,7 +67,6 @@ def _products(X, seed, n_epochs):
 
 
 def _bare(X, seed, n_epochs):
-    """Ten lines of torch."""
     module, x = _module(X, seed), torch.from_numpy(X)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(module.parameters(), lr=RATE, fused=True)
@@ -138,7 +138,6 @@ def cases(options):
 
 @cache
 def _burn_in(method):
-    """Pay for the first call."""
     LOOPS[method](curved_sheet(1_000, 20), 0, 1)
 
 
@@ -157,14 +156,3 @@ def derived(frame):
     of = [*KEYS[:2], "round"]
     ratios = {f"/ {n}": over(frame, "seconds", n, of) for n in (FLOOR, OURS)}
     return frame.assign(**ratios, **{"loss / bare": over(frame, "loss", BARE, of)})
-
-
-def plot(frame):
-    """Draw each method's seconds over the floor's, a panel a shape."""
-    table = derived(frame)
-    ratio = by(table, f"/ {FLOOR}", ["shape", "method"], "threads")
-    panels = {
-        shape: ratio.loc[shape].add_prefix("threads: ")
-        for shape in ratio.index.unique("shape")
-    }
-    return dots(panels, "seconds / matrix products'", log=True)

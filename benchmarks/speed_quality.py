@@ -1,12 +1,9 @@
 """Seconds until the held-out error is 10 % below PCA's."""
 
-from contextlib import suppress
 from functools import partial
-from importlib.util import find_spec
 from time import perf_counter
 
 import numpy as np
-import torch
 from sklearn.decomposition import PCA
 
 from benchmarks import _measure
@@ -16,8 +13,7 @@ from sklearn_ae import AutoencoderTransformer
 
 SHARE = 0.9  # of PCA's squared error
 MAX_SECONDS = 60.0  # of training, then it is stopped
-HIDDEN = 128  # as ours are by default
-OURS = "ours"
+OURS, HIDDEN = "ours", 128  # units, as ours have by default
 KEYS, FIGURE, LOWER_IS_BETTER, HOW = ["method"], "seconds", True, "median"
 MEASURED = ("k", "iterations", "seconds", "fit_s", "plain_s", "ratio")
 
@@ -74,8 +70,6 @@ def ours(train, k, seed, watch=None, **params):
 
 
 class _WatchedMLP(MLPAutoencoder):
-    """Scored once an epoch; ``partial_fit`` would not stop by its rule."""
-
     def _update_no_improvement_count(self, *args):
         super()._update_no_improvement_count(*args)
         self.watch.stop()
@@ -83,48 +77,17 @@ class _WatchedMLP(MLPAutoencoder):
             self._no_improvement_count = np.inf
 
 
-def mlp_regressor(train, k, seed, watch):
-    """scikit-learn's, by its defaults."""
+def _mlp(train, k, seed, watch):
     model = _WatchedMLP(hidden_layer_sizes=(HIDDEN, k, HIDDEN), random_state=seed)
     model.watch = watch
     return model.fit(train).reconstruct
 
 
-def pyod(train, k, seed, watch):
-    """PyOD's, by its defaults but for the epochs: it has no rule to stop."""
-    from pyod.models.auto_encoder import AutoEncoder
-
-    params = {"epoch_num": 10**9, "verbose": 0, "hidden_neuron_list": [HIDDEN, k]}
-    # It drops what is less than a batch.
-    params |= {"batch_size": min(32, len(train)), "device": "cpu"}
-    model = AutoEncoder(random_state=seed, **params)
-
-    def reconstruct(X):
-        # The scaling inside is left out: that of standardised columns is none.
-        with torch.inference_mode():
-            X_hat = model.model.eval()(torch.from_numpy(X).float()).numpy()
-        model.model.train()
-        return X_hat
-
-    def epoch_update():
-        watch.stop()
-        if watch.score(reconstruct):
-            raise StopIteration
-
-    model.epoch_update = epoch_update
-    with suppress(StopIteration):
-        model.fit(train)
-    return reconstruct
-
-
 METHODS = {  # (train, n_components, seed, watch) -> function that reconstructs rows
     OURS: ours,
     "ours random": partial(ours, init="random"),
-    "MLPRegressor": mlp_regressor,
-    "PyOD": pyod,
+    "MLPRegressor": _mlp,
 }
-if not find_spec("pyod"):
-    del METHODS["PyOD"]
 
 
 def cases(options):

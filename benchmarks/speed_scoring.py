@@ -23,9 +23,7 @@ ENCODER, ALL = "encoder's products", "all products"
 OURS = "transform", "reconstruct", "score_samples"
 ROWS = {  # how many, and with --quick
     **dict.fromkeys((ENCODER, ALL, *OURS, PCA_CODE), (1_000_000, 20_000)),
-    FOREST: (20_000, 2_000),
-    LOF: (2_000, 500),
-    "KNN": (2_000, 500),
+    **{FOREST: (20_000, 2_000), LOF: (2_000, 500), "KNN": (2_000, 500)},
 }
 SINGLE = ("transform", "score_samples", PCA_CODE, FOREST)  # also called for one row
 RIVALS = ("score_samples", PCA_CODE)
@@ -48,23 +46,19 @@ def measure(method, rows, round):
     with held_to(1):
         call, X = _methods()[method], _table(rows)
         call(_table(100))  # pays for the first call
-        peak, seconds = with_peak(_seconds, call, X, N_CALLS if rows == 1 else 1)
+        n_calls = N_CALLS if rows == 1 else 1
+        peak, seconds = with_peak(lambda: [timed(call, X)[0] for _ in range(n_calls)])
+    seconds = np.median(seconds)
     return {"seconds": seconds, "rows_s": rows / seconds, "memory_mb": peak / 1e6}
-
-
-def _seconds(call, X, n_calls):
-    return np.median([timed(call, X)[0] for _ in range(n_calls)])
 
 
 @cache
 def _table(n):
-    """Rows of the table that follow those for training."""
     return curved_sheet(N_TRAIN + n, N_COLUMNS)[N_TRAIN:]
 
 
 @cache
 def _methods():
-    """Each method as a function of rows, all fitted on the same."""
     X = curved_sheet(N_TRAIN, N_COLUMNS)
     # Few iterations: its quality does not matter here.
     ours = AutoencoderTransformer(N_COMPONENTS, max_iter=5, random_state=0).fit(X)
@@ -104,11 +98,10 @@ def products(module):
 
 def derived(frame):
     """Time a row over the floor's, over our score's and over PCA's, within a round."""
-    frame = frame.assign(single=frame["rows"] == 1, us_a_row=1e6 / frame["rows_s"])
+    frame = frame.assign(us_a_row=1e6 / frame["rows_s"], single=frame["rows"] == 1)
     of = ["round", "single"]
-    over_rival = {r: over(frame, "us_a_row", r, of) for r in (ENCODER, ALL, *RIVALS)}
-    floor = over_rival[ENCODER].where(frame["method"] == "transform", over_rival[ALL])
-    frame["/ floor"] = floor.where(frame["method"].isin(OURS))
-    return frame.assign(**{f"/ {r}": over_rival[r] for r in RIVALS}).drop(
-        columns="single"
-    )
+    ratios = {f"/ {r}": over(frame, "us_a_row", r, of) for r in RIVALS}
+    floors = (over(frame, "us_a_row", floor, of) for floor in (ENCODER, ALL))
+    floor = next(floors).where(frame["method"] == "transform", next(floors))
+    ratios["/ floor"] = floor.where(frame["method"].isin(OURS))
+    return frame.assign(**ratios).drop(columns="single")

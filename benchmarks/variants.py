@@ -81,4 +81,4 @@ def plot(frame):
     titles = {"r2": "variance explained", "noisy": "accuracy on noisy rows"}
     frame = frame.assign(strength=place)
     panels = {titles[f]: by(frame, f, "strength", "knob") for f in titles}
-    return curves(panels, "strength (none, weak, medium, strong)", "")
+    return curves(panels, "strength (none, weak, medium, strong)")

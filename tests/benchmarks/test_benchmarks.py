@@ -25,20 +25,15 @@ from benchmarks import (
     compression,
     generation,
     images,
-    outliers,
-    outliers_explanations,
-    outliers_robustness,
     pca,
     pretraining,
-    speed,
-    speed_growth,
-    speed_quality,
-    speed_scoring,
     variants,
 )
 from benchmarks.__main__ import QUESTIONS, main
 from sklearn_ae import AutoencoderTransformer
 
+outliers, robustness, explanations = QUESTIONS["outliers"].values()
+speed, quality, growth, scoring = QUESTIONS["speed"].values()
 IRIS = _tables.Table("iris", *load_iris(return_X_y=True))
 QUICK = partial(AutoencoderTransformer, max_iter=2)
 
@@ -63,45 +58,31 @@ def few(monkeypatch):
     keep(monkeypatch, generation, "Gaussian q", "mixture r", "variational")
     keep(monkeypatch, outliers, "kNN", "kNN min-max", "IsolationForest", "PCA error")
     monkeypatch.setitem(outliers.METHODS, "AEOutlierDetector", _detectors.pca_error)
-    keep(
-        monkeypatch, outliers_robustness, "kNN", AEOutlierDetector=_detectors.pca_error
-    )
-    keep(
-        monkeypatch, outliers_explanations, "PCA", "standard score", "AEOutlierDetector"
-    )
-    short = partial(_denoisers.ours, max_iter=1), _denoisers._no_settings
+    keep(monkeypatch, robustness, "kNN", AEOutlierDetector=_detectors.pca_error)
+    keep(monkeypatch, explanations, "PCA", "standard score", "AEOutlierDetector")
+    short = partial(_denoisers.ours, max_iter=1), lambda _: [""]
     keep(monkeypatch, images, "noisy", "wavelet", name="DENOISERS", ours=short)
     keep(monkeypatch, images, "PCA", name="CODERS")
     monkeypatch.setattr(_denoisers, "MAX_LEARNT", 200)
     monkeypatch.setattr(pretraining, "METHODS", [*pretraining.RIVALS, "ours"])
     monkeypatch.setattr(compression, "TABLE_POINTS", (20, 30))
     keep(monkeypatch, speed, speed.FLOOR, speed.BARE, "ours", name="LOOPS")
-    keep(
-        monkeypatch,
-        speed_quality,
-        "MLPRegressor",
-        ours=partial(speed_quality.ours, max_iter=2),
-    )
-    keep(monkeypatch, speed_growth, "PCA", ours=QUICK)
-    monkeypatch.setattr(speed_growth, "QUICK", [(60, 9), (120, 9)])
-    monkeypatch.setattr(speed_growth, "N_HELD_OUT", 50)
-    monkeypatch.setattr(speed_growth, "measure", speed_growth.fit)
-    monkeypatch.setattr(
-        speed_scoring, "ROWS", dict.fromkeys(speed_scoring.ROWS, (9, 200))
-    )
-    monkeypatch.setattr(speed_scoring, "N_TRAIN", 400)
-    monkeypatch.setattr(speed_scoring, "N_CALLS", 2)
+    short_ours = partial(quality.ours, max_iter=2)
+    keep(monkeypatch, quality, "MLPRegressor", ours=short_ours)
+    keep(monkeypatch, growth, "PCA", ours=QUICK)
+    monkeypatch.setattr(growth, "QUICK", [(60, 9), (120, 9)])
+    monkeypatch.setattr(growth, "N_HELD_OUT", 50)
+    monkeypatch.setattr(growth, "measure", growth.fit)
+    monkeypatch.setattr(scoring, "ROWS", dict.fromkeys(scoring.ROWS, (9, 200)))
+    monkeypatch.setattr(scoring, "N_TRAIN", 400)
+    monkeypatch.setattr(scoring, "N_CALLS", 2)
 
 
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
     ("question", "tables"),
-    [
-        *dict.fromkeys(
-            ("pca", "variants", "generation", "outliers", "speed"), "iris"
-        ).items(),
-        *{"images": "digits", "pretraining": "wine", "compression": "diabetes"}.items(),
-    ],
+    [(q, "iris") for q in ("pca", "variants", "generation", "outliers", "speed")]
+    + [("images", "digits"), ("pretraining", "wine"), ("compression", "diabetes")],
 )
 def test_a_question_is_answered_quickly(question, tables, tmp_path, capsys):
     out = tmp_path / "out"
@@ -252,7 +233,7 @@ def test_auroc_precision_ranks_and_intervals_by_hand():
 
 def test_distances_and_pca_errors_by_hand():
     x = np.array([0.0, 1, 3, 6, 10, 15])
-    apart = np.abs(x[:, None] - x).sum(axis=1) / 5  # a row is not its own neighbour
+    apart = np.abs(x[:, None] - x).sum(axis=1) / 5  # without the row itself
     found = _detectors.METHODS["kNN min-max"](x[:, None], None, 0)
     np.testing.assert_allclose(found, apart / 15)
     Z = StandardScaler().fit_transform(IRIS.X)
@@ -275,14 +256,14 @@ def test_tasks_and_worse_rows_are_as_documented():
     clean, test, truth = _tables.one_class(table, 0)
     assert (len(clean), len(test)) == (25, len(table.X) - 25)
     assert truth.sum() == table.y.sum()
-    train, *_ = outliers_robustness.contaminated(table, 0.5, rng, 0)
+    train, *_ = robustness.contaminated(table, 0.5, rng, 0)
     np.testing.assert_array_equal(train[:25], clean)
     assert len(train) == 50
-    X, _, _ = outliers_robustness.with_noise(table, 0.5, rng, 0)
+    X, _, _ = robustness.with_noise(table, 0.5, rng, 0)
     assert X.shape[1] == 8
-    assert outliers_robustness.repeated(table, 3, rng, 0)[2].sum() == 3 * table.y.sum()
+    assert robustness.repeated(table, 3, rng, 0)[2].sum() == 3 * table.y.sum()
     X = rng.normal(size=(100, 3))
-    train, rows, _ = outliers_explanations.planted(X, "far", 0)
+    train, rows, _ = explanations.planted(X, "far", 0)
     right = np.array([min(X, key=lambda x: np.sum(x != row)) for row in rows])
     moved = (np.abs(rows - right) / train.std(axis=0)).max(axis=1)
     np.testing.assert_allclose(moved, 5)
@@ -346,9 +327,9 @@ def test_bd_rate_psnr_and_mosaics_by_hand():
 
 def test_the_watch_counts_training_only(monkeypatch):
     times = iter([0.0, 1, 10, 12, 20, 25])
-    monkeypatch.setattr(speed_quality, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(quality, "perf_counter", lambda: next(times))
     errors = iter([3.0, 2.0])
-    watch = speed_quality.StopWatch(lambda reconstruct: next(errors), 2.0, 5)
+    watch = quality.StopWatch(lambda reconstruct: next(errors), 2.0, 5)
     watch.stop()
     assert not watch.score(None)
     watch.stop()
