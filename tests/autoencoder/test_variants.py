@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ae import AutoencoderTransformer
+from tests.helpers import generator
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 TRAIN, TEST, Y_TRAIN, Y_TEST = train_test_split(DIGITS, LABELS, random_state=0)
@@ -139,7 +140,7 @@ def told(n_components=8, **params):
 def restored(ae, X, level):
     """Mean squared error of rows after noise of a level was added and taken off."""
     x = torch.from_numpy(ae._columns.transform_float32(X))
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(x.shape, generator=generator())
     spread = ae._net.corruption.columns.spread
     with torch.no_grad():
         levels = torch.full((len(x), 1), level)

@@ -7,6 +7,7 @@ from torchmetrics.functional.image import lpips as reference
 from sklearn_ae.metrics import _lpips, _lpips_weights
 from sklearn_ae.metrics import learned_perceptual_image_patch_similarity as lpips
 from sklearn_ae.metrics._lpips_net import NETS, Backbone
+from tests.helpers import generator
 
 NAMES = {"alex": "alexnet", "vgg": "vgg16"}
 
@@ -24,11 +25,11 @@ def _forget_networks():
 
 
 def random_backbone(net, folder):
-    generator = torch.Generator().manual_seed(0)
+    source = generator()
     weights = {}
     for key, weight in Backbone(net).state_dict().items():
         scale = (2 / weight[0].numel()) ** 0.5 if weight.ndim > 1 else 0.1
-        weights[key] = scale * torch.randn(weight.shape, generator=generator)
+        weights[key] = scale * torch.randn(weight.shape, generator=source)
     path = folder / f"{net}.pth"
     torch.save(weights, path)
     return path

@@ -13,6 +13,7 @@ import torch
 from sklearn_ae.metrics import _lpips_weights as module
 from sklearn_ae.metrics import learned_perceptual_image_patch_similarity as lpips
 from sklearn_ae.metrics._lpips_net import NETS, Backbone, Heads
+from tests.helpers import generator
 
 # Convolutions of the published checkpoints: channels out and in, and the kernel's side.
 ALEXNET = {
@@ -71,10 +72,10 @@ def server(tmp_path, monkeypatch):
 
 
 def checkpoint(net="alex", seed=0):
-    generator, weights = torch.Generator().manual_seed(seed), {}
+    source, weights = generator(seed), {}
     for place, (n_out, n_in, side) in PUBLISHED[net].items():
         shape = (n_out, n_in, side, side)
-        weight = 0.02 * torch.randn(shape, generator=generator)
+        weight = 0.02 * torch.randn(shape, generator=source)
         weights[f"features.{place}.weight"] = weight
         weights[f"features.{place}.bias"] = torch.zeros(n_out)
     return weights | {"classifier.6.bias": torch.zeros(1000)}

@@ -20,6 +20,7 @@ from sklearn_ae.metrics import (
     structural_similarity,
 )
 from sklearn_ae.metrics._lpips_net import Backbone
+from tests.helpers import generator
 
 X = load_digits().data[:240]
 IMAGES = {"input_shape": (8, 8), "data_range": 16}
@@ -51,10 +52,10 @@ def scaled_pca(n_components=8):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    generator = torch.Generator().manual_seed(0)
+    source = generator()
     path = tmp_path_factory.mktemp("weights") / "alex.pth"
     empty = Backbone("alex").state_dict()
-    random = {k: torch.randn(w.shape, generator=generator) for k, w in empty.items()}
+    random = {k: torch.randn(w.shape, generator=source) for k, w in empty.items()}
     torch.save(random, path)
     return path
 

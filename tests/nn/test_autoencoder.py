@@ -7,14 +7,7 @@ from sklearn.preprocessing import scale
 from torch import nn
 
 from sklearn_ae.nn import Autoencoder, CorrectedLinear, MLPArchitecture
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def tensor(array):
-    return torch.from_numpy(np.asarray(array))
+from tests.helpers import generator, tensor
 
 
 def around(
@@ -44,11 +37,11 @@ def X():
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (16, 16)])
-@pytest.mark.parametrize("activation", ["silu", "relu", "logistic"])
 @pytest.mark.parametrize("n_extra", [0, 2])
-def test_around_linear_starts_at_pca(X, hidden, activation, n_extra):
+def test_around_linear_starts_at_pca(X, hidden, n_extra):
     pca = PCA(4).fit(X)
-    model = around(pca, hidden, activation, n_extra)
+    # An activation that is not zero at zero.
+    model = around(pca, hidden, "logistic", n_extra)
     with torch.no_grad():
         x_hat, z = model(tensor(X).float())
     code = pca.transform(X)

@@ -15,17 +15,10 @@ from sklearn_ae.nn import (
 )
 from sklearn_ae.nn._backward import _RULES
 from sklearn_ae.nn._folded import _FOLDED
+from tests.helpers import drawn, generator
 
 D, K, N = 5, 3, 7
 LEVELS = (0.05, 2.0)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(*shape, generator=generator(seed))
 
 
 START = {
@@ -74,9 +67,15 @@ def moved(module):
     return module
 
 
-@pytest.mark.parametrize("hidden", [(), (6,), (6, 6), (8, 6, 6, 4)])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("make", [random, linear, wiener, square_wiener])
+# Each activation in one network, and each depth and each kind of network with one.
+ONE_BY_ONE = [
+    *((random, name, (6, 6)) for name in ACTIVATIONS),
+    *((linear, "silu", hidden) for hidden in [(), (6,), (8, 6, 6, 4)]),
+    *((make, "tanh", (8, 6, 6, 4)) for make in (random, wiener, square_wiener)),
+]
+
+
+@pytest.mark.parametrize(("make", "activation", "hidden"), ONE_BY_ONE)
 @pytest.mark.parametrize("says_levels", [True, False])
 def test_output_and_gradients_are_autograds(make, activation, hidden, says_levels):
     module = moved(make(hidden, activation))
@@ -96,9 +95,7 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
         torch.testing.assert_close(by_p, p.grad, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("make", [random, linear, wiener])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("hidden", [(), (1,), (6,), (6, 6), (8, 6, 6, 4)])
+@pytest.mark.parametrize(("make", "activation", "hidden"), ONE_BY_ONE)
 @pytest.mark.parametrize("by_numpy", [True, False])
 def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, by_numpy):
     module = moved(make(hidden, activation))

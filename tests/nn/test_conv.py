@@ -17,13 +17,9 @@ from sklearn_ae.nn import (
     MLPArchitecture,
     cost,
 )
+from tests.helpers import generator
 
-SHAPES = [(1, 8, 8), (1, 28, 28), (3, 9, 13), (2, 8, 31), (1, 1, 140), (2, 1, 9)]
-TINY = [(1, 1, 1), (1, 1, 2), (2, 1, 3), (1, 3, 2)]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+SHAPES = [(1, 8, 8), (3, 9, 13), (2, 1, 9), (1, 1, 1), (1, 3, 2)]
 
 
 def plan(shape, channels=(4, 6), activation="silu", seed=0):
@@ -34,8 +30,8 @@ def rows(shape, n=5):
     return torch.randn(n, math.prod(shape), generator=generator(9))
 
 
-@pytest.mark.parametrize("channels", [(3,), (4, 6), (2, 3, 4, 5)])
-@pytest.mark.parametrize("shape", SHAPES + TINY)
+@pytest.mark.parametrize("channels", [(3,), (2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_rows_of_any_shape_are_mapped_to_codes_and_back(shape, channels):
     networks, x = plan(shape, channels), rows(shape)
     noise_conditional = torch.ones(5, 4)
@@ -130,25 +126,6 @@ def test_a_filter_moves_with_the_picture():
         still, moved = network(x), network(x.roll(4, dims=1))
     torch.testing.assert_close(moved[0, 20:50], still.roll(4, dims=1)[0, 20:50])
     assert (still[0, 20:46] - still[0, 0]).abs().max() > 1e-4
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 5), (2, 1, 5)])
-@pytest.mark.parametrize("activation", ["silu", "tanh"])
-def test_gradients_are_those_of_finite_differences(shape, activation):
-    networks = plan(shape, (2, 3), activation)
-    model = nn.Sequential(
-        ConvEncoder(networks, 2, at_zero=False),
-        ConvDecoder(networks, 2, at_zero=False),
-        ConvFilter(networks, at_zero=False),
-    ).double()
-    names, values = zip(*model.named_parameters(), strict=True)
-    x = rows(shape, 2).double()
-
-    def function(*values):
-        state = dict(zip(names, values, strict=True))
-        return torch.func.functional_call(model, state, x)
-
-    assert torch.autograd.gradcheck(function, values)
 
 
 @pytest.mark.parametrize("network", [ConvFilter, lambda p, **k: ConvEncoder(p, 3, **k)])

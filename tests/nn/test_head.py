@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from sklearn_ae.nn import CorrectedLinear, Head, ResidualMLP, early_layers, freeze, thaw
+from tests.helpers import generator
 
-G = torch.Generator().manual_seed(0)
+G = generator()
 
 
 def encoder():

@@ -7,6 +7,7 @@ from torch.func import functional_call, jacrev, vmap
 from torch.nn.utils import parameters_to_vector
 
 from sklearn_ae.objective import _penalties, contraction, kl_sparsity, l1_sparsity
+from tests.helpers import generator
 
 TARGET = 0.05
 # On both sides of where the contraction is no longer exact.
@@ -14,10 +15,6 @@ FEW, MANY = _penalties.EXACT_COMPONENTS, _penalties.EXACT_COMPONENTS + 2
 N_DRAWS = 4000
 SIGMAS = 4
 ACTIVATIONS = [nn.Identity, nn.Sigmoid, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def uniform(*shape, seed=0):
