@@ -89,7 +89,7 @@ def unit_images(X, shape):
 
 
 @pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 40, 57), (3, 32, 33)])
+@pytest.mark.parametrize("shape", [(1, 40, 57), (3, 32, 33)])
 @pytest.mark.parametrize("backbone", [written_out, of_torchvision])
 def test_lpips_is_that_of_torchmetrics(net, shape, backbone, files, monkeypatch):
     features = backbone(net)
@@ -173,7 +173,7 @@ def test_it_is_zero_for_equal_images_and_symmetric(net, files):
     np.testing.assert_array_equal(there, back)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, np.int64(7), 100])
+@pytest.mark.parametrize("batch_size", [1, np.int64(4)])
 def test_batches_make_no_difference(batch_size, files):
     X, restored = tables((3, 32, 32), n=7)
     settings = {"input_shape": (3, 32, 32), "data_range": 255, "average": False}

@@ -31,19 +31,10 @@ def of_torchmetrics(X, restored, shape, width, win_size):
     return everywhere[..., inner, inner].mean(dim=(1, 2, 3))
 
 
-@pytest.mark.parametrize("width", [1, 255, 0.01])
+@pytest.mark.parametrize("width", [255, 0.01])
 @pytest.mark.parametrize(
     ("shape", "win_size"),
-    [
-        ((1, 28, 28), 11),
-        ((3, 32, 17), 11),
-        ((1, 11, 40), 11),
-        ((3, 10, 12), 9),
-        ((1, 8, 8), 7),
-        ((3, 6, 16), 5),
-        ((1, 4, 5), 3),
-        ((1, 3, 3), 3),
-    ],
+    [((3, 32, 17), 11), ((1, 11, 40), 11), ((3, 10, 12), 9), ((1, 3, 3), 3)],
 )
 def test_ssim_is_that_of_two_libraries(shape, win_size, width):
     X, restored = tables(shape, width)

@@ -8,7 +8,7 @@ from scipy.stats import ttest_1samp
 from sklearn_ae.training._best_weights import BestWeights
 
 
-def tensor(values):
+def float64(values):
     return torch.as_tensor(values, dtype=torch.float64)
 
 
@@ -20,11 +20,11 @@ def monitor(
     downweight_bad_rows=True,
 ):
     """A monitor whose start is the vector (0,)."""
-    losses = tensor(losses)
-    weight = torch.ones_like(losses) if weight is None else tensor(weight)
+    losses = float64(losses)
+    weight = torch.ones_like(losses) if weight is None else float64(weight)
     weight = weight / weight.mean()
     return BestWeights(
-        tensor([0.0]),
+        float64([0.0]),
         losses,
         weight,
         tol=tol,
@@ -34,7 +34,7 @@ def monitor(
 
 
 def update(m, number, losses):
-    return m.update(tensor([float(number)]), tensor(losses))
+    return m.update(float64([float(number)]), float64(losses))
 
 
 def chosen(m):
@@ -182,17 +182,17 @@ def test_waiting_is_counted_from_the_last_gain_of_at_least_tol():
 
 
 def test_a_later_change_of_the_vector_changes_nothing():
-    vector = tensor([0.0])
+    vector = float64([0.0])
     m = BestWeights(
         vector,
-        tensor([1.0, 1.0]),
-        tensor([1.0, 1.0]),
+        float64([1.0, 1.0]),
+        float64([1.0, 1.0]),
         tol=0,
         keep_start_unless_significant=True,
     )
     vector.fill_(1)
     assert m.best.item() == 0
-    m.update(vector, tensor([0.5, 0.5]))
+    m.update(vector, float64([0.5, 0.5]))
     vector.fill_(2)
     assert m.best.item() == 1
 
