@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ae import AutoencoderTransformer
+from tests import helpers
 
 SEED = 0
 
@@ -25,9 +25,8 @@ def transformer(n_components=32, **params):
         "batch_size": 32,
         "learning_rate_init": 0.01,
         "max_iter": 15,
-        "random_state": SEED,
     }
-    return AutoencoderTransformer(n_components, **(shared | params))
+    return helpers.transformer(n_components, **(shared | params))
 
 
 def classifier():

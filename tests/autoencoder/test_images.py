@@ -16,20 +16,20 @@ from torch import nn
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 from sklearn_ae.autoencoder import _parameters
+from tests import helpers
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 X, X_TEST = DIGITS[:300], DIGITS[300:400]
 
 
 def conv(n_components=4, **params):
-    defaults = {
+    shared = {
         "architecture": "conv",
         "input_shape": (8, 8),
         "hidden_layer_sizes": (6,),
         "max_iter": 4,
-        "random_state": 0,
     }
-    return AutoencoderTransformer(n_components, **(defaults | params))
+    return helpers.transformer(n_components, **(shared | params))
 
 
 def error(X, reconstruction):
@@ -60,10 +60,8 @@ def squares(monkeypatch):
 @pytest.mark.usefixtures("squares")
 @parametrize_with_checks(
     [
-        conv(2, input_shape=None),
-        conv(None, input_shape=None, corruption_level=0.5),
-        conv(None, input_shape=None, init="random", latent="gaussian"),
-        AEOutlierDetector(architecture="conv", hidden_layer_sizes=(4,), max_iter=2),
+        conv(2, input_shape=None, corruption_level=0.5, max_iter=2),
+        conv(None, input_shape=None, init="random", latent="gaussian", max_iter=2),
     ]
 )
 def test_estimator_checks_of_images(estimator, check):

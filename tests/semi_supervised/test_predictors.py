@@ -25,6 +25,7 @@ from sklearn_ae import (
     AutoencoderRegressor,
     AutoencoderTransformer,
 )
+from tests.helpers import same_state, state
 
 X, Y = load_digits(return_X_y=True)
 FEW = np.where(np.random.default_rng(1).random(len(X)) < 0.06, Y, -1)
@@ -42,14 +43,6 @@ def autoencoder():
 def few_labels(autoencoder):
     """A classifier of digits, most of which have no label."""
     return AutoencoderClassifier(autoencoder, random_state=0).fit(X, FEW)
-
-
-def state(estimator):
-    return copy.deepcopy(estimator.module_.state_dict())
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def moons(n=400, n_labelled=60, seed=0):
@@ -305,10 +298,10 @@ def test_a_weight_of_a_class_below_zero_is_refused():
 def test_a_fitted_autoencoder_is_taken_and_stays_as_it_is(autoencoder):
     given = copy.deepcopy(autoencoder)
     ours = AutoencoderClassifier(given, max_iter=5, random_state=0).fit(X, Y)
-    assert same(state(ours.autoencoder_), state(autoencoder))
+    assert same_state(state(ours.autoencoder_), state(autoencoder))
     assert not np.allclose(ours.transform(X), autoencoder.transform(X))
     ours.partial_fit(X[:200], Y[:200])
-    assert same(state(given), state(autoencoder))
+    assert same_state(state(given), state(autoencoder))
     assert given.n_iter_ == autoencoder.n_iter_
 
 
@@ -350,8 +343,8 @@ def test_a_frozen_one_survives_a_grid_search(autoencoder):
         cv=2,
     )
     grid.set_params(estimator__max_iter=2).fit(X[:400], Y[:400])
-    assert same(before, state(grid.best_estimator_.autoencoder_))
-    assert same(before, state(autoencoder))
+    assert same_state(before, state(grid.best_estimator_.autoencoder_))
+    assert same_state(before, state(autoencoder))
     assert grid.best_score_ > 0.7
 
 
