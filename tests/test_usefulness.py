@@ -157,7 +157,6 @@ def test_a_search_over_all_knobs_beats_the_plain_setting():
         "corruption_level": [0.0, 1.0],
         "sparsity_weight": [0.0, 0.1],
         "contraction_weight": [0.0, 0.1],
-        "latent": ["deterministic", "gaussian"],
     }
     grid = {f"autoencodertransformer__{name}": knobs[name] for name in knobs}
     search = GridSearchCV(plain, grid, scoring=accuracy_under_other_noise, cv=2)

@@ -850,9 +850,7 @@ def test_copies_of_a_fitted_estimator_give_the_same_bits(copied, method):
 def test_n_jobs_does_not_change_a_bit():
     here, there = (
         Parallel(n_jobs=n_jobs)(
-            delayed(transformer(init=init, random_state=seed).fit)(X)
-            for seed in (0, 1)
-            for init in ("pca", "random")
+            delayed(transformer(init=init).fit)(X) for init in ("pca", "random")
         )
         for n_jobs in (1, 2)
     )
