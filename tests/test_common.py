@@ -92,11 +92,12 @@ COMPRESSORS = [
     compressor(FEW, bits_per_component=2, n_components=2, scale=None),
     compressor(FEW | {"architecture": "conv"}, error_bound=0.01),
 ]
+# Fine-tuning in full would take two minutes.
 DEFAULTS = [
     AutoencoderTransformer(),
     AEOutlierDetector(),
-    AutoencoderClassifier(),
-    AutoencoderRegressor(),
+    AutoencoderClassifier(max_iter=2),
+    AutoencoderRegressor(max_iter=2),
     AutoencoderCompressor(),
 ]
 SETTINGS = [*TRANSFORMERS, *DETECTORS, *PREDICTORS, *COMPRESSORS, *DEFAULTS]

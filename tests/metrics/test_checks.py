@@ -1,4 +1,3 @@
-import subprocess
 import sys
 
 import numpy as np
@@ -123,15 +122,3 @@ def test_an_extra_that_is_missing_is_told(metric, module, monkeypatch, tmp_path)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(ImportError, match=r'pip install "sklearn-ae\[images\]"$'):
         metric(X, X, **SETTINGS)
-
-
-def test_nothing_of_the_extra_is_imported_before_it_is_needed():
-    extra = ["skimage", "torchmetrics", "torchvision"]
-    code = (
-        "import sys, sklearn_ae.metrics; "
-        f"print([name for name in {extra} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
