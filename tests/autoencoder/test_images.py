@@ -17,6 +17,7 @@ from torch import nn
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 from sklearn_ae.autoencoder import _parameters
 from tests import helpers
+from tests.helpers import detector
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 X, X_TEST = DIGITS[:300], DIGITS[300:400]
@@ -252,29 +253,29 @@ def test_an_encoder_that_is_not_told_levels_refuses_one():
 def test_the_detector_takes_rows_for_pictures():
     ones = DIGITS[LABELS == 1]
     is_one = LABELS[900:] == 1
-    params = {"contamination": 0, "max_iter": 20, "random_state": 0}
+    params = {"contamination": 0, "random_state": 0}
+    settings = {"corruption_level": (0.05, 2.0), "max_iter": 20}
     aucs = {}
     for name, more in {
         "conv": {"architecture": "conv", "input_shape": (8, 8)},
         "mlp": {},
     }.items():
-        detector = AEOutlierDetector(**params, **more).fit(ones[:90])
-        aucs[name] = roc_auc_score(is_one, detector.score_samples(DIGITS[900:]))
+        model = detector(settings | more, **params).fit(ones[:90])
+        aucs[name] = roc_auc_score(is_one, model.score_samples(DIGITS[900:]))
     assert aucs["conv"] > aucs["mlp"]
     assert aucs["conv"] > 0.99
 
 
 @pytest.mark.parametrize("method", ["auto", "reconstruction"])
 def test_the_detectors_networks_are_convolutional(method):
-    detector = AEOutlierDetector(
-        method=method,
-        architecture="conv",
-        input_shape=(8, 8),
-        hidden_layer_sizes=(4,),
-        max_iter=2,
-        random_state=0,
-    ).fit(X)
-    for network in detector.networks_:
+    settings = {
+        "architecture": "conv",
+        "input_shape": (8, 8),
+        "hidden_layer_sizes": (4,),
+        "max_iter": 2,
+    }
+    model = detector(settings, method=method, random_state=0).fit(X)
+    for network in model.networks_:
         assert network.architecture == "conv"
         assert network._columns.scale is None
 
