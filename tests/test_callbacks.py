@@ -24,7 +24,7 @@ def transformer(**params):
 
 
 class Recorder:
-    """Writes down what it is told; ``stop_at`` and ``fail_at`` name a moment."""
+    """Records its calls; ``stop_at`` and ``fail_at`` name a moment."""
 
     def __init__(self, stop_at=None, fail_at=None):
         self.events, self.codes, self.data = [], [], []

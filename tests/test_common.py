@@ -77,8 +77,8 @@ DETECTORS = [
     detector(NOISE | {"architecture": "conv"}),
 ]
 PREDICTORS = [
-    # Without rows to judge by nor a penalty, the thousand iterations of a check learn
-    # fifty noisy rows by heart, whatever their classes weigh.
+    # Without held-out rows or a penalty, the thousand iterations of a check overfit
+    # fifty noisy rows, whatever their classes weigh.
     AutoencoderClassifier(
         setting(), max_iter=2, early_stopping=False, alpha=10.0, class_weight="balanced"
     ),

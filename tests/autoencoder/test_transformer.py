@@ -73,7 +73,7 @@ def assert_same_fit(*fitted):
 
 
 class Monitored(SharedCallback):
-    """Keeps the rows that a fit is judged by."""
+    """Keeps the monitored rows of a fit."""
 
     def on_train_begin(self, net, **kwargs):
         rows = net.monitored
@@ -169,7 +169,7 @@ def test_better_than_pca_on_held_out_digits(init):
     pca = PCA(8).fit(scaler.transform(train))
     back = pca.inverse_transform(pca.transform(Z))
     pcas = 1 - r2_score(Z, back, multioutput="variance_weighted")
-    # Seen: 0.35 and 0.6.
+    # Measured: 0.35 and 0.6.
     assert 1 - ae.score(test) < (0.5 if init == "pca" else 0.85) * pcas
 
 

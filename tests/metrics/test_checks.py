@@ -56,7 +56,7 @@ def test_a_range_is_its_ends_or_its_width(data_range, ends):
         (np.ones((2, 2)), TypeError, r"pair \(low, high\)"),
     ],
 )
-def test_what_is_no_range_is_told(data_range, error, said):
+def test_what_is_no_range_is_named(data_range, error, said):
     with pytest.raises(error, match=said):
         value_range(data_range)
 
@@ -117,7 +117,7 @@ def test_tables_of_any_numbers_are_taken_and_not_changed(metric):
         (METRICS[2], "torchmetrics"),
     ],
 )
-def test_an_extra_that_is_missing_is_told(metric, module, monkeypatch, tmp_path):
+def test_an_extra_that_is_missing_is_named(metric, module, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(ImportError, match=r'pip install "sklearn-ae\[images\]"$'):

@@ -221,7 +221,7 @@ def test_nothing_global_is_moved(files):
         ({"batch_size": "all"}, TypeError, "'all'"),
     ],
 )
-def test_what_can_not_be_is_told(setting, error, said):
+def test_what_can_not_be_is_named(setting, error, said):
     X = np.zeros((2, 3072))
     settings = {"input_shape": (3, 32, 32), "data_range": 1} | setting
     with pytest.raises(error, match=said):

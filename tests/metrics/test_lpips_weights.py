@@ -154,7 +154,7 @@ def test_offline_it_is_told_which_file_goes_where(net, cache):
     assert list(cache.iterdir()) == []
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(FileNotFoundError, match=f"{path}' is no file.*alexnet-owt"):
             lpips(X, X, weights=path, **SETTINGS)
@@ -190,7 +190,7 @@ def test_a_download_with_another_hash_is_refused(server, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_a_download_that_is_not_there_is_told(server, cache, monkeypatch):
+def test_a_download_that_is_not_there_is_named(server, cache, monkeypatch):
     serve(server, monkeypatch, b"weights").unlink()
     with pytest.raises(FileNotFoundError, match=r"could not be fetched .*404"):
         lpips(X, X, **SETTINGS)
@@ -213,7 +213,7 @@ def wrong_files():
 
 
 @pytest.mark.parametrize("kind", wrong_files())
-def test_weights_of_something_else_are_told(kind, tmp_path):
+def test_weights_of_something_else_are_named(kind, tmp_path):
     content, said = wrong_files()[kind]
     path = saved(content, tmp_path / "wrong.pth")
     with pytest.raises(ValueError, match=f"^{path} .*{said}"):
@@ -234,7 +234,7 @@ def spoilt(path):
     yield from (content[:i] for i in range(1, len(content), 13))
 
 
-def test_files_that_are_spoilt_are_told(tmp_path):
+def test_files_that_are_spoilt_are_named(tmp_path):
     path = saved({"a": torch.zeros(1000)}, tmp_path / "alex.pth")
     for content in list(spoilt(path)):
         path.write_bytes(content)

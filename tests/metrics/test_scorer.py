@@ -89,7 +89,7 @@ def test_tables_with_names_are_taken():
     assert found == pytest.approx(expected)
 
 
-def test_what_can_not_reconstruct_is_told():
+def test_what_can_not_reconstruct_is_named():
     scorer = make_reconstruction_scorer("psnr", data_range=16)
     for estimator in (OneWay(), BaseEstimator()):
         name = type(estimator).__name__
@@ -196,7 +196,7 @@ def test_what_is_wrong_is_told_when_the_scorer_is_made(metric, params, error, sa
         make_reconstruction_scorer(metric, **IMAGES | params)
 
 
-def test_rows_of_another_size_are_told():
+def test_rows_of_another_size_are_named():
     scorer = make_reconstruction_scorer("psnr", input_shape=(8, 9), data_range=16)
     with pytest.raises(ValueError, match="64 features"):
         scorer(Rounded(), X)

@@ -159,7 +159,7 @@ def test_a_window_that_is_given_is_taken(win_size):
         ((8, 7), None, ValueError, "64 features"),
     ],
 )
-def test_what_can_not_be_is_told(shape, win_size, error, said):
+def test_what_can_not_be_is_named(shape, win_size, error, said):
     X = np.zeros((2, 64))
     with pytest.raises(error, match=said):
         structural_similarity(X, X, input_shape=shape, data_range=1, win_size=win_size)

@@ -86,12 +86,12 @@ def test_output_and_gradients_are_autograds(make, activation, hidden, says_level
     with torch.inference_mode():
         mine, back = manual_backward(module)(x, levels)
         back(grad)
-    enable_gradients = [p.grad.clone() for p in module.parameters()]
+    manual = [p.grad.clone() for p in module.parameters()]
     x_hat, _, _ = module.draw(x, generator(), levels)
     module.zero_grad()
     x_hat.backward(grad)
     torch.testing.assert_close(mine, x_hat, rtol=1e-12, atol=1e-12)
-    for by_p, p in zip(enable_gradients, module.parameters(), strict=True):
+    for by_p, p in zip(manual, module.parameters(), strict=True):
         torch.testing.assert_close(by_p, p.grad, rtol=1e-10, atol=1e-12)
 
 
@@ -110,8 +110,8 @@ def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, by_numpy)
         torch.testing.assert_close(decode(z), x_hat, **close)
         if module.is_noise_conditional:
             levels = torch.linspace(*LEVELS, N).double()[:, None]
-            noise_conditional = module.encoder(x, levels)
-            torch.testing.assert_close(encode(x, levels), noise_conditional, **close)
+            at_levels = module.encoder(x, levels)
+            torch.testing.assert_close(encode(x, levels), at_levels, **close)
         # Rows as they were, and weights of its own.
         assert torch.equal(x, drawn(N, D, seed=4).double())
         for p in module.parameters():
@@ -148,9 +148,9 @@ def test_what_has_no_rules_is_left_to_autograd():
     normed = random((6,), "relu")
     nn.utils.parametrizations.weight_norm(normed.decoder.layers[1])
     assert not has_rules(normed)
-    noise_conditional = wiener((6,), "relu")
-    noise_conditional.encoder.features = nn.Softplus()
-    assert not has_rules(noise_conditional)
+    conditional = wiener((6,), "relu")
+    conditional.encoder.features = nn.Softplus()
+    assert not has_rules(conditional)
     assert not has_rules(random((6,), "relu").to("meta"))
     around = linear((6,), "relu")
     around.decoder.correction = around.decoder.linear

@@ -34,14 +34,14 @@ def rows(shape, n=5):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_of_any_shape_are_mapped_to_codes_and_back(shape, channels):
     networks, x = plan(shape, channels), rows(shape)
-    noise_conditional = torch.ones(5, 4)
+    noise_features = torch.ones(5, 4)
     with torch.no_grad():
         assert ConvEncoder(networks, 7, at_zero=False)(x).shape == (5, 7)
         assert ConvDecoder(networks, 7, at_zero=False)(x[:, :1].expand(5, 7)).shape == (
             5,
             networks.n_features,
         )
-        both = torch.cat([x, noise_conditional], dim=1)
+        both = torch.cat([x, noise_features], dim=1)
         filtered = ConvFilter(networks, n_noise_features=4, at_zero=False)(both)
         assert filtered.shape == x.shape
 
@@ -131,12 +131,12 @@ def test_a_filter_moves_with_the_picture():
 @pytest.mark.parametrize("network", [ConvFilter, lambda p, **k: ConvEncoder(p, 3, **k)])
 def test_what_is_told_of_a_row_counts_at_each_place(network):
     shape = (1, 8, 8)
-    noise_conditional = torch.zeros(1, 2, requires_grad=True)
+    noise_features = torch.zeros(1, 2, requires_grad=True)
     out = network(plan(shape), n_noise_features=2, at_zero=False)(
-        torch.cat([rows(shape, 1), noise_conditional], dim=1)
+        torch.cat([rows(shape, 1), noise_features], dim=1)
     )
     for cell in out[0, :3]:
-        (slope,) = torch.autograd.grad(cell, noise_conditional, retain_graph=True)
+        (slope,) = torch.autograd.grad(cell, noise_features, retain_graph=True)
         assert (slope != 0).all()
 
 

@@ -247,7 +247,7 @@ def test_an_encoder_that_is_not_told_leaves_levels_out():
 # -- the correction --------------------------------------------------------------------
 
 
-class Seen(nn.Module):
+class Input(nn.Module):
     """Keeps what it is given, and answers with ones."""
 
     def forward(self, x):
@@ -273,7 +273,7 @@ def wiener(correction, variance, noise_variance):
 @pytest.mark.parametrize("level", SOME_LEVELS)
 def test_the_correction_is_in_units_of_the_posterior(level):
     v, s2 = np.array([4.0, 0.25]), level**2 * np.array([1.0, 9.0])
-    encoder = wiener(Seen(), [4.0, 0.25], [1.0, 9.0])
+    encoder = wiener(Input(), [4.0, 0.25], [1.0, 9.0])
     at_centre = encoder(torch.tensor([[1.0, -2.0]]), column_of(level, 1))
     expected = np.sqrt(1 / (1 / v + 1 / s2))
     np.testing.assert_allclose(at_centre[0].detach(), expected, rtol=1e-5)
@@ -281,7 +281,7 @@ def test_the_correction_is_in_units_of_the_posterior(level):
 
 @pytest.mark.parametrize("level", SOME_LEVELS)
 def test_the_correction_sees_cells_of_one_size_and_the_level(level):
-    seen = Seen()
+    seen = Input()
     encoder = wiener(seen, [9.0, 0.25], [9.0, 0.25])
     rows = torch.randn(N, 2, generator=generator()) * (1 + level**2) ** 0.5
     levels = column_of(level, N)

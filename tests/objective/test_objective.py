@@ -68,9 +68,9 @@ def test_the_gradient_by_hand_is_autograds(loss, pair):
     x_hat.requires_grad_(True)
     expected = (objective.reconstruction(x, x_hat) * weight).mean()
     expected.backward()
-    loss, manual_backward = objective.with_gradient(x, x_hat.detach(), weight)
+    loss, manual = objective.with_gradient(x, x_hat.detach(), weight)
     torch.testing.assert_close(loss, expected.detach())
-    torch.testing.assert_close(manual_backward, x_hat.grad)
+    torch.testing.assert_close(manual, x_hat.grad)
 
 
 @pytest.mark.parametrize(

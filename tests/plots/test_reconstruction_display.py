@@ -141,9 +141,9 @@ def test_rows_without_a_picture_are_curves_before_the_original(shape):
 def test_channels_are_lines_of_their_own():
     display = from_predictions(X, PRED, input_shape=(3, 24))
     original, reconstruction = display.axes_[:, 5]
-    fused_affine = X[5].reshape(3, 24), PRED[5].reshape(3, 24)
-    np.testing.assert_array_equal(curves(original), fused_affine[0])
-    np.testing.assert_array_equal(curves(reconstruction), np.concatenate(fused_affine))
+    signals = X[5].reshape(3, 24), PRED[5].reshape(3, 24)
+    np.testing.assert_array_equal(curves(original), signals[0])
+    np.testing.assert_array_equal(curves(reconstruction), np.concatenate(signals))
     colours = [line.get_color() for line in reconstruction.lines]
     assert same_color(colours, ["0.8"] * 3 + ["C0", "C1", "C2"])
 

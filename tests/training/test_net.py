@@ -43,7 +43,7 @@ def is_finite(ae):
 
 
 class Spy(SharedCallback):
-    """Records each mini-batch, and the rows that the fit is judged by."""
+    """Records each mini-batch and the monitored rows."""
 
     def __init__(self):
         self.batches, self.rates = [], []
@@ -88,8 +88,8 @@ class Poison(SharedCallback):
 # -- best weights ----------------------------------------------------------------
 
 
-class Judge(Spy):
-    """Judges the weights by the rule, at the start and after each iteration."""
+class Selector(Spy):
+    """Applies the rule at the start and after each iteration."""
 
     def _losses(self, net):
         with torch.no_grad():
@@ -120,21 +120,21 @@ class Judge(Spy):
 def test_the_best_weights_on_the_monitored_rows_are_kept(
     early_stopping, init, learning_rate_init
 ):
-    judge = Judge()
+    selector = Selector()
     ae = transformer(
-        judge,
+        selector,
         init=init,
         early_stopping=early_stopping,
         learning_rate_init=learning_rate_init,
         max_iter=8,
     ).fit(X)
     # tests/training/test_best_weights.py holds the rule itself.
-    kept, loss = judge.rule.select()
+    kept, loss = selector.rule.select()
     assert len(ae.validation_curve_) == ae.n_iter_ + 1 == 9
     assert len(ae.loss_curve_) == ae.n_iter_
-    assert ae.validation_curve_ == pytest.approx(judge.rule.curve, rel=1e-5)
+    assert ae.validation_curve_ == pytest.approx(selector.rule.curve, rel=1e-5)
     assert ae.best_loss_ == ae.validation_curve_[int(kept)] <= ae.validation_curve_[0]
-    assert losses(ae, judge.monitored).mean().item() == pytest.approx(loss, rel=1e-5)
+    assert losses(ae, selector.monitored).mean().item() == pytest.approx(loss, rel=1e-5)
 
 
 def test_training_improves_and_is_kept():
@@ -505,10 +505,10 @@ WITHOUT = {
 def test_a_fit_by_hand_is_the_one_by_autograd(kind, monkeypatch):
     weight = np.linspace(0.5, 2, len(X))
     ae = transformer(**WITH_RULES[kind])
-    manual_backward = ae.fit(X, sample_weight=weight).reconstruct(X)
+    manual = ae.fit(X, sample_weight=weight).reconstruct(X)
     monkeypatch.setattr(_autoencoder_net, "has_rules", lambda module: False)
     by_autograd = clone(ae).fit(X, sample_weight=weight).reconstruct(X)
-    np.testing.assert_allclose(manual_backward, by_autograd, rtol=1e-5)
+    np.testing.assert_allclose(manual, by_autograd, rtol=1e-5)
 
 
 class Start(SharedCallback):
@@ -625,19 +625,19 @@ def test_patience_stops(patience):
 
 
 def test_patience_counts_iterations_since_the_last_gain():
-    judge = Judge()
+    selector = Selector()
     ae = transformer(
-        judge,
+        selector,
         n_iter_no_change=2,
         max_iter=60,
         batch_size=32,
         learning_rate_init=0.03,
         tol=0.02,
     ).fit(DIGITS)
-    assert len(judge.waits) == ae.n_iter_
-    assert max(judge.waits) == judge.waits[-1] == 2
-    assert judge.waits.count(2) == 1
-    assert judge.waits.count(1) > 1
+    assert len(selector.waits) == ae.n_iter_
+    assert max(selector.waits) == selector.waits[-1] == 2
+    assert selector.waits.count(2) == 1
+    assert selector.waits.count(1) > 1
     assert 3 < ae.n_iter_ < 60
 
 
