@@ -14,18 +14,17 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ae import AutoencoderTransformer
+from tests import helpers
 
 X, y = load_wine(return_X_y=True)
 
 
 def transformer(**params):
-    defaults = {"n_components": 2, "max_iter": 4, "random_state": 0}
-    return AutoencoderTransformer(**(defaults | params))
+    return helpers.transformer(**({"max_iter": 4} | params))
 
 
 class Recorder:
-    """Writes down what it is told; ``stop_at`` and ``fail_at`` name a moment."""
+    """Records its calls; ``stop_at`` and ``fail_at`` name a moment."""
 
     def __init__(self, stop_at=None, fail_at=None):
         self.events, self.codes, self.data = [], [], []

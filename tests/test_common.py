@@ -1,8 +1,8 @@
-"""scikit-learn's estimator checks on every setting that changes the code path."""
+"""scikit-learn's estimator checks: each code path once, and every default."""
 
 import pytest
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from torch import nn
 
 from sklearn_ae import (
     AEOutlierDetector,
@@ -11,151 +11,134 @@ from sklearn_ae import (
     AutoencoderRegressor,
     AutoencoderTransformer,
 )
+from tests.helpers import SmallNetworks, compressor, detector
+
+# The checks are of the contract, not of the fit.
+FEW = {"max_iter": 2, "hidden_layer_sizes": (4,)}
 
 
 def setting(**params):
-    """A setting with few iterations: the checks are of the contract, not the fit."""
-    return AutoencoderTransformer(**({"max_iter": 4} | params))
+    return AutoencoderTransformer(**(FEW | params))
 
 
 def conv(**params):
-    """Of rows as signals: whatever the length, which differs from check to check."""
-    return setting(**({"architecture": "conv", "hidden_layer_sizes": (4,)} | params))
+    """Rows are signals, of whatever length: it differs from check to check."""
+    return setting(**({"architecture": "conv"} | params))
 
 
-class CallableArchitecture:
-    """A user's networks; with a name that is the same in each process."""
-
-    def __repr__(self):
-        return "own"
-
-    def __call__(self, n_features, n_components):
-        wide, narrow = n_features, n_components
-        encoder = [nn.Linear(wide, 5), nn.Dropout(), nn.Linear(5, narrow)]
-        decoder = [nn.Linear(narrow, 5), nn.Tanh(), nn.Linear(5, wide)]
-        return nn.Sequential(*encoder), nn.Sequential(*decoder)
-
-
-SETTINGS = [
-    AutoencoderTransformer(),
-    setting(init="random"),
-    setting(early_stopping=False),
-    setting(n_components=0.5),
-    setting(n_components=2),
-    setting(scale="minmax"),
-    setting(scale="quantile"),
-    setting(scale=None),
-    setting(warm_start=True),
-    setting(loss="absolute_error"),
-    setting(loss="huber"),
-    setting(hidden_layer_sizes=()),
-    setting(hidden_layer_sizes=(8, 4), activation="relu"),
-    setting(shuffle=False),
-    setting(corruption="gaussian", corruption_level=0.5),
-    setting(corruption="masking", corruption_level=0.3),
-    setting(corruption="swap", corruption_level=0.3),
-    setting(corruption="salt_and_pepper", corruption_level=0.1),
-    setting(corruption_level=(0.05, 2.0)),
-    setting(corruption_level=(0.05, 2.0), n_components=20, early_stopping=False),
-    setting(corruption="masking", corruption_level=(0.05, 0.5)),
-    setting(sparsity="kl", sparsity_weight=0.1),
-    setting(sparsity="kl", sparsity_weight=0.1, init="random"),
-    setting(sparsity="l1", sparsity_weight=0.1),
-    setting(contraction_weight=0.1),
-    setting(contraction_weight=0.1, early_stopping=False),
-    setting(corruption_level=0.5, sparsity_weight=0.1, contraction_weight=0.1),
-    setting(latent="gaussian"),
-    setting(latent="gaussian", init="random", beta=4.0),
-    setting(latent="gaussian", prior="normal", scale="standard"),
-    setting(prior="mixture"),
-    conv(),
-    conv(init="random", activation="relu"),
-    conv(hidden_layer_sizes=(3, 5), early_stopping=False, scale="standard"),
-    conv(corruption_level=0.5, contraction_weight=0.1),
-    conv(corruption_level=(0.05, 2.0), n_components=2),
-    conv(sparsity="kl", sparsity_weight=0.1),
-    conv(latent="gaussian"),
-    setting(architecture=CallableArchitecture()),
-    setting(architecture=CallableArchitecture(), init="random", latent="gaussian"),
+TRANSFORMERS = [
     setting(
-        latent="gaussian",
-        corruption_level=0.5,
+        init="random",
+        activation="relu",
+        loss="absolute_error",
+        early_stopping=False,
+        shuffle=False,
+    ),
+    setting(corruption_level=(0.05, 2.0), n_components=20, scale=None),
+    setting(
+        hidden_layer_sizes=(8, 4),
+        activation="logistic",
+        loss="huber",
+        scale="minmax",
+        corruption="masking",
+        corruption_level=0.3,
+        sparsity_weight=0.1,
+    ),
+    setting(
+        n_components=0.5,
+        activation="tanh",
+        corruption="swap",
+        corruption_level=(0.05, 0.5),
         sparsity="l1",
         sparsity_weight=0.1,
         contraction_weight=0.1,
     ),
-]
-
-
-DENOISER = setting(corruption_level=(0.05, 2.0), early_stopping=False)
-DETECTORS = [
-    AEOutlierDetector(),
-    AEOutlierDetector(autoencoder=DENOISER),
-    AEOutlierDetector(contamination=0, autoencoder=DENOISER),
-    AEOutlierDetector(autoencoder=setting(latent="gaussian", scale="quantile")),
-    AEOutlierDetector(contamination=0.1, autoencoder=setting(scale=None)),
-    AEOutlierDetector(
-        autoencoder=setting(corruption="masking", corruption_level=0.3, init="random")
+    setting(
+        latent="gaussian",
+        prior="normal",
+        scale="standard",
+        activation="gelu",
+        corruption="salt_and_pepper",
+        corruption_level=0.1,
+        beta=4.0,
     ),
-    AEOutlierDetector(method="reconstruction"),
-    AEOutlierDetector(method="reconstruction", autoencoder=setting(latent="gaussian")),
-    AEOutlierDetector(autoencoder=conv(corruption_level=(0.05, 2.0))),
-    AEOutlierDetector(autoencoder=setting(architecture=CallableArchitecture())),
+    # The checks fit twice and compare: linear layers stay at PCA, where they start.
+    setting(prior="mixture", scale="quantile", hidden_layer_sizes=(), warm_start=True),
+    setting(architecture=SmallNetworks(), activation="identity", max_iter=4),
+    setting(architecture=SmallNetworks(), init="random", latent="gaussian"),
+    conv(corruption_level=(0.05, 2.0), n_components=2, contraction_weight=0.1),
+    conv(hidden_layer_sizes=(3, 5), init="random", latent="gaussian"),
 ]
-
-
-def predictors(**params):
-    """Both kinds, with few iterations of either phase."""
-    params = {"autoencoder": setting(n_components=0.9), "max_iter": 2} | params
-    return [AutoencoderClassifier(**params), AutoencoderRegressor(**params)]
-
-
-CLASSIFIER, REGRESSOR = 0, 1
+NOISE = FEW | {"corruption_level": (0.05, 2.0), "early_stopping": False}
+DETECTORS = [
+    detector(NOISE | {"scale": "quantile"}, contamination=0.1),
+    detector(FEW | {"corruption": "masking", "corruption_level": 0.3}, contamination=0),
+    detector(FEW | {"latent": "gaussian"}, method="reconstruction"),
+    detector(NOISE | {"architecture": "conv"}),
+]
 PREDICTORS = [
-    *predictors(autoencoder=None),
-    # Without rows to judge by nor a penalty, the thousand iterations of a check learn
-    # fifty noisy rows by heart, whatever their classes weigh.
-    *predictors(early_stopping=False, alpha=10.0),
-    predictors(fine_tune=False)[CLASSIFIER],
-    predictors(fine_tune=1, consistency_weight=0.0)[REGRESSOR],
-    predictors(autoencoder=conv())[CLASSIFIER],
-    predictors(autoencoder=setting(latent="gaussian"))[REGRESSOR],
-    AutoencoderClassifier(setting(), max_iter=2, class_weight="balanced"),
+    # Without held-out rows or a penalty, the thousand iterations of a check overfit
+    # fifty noisy rows, whatever their classes weigh.
+    AutoencoderClassifier(
+        setting(), max_iter=2, early_stopping=False, alpha=10.0, class_weight="balanced"
+    ),
+    AutoencoderClassifier(conv(), fine_tune=False),
+    AutoencoderRegressor(
+        setting(latent="gaussian"), max_iter=2, fine_tune=1, consistency_weight=0.0
+    ),
 ]
-
-
-def compressor(**params):
-    network = AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,))
-    return AutoencoderCompressor(**({"autoencoder": network} | params))
-
-
 COMPRESSORS = [
-    compressor(),
-    compressor(target_psnr=10, scale="minmax"),
-    compressor(bits_per_component=2, scale=None),
-    compressor(n_components=2),
-    compressor(error_bound=0.01),
-    compressor(autoencoder=conv(max_iter=2, hidden_layer_sizes=(4,))),
+    compressor(FEW, target_psnr=10, scale="minmax"),
+    compressor(FEW, bits_per_component=2, n_components=2, scale=None),
+    compressor(FEW | {"architecture": "conv"}, error_bound=0.01),
 ]
+# Fine-tuning in full would take two minutes.
+DEFAULTS = [
+    AutoencoderTransformer(),
+    AEOutlierDetector(),
+    AutoencoderClassifier(max_iter=2),
+    AutoencoderRegressor(max_iter=2),
+    AutoencoderCompressor(),
+]
+SETTINGS = [*TRANSFORMERS, *DETECTORS, *PREDICTORS, *COMPRESSORS, *DEFAULTS]
 
 
-@parametrize_with_checks([*SETTINGS, *DETECTORS, *PREDICTORS, *COMPRESSORS])
+@parametrize_with_checks(SETTINGS)
 def test_estimator_checks(estimator, check):
     check(estimator)
 
 
-def test_every_choice_of_a_setting_that_changes_the_path_is_checked():
+def choices(kind):
+    """Parameters of an estimator that name something, and the names there are."""
+    for name, constraints in kind._parameter_constraints.items():
+        options = [c.options for c in constraints if isinstance(c, StrOptions)]
+        if options:
+            names = set().union(*options)
+            yield name, names | {None} if None in constraints else names
+
+
+def test_every_choice_of_the_transformer_is_checked():
     # So that a new choice of a parameter can't be added without its checks.
-    for name in ("init", "scale", "loss", "corruption", "sparsity", "latent", "prior"):
-        seen = {getattr(estimator, name) for estimator in SETTINGS}
-        constraints = AutoencoderTransformer._parameter_constraints[name]
-        choices = {c for part in constraints for c in getattr(part, "options", {part})}
-        if name == "scale":
-            assert None in choices
-        # A user's own function is tested in tests/test_variants.py.
-        assert seen == choices - {callable}, name
+    fitted = [e for e in SETTINGS if isinstance(e, AutoencoderTransformer)]
+    for name, expected in choices(AutoencoderTransformer):
+        values = [getattr(estimator, name) for estimator in fitted]
+        found = {v for v in values if v is None or isinstance(v, str)}
+        assert found == expected, name
+
+
+@pytest.mark.parametrize("default", DEFAULTS[1:], ids=lambda e: type(e).__name__)
+def test_every_choice_of_a_task_is_checked(default):
+    kind = type(default)
+    fitted = [e for e in SETTINGS if isinstance(e, kind)]
+    of_the_autoencoder = dict(choices(AutoencoderTransformer))
+    for name, expected in choices(kind):
+        if expected != of_the_autoencoder.get(name):
+            values = [getattr(estimator, name) for estimator in fitted]
+            found = {v for v in values if v is None or isinstance(v, str)}
+            assert found >= expected, name
 
 
 @pytest.mark.parametrize("name", ["early_stopping", "warm_start", "shuffle"])
 def test_both_values_of_a_switch_are_checked(name):
-    assert {getattr(estimator, name) for estimator in SETTINGS} == {True, False}
+    fitted = [e for e in SETTINGS if isinstance(e, AutoencoderTransformer)]
+    assert {getattr(estimator, name) for estimator in fitted} == {True, False}

@@ -10,7 +10,6 @@ from sklearn.datasets import load_wine
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sklearn_ae import AutoencoderTransformer
 from sklearn_ae._runtime import (
     MIN_FLOPS_FOR_THREADS,
     enable_gradients,
@@ -19,6 +18,8 @@ from sklearn_ae._runtime import (
     resolve_device,
     torch_generator,
 )
+from tests import helpers
+from tests.helpers import SharedCallback, float64_by_default
 
 X = load_wine().data
 N_THREADS = 3
@@ -50,13 +51,10 @@ def unchanged():
     assert global_state() == before
 
 
-class Seen(Callback):
+class Seen(SharedCallback):
     """Remembers the number of threads during training."""
 
     threads = None
-
-    def __deepcopy__(self, memo):
-        return self
 
     def on_batch_end(self, net, **kwargs):
         self.threads = torch.get_num_threads()
@@ -68,12 +66,13 @@ class Fails(Callback):
 
 
 def transformer(**params):
-    return AutoencoderTransformer(**({"n_components": 2, "max_iter": 2} | params))
+    return helpers.transformer(**({"max_iter": 2, "random_state": None} | params))
 
 
-@pytest.mark.parametrize("random_state", [None, 0])
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("scale", ["standard", "quantile"])
+@pytest.mark.parametrize(
+    ("random_state", "init", "scale"),
+    [(None, "random", "standard"), (0, "pca", "quantile")],
+)
 def test_fit_and_inference_leave_the_global_state_as_it_was(random_state, init, scale):
     with unchanged():
         ae = transformer(init=init, random_state=random_state, scale=scale).fit(X)
@@ -93,17 +92,8 @@ def test_a_fit_that_fails_leaves_the_global_state_as_it_was(method):
             getattr(ae, method)(X)
 
 
-@contextmanager
-def double_by_default():
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.parametrize(
-    "context", [double_by_default, torch.no_grad, torch.inference_mode]
+    "context", [float64_by_default, torch.no_grad, torch.inference_mode]
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_the_callers_torch_settings_change_nothing(context, method):

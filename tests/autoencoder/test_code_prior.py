@@ -9,6 +9,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_ae.autoencoder._code_prior import Mixture, StandardNormal, fitted_prior
 from sklearn_ae.nn import Autoencoder, GaussianEncoder, MLPArchitecture
+from tests.helpers import generator
 
 
 def random():
@@ -159,10 +160,10 @@ def test_one_far_code_moves_little():
 
 
 def test_codes_are_drawn_where_they_are_random():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(400, 3, generator=generator)
+    source = generator()
+    x = torch.randn(400, 3, generator=source)
     for code, is_drawn in (("plain", False), ("gaussian", True)):
-        networks = MLPArchitecture(3, (8,), "silu", generator)
+        networks = MLPArchitecture(3, (8,), "silu", source)
         module = Autoencoder.random(networks, 1, code=code)
         with torch.no_grad():
             spread = module.encoder(x).std().item()

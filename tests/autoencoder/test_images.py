@@ -16,20 +16,21 @@ from torch import nn
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 from sklearn_ae.autoencoder import _parameters
+from tests import helpers
+from tests.helpers import detector
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 X, X_TEST = DIGITS[:300], DIGITS[300:400]
 
 
 def conv(n_components=4, **params):
-    defaults = {
+    shared = {
         "architecture": "conv",
         "input_shape": (8, 8),
         "hidden_layer_sizes": (6,),
         "max_iter": 4,
-        "random_state": 0,
     }
-    return AutoencoderTransformer(n_components, **(defaults | params))
+    return helpers.transformer(n_components, **(shared | params))
 
 
 def error(X, reconstruction):
@@ -60,10 +61,8 @@ def squares(monkeypatch):
 @pytest.mark.usefixtures("squares")
 @parametrize_with_checks(
     [
-        conv(2, input_shape=None),
-        conv(None, input_shape=None, corruption_level=0.5),
-        conv(None, input_shape=None, init="random", latent="gaussian"),
-        AEOutlierDetector(autoencoder=conv(None, input_shape=None, max_iter=2)),
+        conv(2, input_shape=None, corruption_level=0.5, max_iter=2),
+        conv(None, input_shape=None, init="random", latent="gaussian", max_iter=2),
     ]
 )
 def test_estimator_checks_of_images(estimator, check):
@@ -254,23 +253,29 @@ def test_an_encoder_that_is_not_told_levels_refuses_one():
 def test_the_detector_takes_rows_for_pictures():
     ones = DIGITS[LABELS == 1]
     is_one = LABELS[900:] == 1
+    params = {"contamination": 0, "random_state": 0}
+    settings = {"corruption_level": (0.05, 2.0), "max_iter": 20}
     aucs = {}
     for name, more in {
         "conv": {"architecture": "conv", "input_shape": (8, 8)},
         "mlp": {},
     }.items():
-        detector = AEOutlierDetector(0, random_state=0, **more).fit(ones[:90])
-        aucs[name] = roc_auc_score(is_one, detector.score_samples(DIGITS[900:]))
+        model = detector(settings | more, **params).fit(ones[:90])
+        aucs[name] = roc_auc_score(is_one, model.score_samples(DIGITS[900:]))
     assert aucs["conv"] > aucs["mlp"]
     assert aucs["conv"] > 0.99
 
 
 @pytest.mark.parametrize("method", ["auto", "reconstruction"])
 def test_the_detectors_networks_are_convolutional(method):
-    detector = AEOutlierDetector(
-        method=method, autoencoder=conv(None, max_iter=2), random_state=0
-    ).fit(X)
-    for network in detector.networks_:
+    settings = {
+        "architecture": "conv",
+        "input_shape": (8, 8),
+        "hidden_layer_sizes": (4,),
+        "max_iter": 2,
+    }
+    model = detector(settings, method=method, random_state=0).fit(X)
+    for network in model.networks_:
         assert network.architecture == "conv"
         assert network._columns.scale is None
 

@@ -29,9 +29,10 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from skorch.callbacks import Callback
 
 from sklearn_ae import AutoencoderTransformer
+from tests import helpers
+from tests.helpers import SharedCallback
 
 X = load_wine().data
 TABLES = {
@@ -46,8 +47,7 @@ SCALES = ["standard", "minmax", "quantile", None]
 
 
 def transformer(n_components=2, **params):
-    defaults = {"max_iter": 3, "random_state": 0, "learning_rate_init": 0.01}
-    return AutoencoderTransformer(n_components, **(defaults | params))
+    return helpers.transformer(n_components, **({"learning_rate_init": 0.01} | params))
 
 
 def at_pca(n_components=2, **params):
@@ -72,11 +72,8 @@ def assert_same_fit(*fitted):
             np.testing.assert_array_equal(getattr(other, name), getattr(first, name))
 
 
-class Monitored(Callback):
-    """Keeps the rows that a fit is judged by."""
-
-    def __deepcopy__(self, memo):
-        return self
+class Monitored(SharedCallback):
+    """Keeps the monitored rows of a fit."""
 
     def on_train_begin(self, net, **kwargs):
         rows = net.monitored
@@ -172,11 +169,11 @@ def test_better_than_pca_on_held_out_digits(init):
     pca = PCA(8).fit(scaler.transform(train))
     back = pca.inverse_transform(pca.transform(Z))
     pcas = 1 - r2_score(Z, back, multioutput="variance_weighted")
-    # Seen: 0.35 and 0.6.
+    # Measured: 0.35 and 0.6.
     assert 1 - ae.score(test) < (0.5 if init == "pca" else 0.85) * pcas
 
 
-@pytest.mark.parametrize("n_components", [0.3, 0.9, None, 3])
+@pytest.mark.parametrize("n_components", [0.3, None, 3])
 @pytest.mark.parametrize("init", ["pca", "random"])
 @pytest.mark.parametrize("name", ["wine", "digits"])
 def test_n_components_means_what_it_means_to_pca(name, init, n_components):
@@ -200,8 +197,8 @@ def test_score_is_r2_of_the_scaled_columns_weighted_by_variance(scale):
     scaler = clone(SCALERS[scale]).fit(X)
     Z, back = scaler.transform(X[:90]), scaler.transform(ae.reconstruct(X[:90]))
     residual = np.square(Z - back).sum()
-    manual_backward = 1 - residual / np.square(Z - Z.mean(axis=0)).sum()
-    assert ae.score(X[:90]) == pytest.approx(manual_backward, rel=1e-9)
+    expected = 1 - residual / np.square(Z - Z.mean(axis=0)).sum()
+    assert ae.score(X[:90]) == pytest.approx(expected, rel=1e-9)
     assert ae.score(X[:90]) == pytest.approx(
         r2_score(Z, back, multioutput="variance_weighted"), rel=1e-9
     )
@@ -254,7 +251,7 @@ def test_blocks_of_rows_change_nothing():
 # -- what comes in and goes out --------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", ["standard", "quantile"])
 @pytest.mark.parametrize(
     ("dtype", "out"),
     [
@@ -303,7 +300,7 @@ def frame(table, tmp_path):
 
 
 @pytest.mark.parametrize("layout", [fortran, strided, memmap, lists, frame])
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", ["standard", "quantile"])
 @pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
 def test_the_layout_of_the_table_does_not_matter(layout, scale, tmp_path):
     expected = transformer(scale=scale).fit(X)
@@ -388,7 +385,7 @@ def test_missing_and_infinite_values_are_a_value_error(method, bad, match):
 @pytest.mark.parametrize(
     "method", ["partial_fit", "transform", "reconstruct", "score", "score_samples"]
 )
-@pytest.mark.parametrize("n_columns", [3, 20])
+@pytest.mark.parametrize("n_columns", [20])
 def test_the_wrong_number_of_columns_is_an_error_with_both_numbers(method, n_columns):
     ae = transformer().fit(X)
     with pytest.raises(ValueError, match=rf"{n_columns} features.*13 features"):
@@ -443,8 +440,9 @@ AWKWARD = {
 }
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize(
+    ("init", "scale"), [*(("pca", scale) for scale in SCALES), ("random", "standard")]
+)
 @pytest.mark.parametrize("name", AWKWARD)
 def test_awkward_tables_fit_without_a_warning_and_are_no_worse_than_the_start(
     name, init, scale
@@ -460,11 +458,10 @@ def test_awkward_tables_fit_without_a_warning_and_are_no_worse_than_the_start(
     assert np.isfinite(ae.transform(table)).all()
 
 
-@pytest.mark.parametrize("n_components", [0.5, None])
 @pytest.mark.parametrize("name", AWKWARD)
-def test_awkward_tables_with_a_share_of_the_variance(name, n_components):
+def test_awkward_tables_with_a_share_of_the_variance(name):
     table = AWKWARD[name]
-    ae = transformer(n_components).fit(table)
+    ae = transformer(0.5).fit(table)
     assert 1 <= ae.n_components_ <= min(table.shape)
     assert np.isfinite(ae.reconstruct(table)).all()
 
@@ -583,13 +580,13 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize(("name", "bad"), BAD)
-def test_a_bad_parameter_is_an_error_that_names_it(name, bad, method):
+def test_a_bad_parameter_is_an_error_that_names_it(name, bad):
     said = "nonsense" if bad == {"nonsense": 1} else name
     ae = transformer().set_params(**{name: bad})
-    with pytest.raises(ValueError, match=said):
-        getattr(ae, method)(X)
+    for method in (ae.fit, ae.partial_fit):
+        with pytest.raises(ValueError, match=said):
+            method(X)
     assert not hasattr(ae, "module_")
 
 
@@ -609,7 +606,6 @@ def test_hidden_layer_sizes(sizes):
         assert shapes == list(zip(widths[1:], widths[:-1], strict=True))
 
 
-@pytest.mark.parametrize("init", ["pca", "random"])
 @pytest.mark.parametrize(
     "params",
     [
@@ -626,15 +622,14 @@ def test_hidden_layer_sizes(sizes):
     ],
     ids=lambda p: next(iter(p)),
 )
-def test_every_parameter_of_training_has_an_effect(params, init):
+def test_every_parameter_of_training_has_an_effect(params):
     table = TABLES["digits"]
     codes = [
-        transformer(init=init, early_stopping=False, **p).fit(table).transform(table)
+        transformer(early_stopping="validation_fraction" in params, **p)
+        .fit(table)
+        .transform(table)
         for p in ({}, params)
     ]
-    if "validation_fraction" in params:
-        codes[1] = transformer(init=init, **params).fit(table).transform(table)
-        codes[0] = transformer(init=init).fit(table).transform(table)
     assert not np.allclose(*codes, rtol=1e-3)
 
 
@@ -657,10 +652,10 @@ def test_warm_start_goes_on_from_the_fitted_weights():
 
 
 def test_warm_start_keeps_the_scaling_and_the_width():
-    ae = transformer(0.5, warm_start=True).fit(X)
-    shift, width = ae._columns.shift_, ae.n_components_
+    ae = at_pca(0.5, warm_start=True).fit(X)
+    codes, width = ae.transform(X), ae.n_components_
     ae.fit(2 * X + 1)
-    np.testing.assert_array_equal(ae._columns.shift_, shift)
+    np.testing.assert_array_equal(ae.transform(X), codes)
     assert ae.n_components_ == width
     with pytest.raises(ValueError, match="3 features"):
         ae.fit(X[:, :3])
@@ -690,8 +685,12 @@ def test_warm_start_can_not_change_what_lasts(name, value):
 
 
 def test_warm_start_spells_hidden_layer_sizes_as_it_likes():
-    ae = transformer(warm_start=True, hidden_layer_sizes=(8, 8)).fit(X)
-    ae.set_params(hidden_layer_sizes=np.array([8, 8])).fit(X)
+    ae, twin = (
+        transformer(warm_start=True, hidden_layer_sizes=(8, 8)).fit(X) for _ in range(2)
+    )
+    ae.set_params(hidden_layer_sizes=np.array([8, 8]))
+    assert_same_fit(ae.fit(X), twin.fit(X))
+    assert ae.loss_curve_ != transformer(hidden_layer_sizes=(8, 8)).fit(X).loss_curve_
 
 
 def test_warm_start_takes_new_settings_of_training():
@@ -701,7 +700,7 @@ def test_warm_start_takes_new_settings_of_training():
 
 
 def test_partial_fit_sets_up_at_the_first_call():
-    ae = transformer(0.6).partial_fit(X)
+    ae = at_pca(0.6).partial_fit(X)
     assert ae.n_features_in_ == 13
     assert (
         ae.n_components_
@@ -709,11 +708,10 @@ def test_partial_fit_sets_up_at_the_first_call():
     )
     assert ae.n_iter_ == len(ae.loss_curve_) == 1
     # Later batches may be small, and don't move the scaling.
-    shift = ae._columns.shift_
+    codes = ae.transform(X)
     ae.partial_fit(X[:1] + 100)
-    np.testing.assert_array_equal(ae._columns.shift_, shift)
+    np.testing.assert_array_equal(ae.transform(X), codes)
     assert ae.n_iter_ == len(ae.loss_curve_) == 2
-    assert np.isfinite(ae.transform(X)).all()
 
 
 def test_partial_fit_learns():
@@ -743,9 +741,14 @@ def test_partial_fit_goes_on_after_fit():
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize(
+    ("init", "scale", "early_stopping"),
+    [
+        *(("pca", scale, True) for scale in SCALES),
+        ("random", "standard", True),
+        ("pca", "standard", False),
+    ],
+)
 def test_weights_are_repetition_bit_for_bit(method, init, scale, early_stopping):
     weight = np.arange(len(X)) % 4  # zeros among them
     ae = transformer(init=init, scale=scale, early_stopping=early_stopping)
@@ -765,9 +768,10 @@ def test_weights_matter():
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(
+    ("init", "weighted", "shuffle"),
+    [("pca", True, True), ("pca", False, False), ("random", False, True)],
+)
 def test_the_order_of_the_rows_does_not_matter_bit_for_bit(
     method, init, weighted, shuffle
 ):
@@ -845,9 +849,7 @@ def test_copies_of_a_fitted_estimator_give_the_same_bits(copied, method):
 def test_n_jobs_does_not_change_a_bit():
     here, there = (
         Parallel(n_jobs=n_jobs)(
-            delayed(transformer(init=init, random_state=seed).fit)(X)
-            for seed in (0, 1)
-            for init in ("pca", "random")
+            delayed(transformer(init=init).fit)(X) for init in ("pca", "random")
         )
         for n_jobs in (1, 2)
     )

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 
 import numpy as np
@@ -39,7 +38,6 @@ def test_a_range_is_its_ends_or_its_width(data_range, ends):
     assert [type(end) for end in found] == [float, float]
 
 
-@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
     ("data_range", "error", "said"),
     [
@@ -49,7 +47,6 @@ def test_a_range_is_its_ends_or_its_width(data_range, ends):
         (np.inf, ValueError, "data_range=inf"),
         (np.nan, ValueError, "data_range=nan"),
         ((1, 1), ValueError, r"data_range=\(1, 1\).*increasing"),
-        ((1, -1), ValueError, "increasing"),
         ((-np.inf, 0), ValueError, "finite"),
         ((-1e308, 1e308), ValueError, "finite"),
         (True, TypeError, "data_range must be a number.*True"),
@@ -59,9 +56,15 @@ def test_a_range_is_its_ends_or_its_width(data_range, ends):
         (np.ones((2, 2)), TypeError, r"pair \(low, high\)"),
     ],
 )
-def test_what_is_no_range_is_told(metric, data_range, error, said):
+def test_what_is_no_range_is_named(data_range, error, said):
     with pytest.raises(error, match=said):
-        metric(X, X, input_shape=(8, 8), data_range=data_range)
+        value_range(data_range)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_each_metric_checks_its_range(metric):
+    with pytest.raises(ValueError, match="data_range=-1"):
+        metric(X, X, input_shape=(8, 8), data_range=-1)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -114,20 +117,8 @@ def test_tables_of_any_numbers_are_taken_and_not_changed(metric):
         (METRICS[2], "torchmetrics"),
     ],
 )
-def test_an_extra_that_is_missing_is_told(metric, module, monkeypatch, tmp_path):
+def test_an_extra_that_is_missing_is_named(metric, module, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(ImportError, match=r'pip install "sklearn-ae\[images\]"$'):
         metric(X, X, **SETTINGS)
-
-
-def test_nothing_of_the_extra_is_imported_before_it_is_needed():
-    extra = ["skimage", "torchmetrics", "torchvision"]
-    code = (
-        "import sys, sklearn_ae.metrics; "
-        f"print([name for name in {extra} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"

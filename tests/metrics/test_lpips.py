@@ -7,6 +7,7 @@ from torchmetrics.functional.image import lpips as reference
 from sklearn_ae.metrics import _lpips, _lpips_weights
 from sklearn_ae.metrics import learned_perceptual_image_patch_similarity as lpips
 from sklearn_ae.metrics._lpips_net import NETS, Backbone
+from tests.helpers import generator
 
 NAMES = {"alex": "alexnet", "vgg": "vgg16"}
 
@@ -24,11 +25,11 @@ def _forget_networks():
 
 
 def random_backbone(net, folder):
-    generator = torch.Generator().manual_seed(0)
+    source = generator()
     weights = {}
     for key, weight in Backbone(net).state_dict().items():
         scale = (2 / weight[0].numel()) ** 0.5 if weight.ndim > 1 else 0.1
-        weights[key] = scale * torch.randn(weight.shape, generator=generator)
+        weights[key] = scale * torch.randn(weight.shape, generator=source)
     path = folder / f"{net}.pth"
     torch.save(weights, path)
     return path
@@ -88,7 +89,7 @@ def unit_images(X, shape):
 
 
 @pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 40, 57), (3, 32, 33)])
+@pytest.mark.parametrize("shape", [(1, 40, 57), (3, 32, 33)])
 @pytest.mark.parametrize("backbone", [written_out, of_torchvision])
 def test_lpips_is_that_of_torchmetrics(net, shape, backbone, files, monkeypatch):
     features = backbone(net)
@@ -172,7 +173,7 @@ def test_it_is_zero_for_equal_images_and_symmetric(net, files):
     np.testing.assert_array_equal(there, back)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, np.int64(7), 100])
+@pytest.mark.parametrize("batch_size", [1, np.int64(4)])
 def test_batches_make_no_difference(batch_size, files):
     X, restored = tables((3, 32, 32), n=7)
     settings = {"input_shape": (3, 32, 32), "data_range": 255, "average": False}
@@ -220,7 +221,7 @@ def test_nothing_global_is_moved(files):
         ({"batch_size": "all"}, TypeError, "'all'"),
     ],
 )
-def test_what_can_not_be_is_told(setting, error, said):
+def test_what_can_not_be_is_named(setting, error, said):
     X = np.zeros((2, 3072))
     settings = {"input_shape": (3, 32, 32), "data_range": 1} | setting
     with pytest.raises(error, match=said):

@@ -13,6 +13,7 @@ import torch
 from sklearn_ae.metrics import _lpips_weights as module
 from sklearn_ae.metrics import learned_perceptual_image_patch_similarity as lpips
 from sklearn_ae.metrics._lpips_net import NETS, Backbone, Heads
+from tests.helpers import generator
 
 # Convolutions of the published checkpoints: channels out and in, and the kernel's side.
 ALEXNET = {
@@ -71,10 +72,10 @@ def server(tmp_path, monkeypatch):
 
 
 def checkpoint(net="alex", seed=0):
-    generator, weights = torch.Generator().manual_seed(seed), {}
+    source, weights = generator(seed), {}
     for place, (n_out, n_in, side) in PUBLISHED[net].items():
         shape = (n_out, n_in, side, side)
-        weight = 0.02 * torch.randn(shape, generator=generator)
+        weight = 0.02 * torch.randn(shape, generator=source)
         weights[f"features.{place}.weight"] = weight
         weights[f"features.{place}.bias"] = torch.zeros(n_out)
     return weights | {"classifier.6.bias": torch.zeros(1000)}
@@ -153,7 +154,7 @@ def test_offline_it_is_told_which_file_goes_where(net, cache):
     assert list(cache.iterdir()) == []
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_file_that_is_not_there_is_named(tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(FileNotFoundError, match=f"{path}' is no file.*alexnet-owt"):
             lpips(X, X, weights=path, **SETTINGS)
@@ -189,7 +190,7 @@ def test_a_download_with_another_hash_is_refused(server, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_a_download_that_is_not_there_is_told(server, cache, monkeypatch):
+def test_a_download_that_is_not_there_is_named(server, cache, monkeypatch):
     serve(server, monkeypatch, b"weights").unlink()
     with pytest.raises(FileNotFoundError, match=r"could not be fetched .*404"):
         lpips(X, X, **SETTINGS)
@@ -212,7 +213,7 @@ def wrong_files():
 
 
 @pytest.mark.parametrize("kind", wrong_files())
-def test_weights_of_something_else_are_told(kind, tmp_path):
+def test_weights_of_something_else_are_named(kind, tmp_path):
     content, said = wrong_files()[kind]
     path = saved(content, tmp_path / "wrong.pth")
     with pytest.raises(ValueError, match=f"^{path} .*{said}"):
@@ -233,7 +234,7 @@ def spoilt(path):
     yield from (content[:i] for i in range(1, len(content), 13))
 
 
-def test_files_that_are_spoilt_are_told(tmp_path):
+def test_files_that_are_spoilt_are_named(tmp_path):
     path = saved({"a": torch.zeros(1000)}, tmp_path / "alex.pth")
     for content in list(spoilt(path)):
         path.write_bytes(content)

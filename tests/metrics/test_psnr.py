@@ -13,8 +13,8 @@ def tables(n_features, width):
     return X, X + width * rng.normal(scale=0.1, size=X.shape)
 
 
-@pytest.mark.parametrize("width", [1, 255, 0.01])
-@pytest.mark.parametrize("shape", [(1, 9, 13), (3, 8, 8), (40,)])
+@pytest.mark.parametrize("width", [255, 0.01])
+@pytest.mark.parametrize("shape", [(3, 8, 8), (40,)])
 def test_psnr_is_that_of_two_libraries(shape, width):
     X, restored = tables(np.prod(shape), width)
     settings = {"input_shape": shape, "data_range": width}

@@ -20,6 +20,7 @@ from sklearn_ae.metrics import (
     structural_similarity,
 )
 from sklearn_ae.metrics._lpips_net import Backbone
+from tests.helpers import generator
 
 X = load_digits().data[:240]
 IMAGES = {"input_shape": (8, 8), "data_range": 16}
@@ -51,10 +52,10 @@ def scaled_pca(n_components=8):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    generator = torch.Generator().manual_seed(0)
+    source = generator()
     path = tmp_path_factory.mktemp("weights") / "alex.pth"
     empty = Backbone("alex").state_dict()
-    random = {k: torch.randn(w.shape, generator=generator) for k, w in empty.items()}
+    random = {k: torch.randn(w.shape, generator=source) for k, w in empty.items()}
     torch.save(random, path)
     return path
 
@@ -88,7 +89,7 @@ def test_tables_with_names_are_taken():
     assert found == pytest.approx(expected)
 
 
-def test_what_can_not_reconstruct_is_told():
+def test_what_can_not_reconstruct_is_named():
     scorer = make_reconstruction_scorer("psnr", data_range=16)
     for estimator in (OneWay(), BaseEstimator()):
         name = type(estimator).__name__
@@ -195,7 +196,7 @@ def test_what_is_wrong_is_told_when_the_scorer_is_made(metric, params, error, sa
         make_reconstruction_scorer(metric, **IMAGES | params)
 
 
-def test_rows_of_another_size_are_told():
+def test_rows_of_another_size_are_named():
     scorer = make_reconstruction_scorer("psnr", input_shape=(8, 9), data_range=16)
     with pytest.raises(ValueError, match="64 features"):
         scorer(Rounded(), X)

@@ -31,19 +31,10 @@ def of_torchmetrics(X, restored, shape, width, win_size):
     return everywhere[..., inner, inner].mean(dim=(1, 2, 3))
 
 
-@pytest.mark.parametrize("width", [1, 255, 0.01])
+@pytest.mark.parametrize("width", [255, 0.01])
 @pytest.mark.parametrize(
     ("shape", "win_size"),
-    [
-        ((1, 28, 28), 11),
-        ((3, 32, 17), 11),
-        ((1, 11, 40), 11),
-        ((3, 10, 12), 9),
-        ((1, 8, 8), 7),
-        ((3, 6, 16), 5),
-        ((1, 4, 5), 3),
-        ((1, 3, 3), 3),
-    ],
+    [((3, 32, 17), 11), ((1, 11, 40), 11), ((3, 10, 12), 9), ((1, 3, 3), 3)],
 )
 def test_ssim_is_that_of_two_libraries(shape, win_size, width):
     X, restored = tables(shape, width)
@@ -168,7 +159,7 @@ def test_a_window_that_is_given_is_taken(win_size):
         ((8, 7), None, ValueError, "64 features"),
     ],
 )
-def test_what_can_not_be_is_told(shape, win_size, error, said):
+def test_what_can_not_be_is_named(shape, win_size, error, said):
     X = np.zeros((2, 64))
     with pytest.raises(error, match=said):
         structural_similarity(X, X, input_shape=shape, data_range=1, win_size=win_size)

@@ -7,14 +7,7 @@ from sklearn.preprocessing import scale
 from torch import nn
 
 from sklearn_ae.nn import Autoencoder, CorrectedLinear, MLPArchitecture
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def tensor(array):
-    return torch.from_numpy(np.asarray(array))
+from tests.helpers import generator, tensor
 
 
 def around(
@@ -27,9 +20,9 @@ def around(
         spread[constant] = np.inf
     return Autoencoder.around_linear(
         MLPArchitecture(d, hidden, activation, generator()),
-        mean=tensor(pca.mean_),
-        centre=tensor(np.linspace(-1.0, 3.0, d)) if centre is None else centre,
-        spread=tensor(spread),
+        pca_mean=tensor(pca.mean_),
+        mean=tensor(np.linspace(-1.0, 3.0, d)) if centre is None else centre,
+        std=tensor(spread),
         components=tensor(np.pad(pca.components_, ((0, n_extra), (0, 0)))),
         component_std=tensor(
             np.pad(pca.singular_values_, (0, n_extra), constant_values=1.0)
@@ -44,11 +37,11 @@ def X():
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (16, 16)])
-@pytest.mark.parametrize("activation", ["silu", "relu", "logistic"])
 @pytest.mark.parametrize("n_extra", [0, 2])
-def test_around_linear_starts_at_pca(X, hidden, activation, n_extra):
+def test_around_linear_starts_at_pca(X, hidden, n_extra):
     pca = PCA(4).fit(X)
-    model = around(pca, hidden, activation, n_extra)
+    # An activation that is not zero at zero.
+    model = around(pca, hidden, "logistic", n_extra)
     with torch.no_grad():
         x_hat, z = model(tensor(X).float())
     code = pca.transform(X)

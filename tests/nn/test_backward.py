@@ -1,9 +1,5 @@
-from functools import partial
-
 import pytest
 import torch
-from sklearn_ae.nn._backward import _RULES
-from sklearn_ae.nn._folded import _FOLDED
 from torch import nn
 
 from sklearn_ae.nn import (
@@ -11,27 +7,18 @@ from sklearn_ae.nn import (
     Autoencoder,
     GaussianEncoder,
     MLPArchitecture,
-    fused_affine,
-    has_rules,
-    manual_backward,
+    plain_forward,
 )
+from tests.helpers import drawn, generator
 
 D, K, N = 5, 3, 7
 LEVELS = (0.05, 2.0)
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(*shape, generator=generator(seed))
-
-
 START = {
-    "mean": drawn(D, seed=1),
-    "centre": drawn(D, seed=2),
-    "spread": torch.tensor([0.5, 2.0, 1.0, torch.inf, 1.5]),
+    "pca_mean": drawn(D, seed=1),
+    "mean": drawn(D, seed=2),
+    "std": torch.tensor([0.5, 2.0, 1.0, torch.inf, 1.5]),
     "components": torch.linalg.qr(drawn(D, K, seed=3)).Q.T,
     "component_std": torch.tensor([2.0, 1.0, 0.3]),
 }
@@ -74,92 +61,82 @@ def moved(module):
     return module
 
 
-@pytest.mark.parametrize("hidden", [(), (6,), (6, 6), (8, 6, 6, 4)])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("make", [random, linear, wiener, square_wiener])
+# Each activation in one network, and each depth and each kind of network with one.
+ONE_BY_ONE = [
+    *((random, name, (6, 6)) for name in ACTIVATIONS),
+    *((linear, "silu", hidden) for hidden in [(), (6,), (8, 6, 6, 4)]),
+    *((make, "tanh", (8, 6, 6, 4)) for make in (random, wiener, square_wiener)),
+]
+
+
+@pytest.mark.parametrize(("make", "activation", "hidden"), ONE_BY_ONE)
 @pytest.mark.parametrize("says_levels", [True, False])
 def test_output_and_gradients_are_autograds(make, activation, hidden, says_levels):
     module = moved(make(hidden, activation))
-    assert has_rules(module)
+    assert module.has_manual_backward
     x, grad = drawn(N, D, seed=4).double(), drawn(N, D, seed=5).double()
     levels = torch.linspace(*LEVELS, N).double()[:, None]
     levels = levels if says_levels and module.is_noise_conditional else None
     with torch.inference_mode():
-        mine, back = manual_backward(module)(x, levels)
+        mine, back = module.make_forward_backward()(x, levels)
         back(grad)
-    enable_gradients = [p.grad.clone() for p in module.parameters()]
+    manual = [p.grad.clone() for p in module.parameters()]
     x_hat, _, _ = module.draw(x, generator(), levels)
     module.zero_grad()
     x_hat.backward(grad)
     torch.testing.assert_close(mine, x_hat, rtol=1e-12, atol=1e-12)
-    for by_p, p in zip(enable_gradients, module.parameters(), strict=True):
+    for by_p, p in zip(manual, module.parameters(), strict=True):
         torch.testing.assert_close(by_p, p.grad, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("make", [random, linear, wiener])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("hidden", [(), (1,), (6,), (6, 6), (8, 6, 6, 4)])
-@pytest.mark.parametrize("by_numpy", [True, False])
-def test_a_folded_part_maps_as_the_part_does(make, activation, hidden, by_numpy):
-    module = moved(make(hidden, activation))
+@pytest.mark.parametrize(("make", "activation", "hidden"), ONE_BY_ONE)
+def test_a_plain_function_maps_as_the_part_does(make, activation, hidden):
+    module = make(hidden, activation).double()
     x = drawn(N, D, seed=4).double()
-    fold = partial(fused_affine, by_numpy=by_numpy)
+    encode, decode = plain_forward(module.encoder), plain_forward(module.decoder)
+    assert encode is not module.encoder
+    close = {"rtol": 1e-12, "atol": 1e-12}
     with torch.no_grad():
         z = module.encoder(x)
-        x_hat = module.decoder(z)
-        encode, decode = fold(module.encoder), fold(module.decoder)
-        close = {"rtol": 1e-12, "atol": 1e-12}
         torch.testing.assert_close(encode(x), z, **close)
-        torch.testing.assert_close(decode(z), x_hat, **close)
+        torch.testing.assert_close(decode(z), module.decoder(z), **close)
         if module.is_noise_conditional:
             levels = torch.linspace(*LEVELS, N).double()[:, None]
-            noise_conditional = module.encoder(x, levels)
-            torch.testing.assert_close(encode(x, levels), noise_conditional, **close)
-        # Rows as they were, and weights of its own.
-        assert torch.equal(x, drawn(N, D, seed=4).double())
-        for p in module.parameters():
-            p.add_(0.1)
-        torch.testing.assert_close(encode(x), z, **close)
-        torch.testing.assert_close(decode(z), x_hat, **close)
+            at_levels = module.encoder(x, levels)
+            torch.testing.assert_close(encode(x, levels), at_levels, **close)
+    assert torch.equal(x, drawn(N, D, seed=4).double())
 
 
-def test_what_has_rules_to_train_can_be_folded():
-    assert set(_FOLDED) == set(_RULES)
-
-
-def test_a_part_without_a_rule_is_its_own_pass():
+def test_a_part_without_a_manual_backward_is_its_own_function():
     encoder = GaussianEncoder(random((6,), "relu").encoder)
-    assert fused_affine(encoder) is encoder
+    assert plain_forward(encoder) is encoder
 
 
-def test_what_has_no_rules_is_left_to_autograd():
+def test_unknown_parts_are_left_to_autograd():
     class Mine(Autoencoder):
         """It may do anything."""
 
     model = random((6,), "relu")
-    assert not has_rules(Mine(model.encoder, model.decoder, K))
+    assert not Mine(model.encoder, model.decoder, K).has_manual_backward
     for encoder in (
         GaussianEncoder(model.encoder),
         nn.Sequential(model.encoder, nn.Sigmoid()),
         nn.Linear(D, K),
     ):
-        assert not has_rules(Autoencoder(encoder, model.decoder, K))
-        assert not has_rules(Autoencoder(model.encoder, encoder, K))
+        assert not Autoencoder(encoder, model.decoder, K).has_manual_backward
+        assert not Autoencoder(model.encoder, encoder, K).has_manual_backward
     changed = random((6,), "relu")
     changed.decoder.layers[1] = nn.Sequential(changed.decoder.layers[1], nn.Dropout())
-    assert not has_rules(changed)
+    assert not changed.has_manual_backward
     normed = random((6,), "relu")
     nn.utils.parametrizations.weight_norm(normed.decoder.layers[1])
-    assert not has_rules(normed)
-    noise_conditional = wiener((6,), "relu")
-    noise_conditional.encoder.features = nn.Softplus()
-    assert not has_rules(noise_conditional)
-    assert not has_rules(random((6,), "relu").to("meta"))
-    around = linear((6,), "relu")
-    around.decoder.correction = around.decoder.linear
-    assert not has_rules(around)
+    assert not normed.has_manual_backward
+    conditional = wiener((6,), "relu")
+    conditional.encoder.features = nn.Softplus()
+    assert not conditional.has_manual_backward
+    assert not random((6,), "relu").to("meta").has_manual_backward
     model.decoder.activation = nn.PReLU()
     around = linear((6,), "relu")
     around.encoder.correction.activation = nn.PReLU()
-    assert not has_rules(model)
-    assert not has_rules(around)
+    assert not model.has_manual_backward
+    assert not around.has_manual_backward

@@ -3,10 +3,7 @@ import torch
 from torch import nn
 
 from sklearn_ae.nn import CallableArchitecture
-
-
-def generator():
-    return torch.Generator().manual_seed(0)
+from tests.helpers import float64_by_default, generator
 
 
 def built(*parts, n_components=2):
@@ -26,11 +23,8 @@ def test_the_encoder_is_the_first_and_the_decoder_the_second():
 
 
 def test_numbers_are_single_whatever_torchs_default():
-    torch.set_default_dtype(torch.float64)
-    try:
+    with float64_by_default():
         part = CallableArchitecture(linear, 5, generator()).encoder(2, at_zero=True)
-    finally:
-        torch.set_default_dtype(torch.float32)
     assert {p.dtype for p in part.parameters()} == {torch.float32}
 
 

@@ -17,13 +17,9 @@ from sklearn_ae.nn import (
     MLPArchitecture,
     cost,
 )
+from tests.helpers import generator
 
-SHAPES = [(1, 8, 8), (1, 28, 28), (3, 9, 13), (2, 8, 31), (1, 1, 140), (2, 1, 9)]
-TINY = [(1, 1, 1), (1, 1, 2), (2, 1, 3), (1, 3, 2)]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+SHAPES = [(1, 8, 8), (3, 9, 13), (2, 1, 9), (1, 1, 1), (1, 3, 2)]
 
 
 def plan(shape, channels=(4, 6), activation="silu", seed=0):
@@ -34,18 +30,18 @@ def rows(shape, n=5):
     return torch.randn(n, math.prod(shape), generator=generator(9))
 
 
-@pytest.mark.parametrize("channels", [(3,), (4, 6), (2, 3, 4, 5)])
-@pytest.mark.parametrize("shape", SHAPES + TINY)
+@pytest.mark.parametrize("channels", [(3,), (2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_rows_of_any_shape_are_mapped_to_codes_and_back(shape, channels):
     networks, x = plan(shape, channels), rows(shape)
-    noise_conditional = torch.ones(5, 4)
+    noise_features = torch.ones(5, 4)
     with torch.no_grad():
         assert ConvEncoder(networks, 7, at_zero=False)(x).shape == (5, 7)
         assert ConvDecoder(networks, 7, at_zero=False)(x[:, :1].expand(5, 7)).shape == (
             5,
             networks.n_features,
         )
-        both = torch.cat([x, noise_conditional], dim=1)
+        both = torch.cat([x, noise_features], dim=1)
         filtered = ConvFilter(networks, n_noise_features=4, at_zero=False)(both)
         assert filtered.shape == x.shape
 
@@ -132,34 +128,15 @@ def test_a_filter_moves_with_the_picture():
     assert (still[0, 20:46] - still[0, 0]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 5), (2, 1, 5)])
-@pytest.mark.parametrize("activation", ["silu", "tanh"])
-def test_gradients_are_those_of_finite_differences(shape, activation):
-    networks = plan(shape, (2, 3), activation)
-    model = nn.Sequential(
-        ConvEncoder(networks, 2, at_zero=False),
-        ConvDecoder(networks, 2, at_zero=False),
-        ConvFilter(networks, at_zero=False),
-    ).double()
-    names, values = zip(*model.named_parameters(), strict=True)
-    x = rows(shape, 2).double()
-
-    def function(*values):
-        state = dict(zip(names, values, strict=True))
-        return torch.func.functional_call(model, state, x)
-
-    assert torch.autograd.gradcheck(function, values)
-
-
 @pytest.mark.parametrize("network", [ConvFilter, lambda p, **k: ConvEncoder(p, 3, **k)])
 def test_what_is_told_of_a_row_counts_at_each_place(network):
     shape = (1, 8, 8)
-    noise_conditional = torch.zeros(1, 2, requires_grad=True)
+    noise_features = torch.zeros(1, 2, requires_grad=True)
     out = network(plan(shape), n_noise_features=2, at_zero=False)(
-        torch.cat([rows(shape, 1), noise_conditional], dim=1)
+        torch.cat([rows(shape, 1), noise_features], dim=1)
     )
     for cell in out[0, :3]:
-        (slope,) = torch.autograd.grad(cell, noise_conditional, retain_graph=True)
+        (slope,) = torch.autograd.grad(cell, noise_features, retain_graph=True)
         assert (slope != 0).all()
 
 

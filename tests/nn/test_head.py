@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_ae.nn import CorrectedLinear, Head, ResidualMLP, early_layers, freeze, thaw
+from sklearn_ae.nn import MLP, CorrectedLinear, Head, early_layers, freeze, thaw
+from tests.helpers import generator
 
-G = torch.Generator().manual_seed(0)
+G = generator()
 
 
 def encoder():
     one = torch.ones
     return CorrectedLinear(
         nn.Linear(5, 3),
-        ResidualMLP([5, 7, 7, 3], "silu", generator=G),
+        MLP([5, 7, 7, 3], "silu", generator=G, residual=True),
         shift_in=0 * one(5),
         scale_in=one(5),
         scale_out=one(3),

@@ -3,10 +3,7 @@ import torch
 from torch import nn
 
 from sklearn_ae.nn import Autoencoder, GaussianEncoder, MLPArchitecture
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import generator
 
 
 def test_moments_are_the_two_halves_and_the_call_is_the_mean():

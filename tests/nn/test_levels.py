@@ -14,21 +14,14 @@ from sklearn_ae.nn import (
     MLPArchitecture,
     WienerEncoder,
 )
+from tests.helpers import generator, tensor
 
 N = 20_000
 LEVELS = (0.05, 2.0)
 # Of an encoder: between, at and beyond the levels that it is trained on.
-SOME_LEVELS = [0.01, 0.05, 0.3, 1.0, 2.0, 5.0]
+SOME_LEVELS = [0.01, 0.3, 5.0]
 REPLACING = sorted(set(CORRUPTIONS) - {"gaussian"})
 P, SIGMAS = 1e-3, 4
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def tensor(array):
-    return torch.from_numpy(np.asarray(array))
 
 
 def corruption(kind="gaussian", level=LEVELS):
@@ -55,7 +48,7 @@ def column_of(level, n):
 # -- levels of rows ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("low_high", [LEVELS, (0.5, 0.6), (1e-3, 0.9)])
+@pytest.mark.parametrize("low_high", [LEVELS, (0.5, 0.6)])
 def test_levels_are_log_uniform_between_the_two(low_high, x):
     low, high = low_high
     _, levels = corruption(level=low_high)(x, generator())
@@ -110,7 +103,7 @@ def test_levels_come_from_the_given_generator_alone(kind, x):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("low_high", [LEVELS, (0.5, 0.6), (1e-3, 10.0)])
+@pytest.mark.parametrize("low_high", [LEVELS, (1e-3, 10.0)])
 def test_importance_averages_to_one_over_the_levels(low_high):
     low, high = low_high
     middles = (torch.arange(10_000, dtype=torch.float64)[:, None] + 0.5) / 10_000
@@ -179,7 +172,7 @@ def denoised(module, X, level):
         return module.denoise(x, column_of(level, len(x))).numpy()
 
 
-@pytest.mark.parametrize("hidden", [(), (5,), (8, 8)])
+@pytest.mark.parametrize("hidden", [(), (8, 8)])
 @pytest.mark.parametrize("level", SOME_LEVELS)
 def test_it_starts_at_the_posterior_mean_of_a_normal(normal, level, hidden):
     mean, covariance, X = normal
@@ -254,7 +247,7 @@ def test_an_encoder_that_is_not_told_leaves_levels_out():
 # -- the correction --------------------------------------------------------------------
 
 
-class Seen(nn.Module):
+class Input(nn.Module):
     """Keeps what it is given, and answers with ones."""
 
     def forward(self, x):
@@ -280,7 +273,7 @@ def wiener(correction, variance, noise_variance):
 @pytest.mark.parametrize("level", SOME_LEVELS)
 def test_the_correction_is_in_units_of_the_posterior(level):
     v, s2 = np.array([4.0, 0.25]), level**2 * np.array([1.0, 9.0])
-    encoder = wiener(Seen(), [4.0, 0.25], [1.0, 9.0])
+    encoder = wiener(Input(), [4.0, 0.25], [1.0, 9.0])
     at_centre = encoder(torch.tensor([[1.0, -2.0]]), column_of(level, 1))
     expected = np.sqrt(1 / (1 / v + 1 / s2))
     np.testing.assert_allclose(at_centre[0].detach(), expected, rtol=1e-5)
@@ -288,7 +281,7 @@ def test_the_correction_is_in_units_of_the_posterior(level):
 
 @pytest.mark.parametrize("level", SOME_LEVELS)
 def test_the_correction_sees_cells_of_one_size_and_the_level(level):
-    seen = Seen()
+    seen = Input()
     encoder = wiener(seen, [9.0, 0.25], [9.0, 0.25])
     rows = torch.randn(N, 2, generator=generator()) * (1 + level**2) ** 0.5
     levels = column_of(level, N)

@@ -7,12 +7,9 @@ import torch
 from scipy.stats import logistic
 
 from sklearn_ae.nn import LogisticEntropyModel
+from tests.helpers import generator
 
 SCALES = torch.tensor([0.5, 2.0, 30.0], dtype=torch.float64)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def prior(step=0.25):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.special import erf, expit
 
-from sklearn_ae.nn import ACTIVATIONS, MLP, ResidualMLP
+from sklearn_ae.nn import ACTIVATIONS, MLP
+from tests.helpers import float64_by_default, generator
 
 NUMPY = {
     "identity": lambda x: x,
@@ -15,11 +16,7 @@ NUMPY = {
     "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
     "silu": lambda x: x * expit(x),
 }
-SIZES = [(3, 2), (5, 7, 2), (4, 6, 6, 3), (4, 6, 5, 5, 5, 3)]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+SIZES = [(3, 2), (5, 7, 2), (4, 6, 5, 5, 5, 3)]
 
 
 def random_module(kind, sizes, activation):
@@ -61,8 +58,10 @@ def test_the_activations_are_those_of_the_reference():
     assert set(ACTIVATIONS) == set(NUMPY)
 
 
-@pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("activation", NUMPY)
+@pytest.mark.parametrize(
+    ("activation", "sizes"),
+    [*((name, SIZES[-1]) for name in NUMPY), *(("silu", sizes) for sizes in SIZES)],
+)
 @pytest.mark.parametrize(
     ("kind", "reference"), [(MLP, numpy_mlp), (ResidualMLP, numpy_residual_mlp)]
 )
@@ -84,28 +83,12 @@ def test_an_output_as_wide_as_the_last_hidden_layer_is_not_added_to():
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("activation", NUMPY)
-def test_residual_mlp_starts_at_zero(activation, sizes):
-    module = ResidualMLP(sizes, activation, generator=generator())
+def test_residual_mlp_starts_at_zero(sizes):
+    module = ResidualMLP(sizes, "silu", generator=generator())
     x = torch.randn(9, sizes[0], generator=generator())
     assert torch.count_nonzero(module(x)) == 0
     # Its hidden layers don't: from there a gradient could not move it.
     assert all(layer.weight.any() for layer in module.layers[:-1])
-
-
-@pytest.mark.parametrize("kind", [MLP, ResidualMLP])
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_gradient_is_that_of_finite_differences(kind, activation):
-    module = random_module(kind, (3, 4, 4, 2), activation)
-    names, values = zip(*module.named_parameters(), strict=True)
-    x = torch.randn(5, 3, dtype=torch.double, generator=generator(), requires_grad=True)
-
-    def function(x, *values):
-        return torch.func.functional_call(
-            module, dict(zip(names, values, strict=True)), x
-        )
-
-    assert torch.autograd.gradcheck(function, (x, *values))
 
 
 def test_weights_start_at_glorots_uniform_distribution_and_biases_at_zero():
@@ -131,14 +114,7 @@ def test_weights_come_from_the_given_generator_alone(kind):
     assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
 
 
-@pytest.fixture
-def double_by_default():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.usefixtures("double_by_default")
 def test_parameters_are_float32_whatever_the_default():
-    module = MLP((3, 5, 2), "silu", generator=generator())
+    with float64_by_default():
+        module = MLP((3, 5, 2), "silu", generator=generator())
     assert {p.dtype for p in module.parameters()} == {torch.float32}

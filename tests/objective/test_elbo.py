@@ -11,10 +11,11 @@ from sklearn_ae.objective import (
     importance_weights,
     noise_variance,
 )
+from tests.helpers import generator
 
 
 def tensors(n, *shape, seed=0):
-    g = torch.Generator().manual_seed(seed)
+    g = generator(seed)
     return torch.randn(n, *shape, dtype=torch.float64, generator=g)
 
 

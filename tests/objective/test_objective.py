@@ -10,6 +10,7 @@ from sklearn_ae.objective import (
     kl_sparsity,
     l1_sparsity,
 )
+from tests.helpers import generator
 
 NUMPY = {
     "squared_error": lambda r: r**2,
@@ -67,9 +68,9 @@ def test_the_gradient_by_hand_is_autograds(loss, pair):
     x_hat.requires_grad_(True)
     expected = (objective.reconstruction(x, x_hat) * weight).mean()
     expected.backward()
-    loss, manual_backward = objective.with_gradient(x, x_hat.detach(), weight)
+    loss, manual = objective.with_gradient(x, x_hat.detach(), weight)
     torch.testing.assert_close(loss, expected.detach())
-    torch.testing.assert_close(manual_backward, x_hat.grad)
+    torch.testing.assert_close(manual, x_hat.grad)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_an_exact_reconstruction_costs_nothing(loss, pair):
 
 def batch(seed=0):
     """Rows x, as given, as restored and their sigmoid code, and weights."""
-    g = torch.Generator().manual_seed(seed)
+    g = generator(seed)
     x, x_in, x_hat = torch.randn(3, 6, 5, dtype=torch.float64, generator=g)
     x_in.requires_grad_()
     z = torch.sigmoid(x_in[:, :2] * 2)
@@ -101,7 +102,7 @@ def batch(seed=0):
 
 def total(objective, rows):
     *rows, weight = rows
-    return objective(*rows, None, weight, torch.Generator().manual_seed(0)).detach()
+    return objective(*rows, None, weight, generator()).detach()
 
 
 def test_without_weights_there_is_the_reconstruction_alone():

@@ -13,8 +13,9 @@ from sklearn_ae.objective import (
     temperature,
     virtual_adversarial,
 )
+from tests.helpers import generator
 
-G = torch.Generator().manual_seed(0)
+G = generator()
 OUTPUTS, OTHERS = (torch.randn(40, 3, generator=G).double() for _ in range(2))
 TARGET = torch.randint(3, (40,), generator=G)
 WEIGHT = torch.rand(40, generator=G).double()

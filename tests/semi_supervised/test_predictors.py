@@ -25,6 +25,7 @@ from sklearn_ae import (
     AutoencoderRegressor,
     AutoencoderTransformer,
 )
+from tests.helpers import same_state, state
 
 X, Y = load_digits(return_X_y=True)
 FEW = np.where(np.random.default_rng(1).random(len(X)) < 0.06, Y, -1)
@@ -44,12 +45,8 @@ def few_labels(autoencoder):
     return AutoencoderClassifier(autoencoder, random_state=0).fit(X, FEW)
 
 
-def state(estimator):
-    return copy.deepcopy(estimator.module_.state_dict())
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
+# It is not fitted: each estimator trains a copy.
+SHORT = AutoencoderTransformer(max_iter=2)
 
 
 def moons(n=400, n_labelled=60, seed=0):
@@ -138,7 +135,8 @@ def test_a_regressor_learns_what_no_line_does():
     X = rng.normal(size=(400, 3))
     y = 50 + 20 * np.abs(X[:, 0]) * np.sign(X[:, 1])
     few = np.where(np.arange(400) < 250, y, np.nan)
-    ours = AutoencoderRegressor(max_iter=80, random_state=0).fit(X, few)
+    given = AutoencoderTransformer(3, corruption_level=0.5, max_iter=5)
+    ours = AutoencoderRegressor(given, max_iter=80, random_state=0).fit(X, few)
     linear = AutoencoderRegressor(ours.autoencoder_, fine_tune=False).fit(X, few)
     assert ours.score(X[250:], y[250:]) > linear.score(X[250:], y[250:]) + 0.2
     assert ours.best_loss_ < 0.5 * ours.validation_curve_[0]
@@ -176,11 +174,11 @@ def test_all_rows_held_out_have_their_share_of_each_class(autoencoder):
 def test_text_labels(missing):
     names = np.array(["no", "yes", "perhaps"], dtype=object)[Y_WINE]
     names[::2] = missing
-    ours = AutoencoderClassifier(fine_tune=False, random_state=0).fit(X_WINE, names)
+    settings = {"fine_tune": False, "random_state": 0}
+    ours = AutoencoderClassifier(SHORT, **settings).fit(X_WINE, names)
     assert ours.classes_.tolist() == ["no", "perhaps", "yes"]
     numbers = np.where(np.arange(len(Y_WINE)) % 2 == 0, -1, Y_WINE)
-    theirs = AutoencoderClassifier(fine_tune=False, random_state=0)
-    theirs.fit(X_WINE, numbers)
+    theirs = AutoencoderClassifier(SHORT, **settings).fit(X_WINE, numbers)
     as_numbers = {"no": 0, "yes": 1, "perhaps": 2}
     told = [as_numbers[name] for name in ours.predict(X_WINE)]
     np.testing.assert_array_equal(told, theirs.predict(X_WINE))
@@ -190,15 +188,15 @@ def test_series_categories_and_missing_numbers():
     y = pd.Series(Y_WINE, dtype="Int64").where(np.arange(len(Y_WINE)) % 2 == 0)
     category = pd.Series(np.array(["a", "b", "c"])[Y_WINE], dtype="category")
     settings = {"fine_tune": False, "random_state": 0}
-    ours = AutoencoderClassifier(**settings).fit(X_WINE, y)
+    ours = AutoencoderClassifier(SHORT, **settings).fit(X_WINE, y)
     assert ours.classes_.tolist() == [0, 1, 2]
-    named = AutoencoderClassifier(**settings).fit(X_WINE, category)
+    named = AutoencoderClassifier(SHORT, **settings).fit(X_WINE, category)
     assert named.classes_.tolist() == ["a", "b", "c"]
 
 
 def test_minus_one_beside_one_alone_is_a_class():
     y = np.where(Y_WINE == 0, -1, 1)
-    ours = AutoencoderClassifier(fine_tune=False, random_state=0).fit(X_WINE, y)
+    ours = AutoencoderClassifier(SHORT, fine_tune=False, random_state=0).fit(X_WINE, y)
     assert ours.classes_.tolist() == [-1, 1]
     assert ours.score(X_WINE, y) > 0.9
 
@@ -219,15 +217,16 @@ def test_weights_of_zero_are_rows_that_are_not_there():
     weight = np.ones(len(X))
     weight[200:] = 0
     settings = {"max_iter": 3, "random_state": 0}
-    weighted = AutoencoderClassifier(**settings).fit(X, few, sample_weight=weight)
-    there = AutoencoderClassifier(**settings).fit(X[:200], few[:200])
+    ours = AutoencoderClassifier(SHORT, **settings)
+    weighted = clone(ours).fit(X, few, sample_weight=weight)
+    there = clone(ours).fit(X[:200], few[:200])
     np.testing.assert_allclose(weighted.predict_proba(X), there.predict_proba(X))
 
 
 def test_class_weights_are_sample_weights():
     y = np.where(Y_WINE == 0, 0, 1)
     by_class = AutoencoderClassifier(
-        fine_tune=False, class_weight={0: 5, 1: 1}, random_state=0
+        SHORT, fine_tune=False, class_weight={0: 5, 1: 1}, random_state=0
     ).fit(X_WINE, y)
     plain = AutoencoderClassifier(
         by_class.autoencoder_, fine_tune=False, random_state=0
@@ -242,7 +241,7 @@ def test_a_class_that_weighs_more_is_told_more_often():
     X, _ = moons()[:2]
     noise = np.random.default_rng(0).integers(2, size=len(X))
     settings = {"early_stopping": False, "consistency_weight": 0, "random_state": 0}
-    ours = AutoencoderClassifier(class_weight={0: 1e3, 1: 1e-4}, **settings)
+    ours = AutoencoderClassifier(SHORT, class_weight={0: 1e3, 1: 1e-4}, **settings)
     ours.fit(X[:100], noise[:100])
     assert np.mean(ours.predict(X[100:]) == 0) > 0.95
 
@@ -305,10 +304,10 @@ def test_a_weight_of_a_class_below_zero_is_refused():
 def test_a_fitted_autoencoder_is_taken_and_stays_as_it_is(autoencoder):
     given = copy.deepcopy(autoencoder)
     ours = AutoencoderClassifier(given, max_iter=5, random_state=0).fit(X, Y)
-    assert same(state(ours.autoencoder_), state(autoencoder))
+    assert same_state(state(ours.autoencoder_), state(autoencoder))
     assert not np.allclose(ours.transform(X), autoencoder.transform(X))
     ours.partial_fit(X[:200], Y[:200])
-    assert same(state(given), state(autoencoder))
+    assert same_state(state(given), state(autoencoder))
     assert given.n_iter_ == autoencoder.n_iter_
 
 
@@ -350,8 +349,8 @@ def test_a_frozen_one_survives_a_grid_search(autoencoder):
         cv=2,
     )
     grid.set_params(estimator__max_iter=2).fit(X[:400], Y[:400])
-    assert same(before, state(grid.best_estimator_.autoencoder_))
-    assert same(before, state(autoencoder))
+    assert same_state(before, state(grid.best_estimator_.autoencoder_))
+    assert same_state(before, state(autoencoder))
     assert grid.best_score_ > 0.7
 
 
@@ -439,13 +438,11 @@ def test_partial_fit_alone(autoencoder):
 
 def test_the_same_seed_gives_the_same_bits():
     X, _, few = moons()
-    one, other = (
-        AutoencoderClassifier(max_iter=4, random_state=3).fit(X, few) for _ in range(2)
-    )
+    ours = AutoencoderClassifier(SHORT, max_iter=4, random_state=3)
+    one, other = (clone(ours).fit(X, few) for _ in range(2))
     np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
     shuffled = np.random.default_rng(0).permutation(len(X))
-    third = AutoencoderClassifier(max_iter=4, random_state=3)
-    third.fit(X[shuffled], few[shuffled])
+    third = clone(ours).fit(X[shuffled], few[shuffled])
     np.testing.assert_array_equal(one.predict_proba(X), third.predict_proba(X))
 
 
@@ -455,7 +452,7 @@ def test_global_state_and_the_callers_arrays_stay():
     X_before, few_before = X.copy(), few.copy()
     numpy_before, torch_before = np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002
     n_threads = torch.get_num_threads()
-    AutoencoderClassifier(max_iter=2).fit(X, few).partial_fit(X, few)
+    AutoencoderClassifier(SHORT, max_iter=2).fit(X, few).partial_fit(X, few)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert torch.get_num_threads() == n_threads

@@ -46,7 +46,7 @@ def test_axes_are_pcas(name, cells, monkeypatch):
     assert_is_pca(ours, PCA(4).fit(X), len(X))
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 0.95, 0.999])
+@pytest.mark.parametrize("share", [0.1, 0.95])
 @pytest.mark.parametrize("name", TABLES)
 def test_a_share_keeps_as_many_axes_as_pca(name, share):
     X = table(name)

@@ -4,14 +4,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from sklearn_ae.training._batches import RowBatches, RowLoader, WeightedRows, row_blocks
+from tests.helpers import generator
 
 
 @pytest.fixture
 def rows():
-    generator = torch.Generator().manual_seed(0)
+    source = generator()
     return WeightedRows(
-        torch.randn(23, 4, generator=generator),
-        torch.rand(23, dtype=torch.float64, generator=generator),
+        torch.randn(23, 4, generator=source),
+        torch.rand(23, dtype=torch.float64, generator=source),
     )
 
 
@@ -47,7 +48,7 @@ def batches(n_rows, batch_size, *, max_batches=1_000, shuffle=True, seed=0):
         batch_size,
         max_batches=max_batches,
         shuffle=shuffle,
-        generator=torch.Generator().manual_seed(seed),
+        generator=generator(seed),
     )
 
 

@@ -8,7 +8,7 @@ from scipy.stats import ttest_1samp
 from sklearn_ae.training._weights import BestWeights
 
 
-def tensor(values):
+def float64(values):
     return torch.as_tensor(values, dtype=torch.float64)
 
 
@@ -20,11 +20,11 @@ def monitor(
     downweight_bad_rows=True,
 ):
     """A monitor whose start is the vector (0,)."""
-    losses = tensor(losses)
-    weight = torch.ones_like(losses) if weight is None else tensor(weight)
+    losses = float64(losses)
+    weight = torch.ones_like(losses) if weight is None else float64(weight)
     weight = weight / weight.mean()
     return BestWeights(
-        tensor([0.0]),
+        float64([0.0]),
         losses,
         weight,
         tol=tol,
@@ -34,7 +34,7 @@ def monitor(
 
 
 def update(m, number, losses):
-    return m.update(tensor([float(number)]), tensor(losses))
+    return m.update(float64([float(number)]), float64(losses))
 
 
 def chosen(m):
@@ -49,19 +49,19 @@ def test_the_start_is_kept_where_nothing_is_better():
     assert chosen(m) == (0, 2)
 
 
-def test_without_caution_any_gain_is_kept():
+def test_without_a_test_any_gain_is_kept():
     start, gain = [1.0, 2.0, 3.0], [0.0, 0.0, 0.1]
-    keep_start_unless_significant, bold = (
+    tested, bold = (
         monitor(start),
         monitor(start, keep_start_unless_significant=False),
     )
-    for m in (keep_start_unless_significant, bold):
+    for m in (tested, bold):
         update(m, 1, np.subtract(start, gain))
-    assert chosen(keep_start_unless_significant)[0] == 0
+    assert chosen(tested)[0] == 0
     assert chosen(bold)[0] == 1
 
 
-def test_rows_that_were_told_wrongly_count_in_full_unless_robust():
+def test_bad_rows_count_in_full_unless_they_are_downweighted():
     start = np.repeat([0.01, 4.0], 20)
     for downweight_bad_rows, kept in ((True, 0), (False, 1)):
         m = monitor(start, downweight_bad_rows=downweight_bad_rows)
@@ -70,7 +70,7 @@ def test_rows_that_were_told_wrongly_count_in_full_unless_robust():
         assert chosen(m)[0] == kept
 
 
-def test_the_best_seen_is_kept_and_not_the_last():
+def test_the_best_is_kept_and_not_the_last():
     m = monitor([1.0, 2.0, 3.0])
     for number, factor in enumerate([0.9, 0.5, 0.7, 1.2], start=1):
         update(m, number, factor * np.array([1.0, 2.0, 3.0]))
@@ -182,17 +182,17 @@ def test_waiting_is_counted_from_the_last_gain_of_at_least_tol():
 
 
 def test_a_later_change_of_the_vector_changes_nothing():
-    vector = tensor([0.0])
+    vector = float64([0.0])
     m = BestWeights(
         vector,
-        tensor([1.0, 1.0]),
-        tensor([1.0, 1.0]),
+        float64([1.0, 1.0]),
+        float64([1.0, 1.0]),
         tol=0,
         keep_start_unless_significant=True,
     )
     vector.fill_(1)
     assert m.best.item() == 0
-    m.update(vector, tensor([0.5, 0.5]))
+    m.update(vector, float64([0.5, 0.5]))
     vector.fill_(2)
     assert m.best.item() == 1
 

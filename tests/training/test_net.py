@@ -16,6 +16,8 @@ from sklearn_ae import AutoencoderTransformer, _runtime
 from sklearn_ae.autoencoder import _autoencoder_net
 from sklearn_ae.tables import _rows
 from sklearn_ae.training._weights import BestWeights, one_cycle
+from tests import helpers
+from tests.helpers import SharedCallback
 
 X = load_wine().data
 ALL_DIGITS = load_digits().data
@@ -23,10 +25,9 @@ DIGITS = ALL_DIGITS[:600]
 
 
 def transformer(*callbacks, **params):
-    defaults = {"n_components": 2, "max_iter": 3, "batch_size": 16, "random_state": 0}
-    defaults["learning_rate_init"] = 0.01
+    shared = {"batch_size": 16, "learning_rate_init": 0.01}
     net_params = {"callbacks": list(callbacks)} | params.pop("net_params", {})
-    return AutoencoderTransformer(**(defaults | params), net_params=net_params)
+    return helpers.transformer(**(shared | params), net_params=net_params)
 
 
 def losses(ae, x):
@@ -40,15 +41,8 @@ def is_finite(ae):
     return bool(weights.isfinite().all()) and np.isfinite(ae.reconstruct(X)).all()
 
 
-class Shared(Callback):
-    """A skorch callback that the estimator's copies share with the test."""
-
-    def __deepcopy__(self, memo):
-        return self
-
-
-class Spy(Shared):
-    """Records each mini-batch, and the rows that the fit is judged by."""
+class Spy(SharedCallback):
+    """Records each mini-batch and the monitored rows."""
 
     def __init__(self):
         self.batches, self.rates = [], []
@@ -62,7 +56,7 @@ class Spy(Shared):
         self.rates.append(net.optimizer_.param_groups[0]["lr"])
 
 
-class Trap(Shared):
+class Trap(SharedCallback):
     """Raises after a number of mini-batches, once it is set."""
 
     def __init__(self, error, after=None):
@@ -75,7 +69,7 @@ class Trap(Shared):
                 raise self.error
 
 
-class Poison(Shared):
+class Poison(SharedCallback):
     """Sets the weights to NaN after the mini-batches of these numbers."""
 
     def __init__(self, *batches):
@@ -93,8 +87,8 @@ class Poison(Shared):
 # -- best weights ----------------------------------------------------------------
 
 
-class Judge(Spy):
-    """Judges the weights by the rule, at the start and after each iteration."""
+class Selector(Spy):
+    """Applies the rule at the start and after each iteration."""
 
     def _losses(self, net):
         with torch.no_grad():
@@ -119,26 +113,27 @@ class Judge(Spy):
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("learning_rate_init", [0.01, 0.1, 0.3])
+@pytest.mark.parametrize(
+    ("init", "learning_rate_init"), [("pca", 0.01), ("pca", 0.3), ("random", 0.1)]
+)
 def test_the_best_weights_on_the_monitored_rows_are_kept(
     early_stopping, init, learning_rate_init
 ):
-    judge = Judge()
+    selector = Selector()
     ae = transformer(
-        judge,
+        selector,
         init=init,
         early_stopping=early_stopping,
         learning_rate_init=learning_rate_init,
         max_iter=8,
     ).fit(X)
-    # tests/test_monitor.py holds the rule itself.
-    kept, loss = judge.rule.select()
+    # tests/training/test_best_weights.py holds the rule itself.
+    kept, loss = selector.rule.select()
     assert len(ae.validation_curve_) == ae.n_iter_ + 1 == 9
     assert len(ae.loss_curve_) == ae.n_iter_
-    assert ae.validation_curve_ == pytest.approx(judge.rule.curve, rel=1e-5)
+    assert ae.validation_curve_ == pytest.approx(selector.rule.curve, rel=1e-5)
     assert ae.best_loss_ == ae.validation_curve_[int(kept)] <= ae.validation_curve_[0]
-    assert losses(ae, judge.monitored).mean().item() == pytest.approx(loss, rel=1e-5)
+    assert losses(ae, selector.monitored).mean().item() == pytest.approx(loss, rel=1e-5)
 
 
 def test_training_improves_and_is_kept():
@@ -256,7 +251,7 @@ def test_partial_fit_never_keeps_nan_weights(after_fit, last):
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("after", [1, 12, 30])
+@pytest.mark.parametrize("after", [1, 30])
 def test_ctrl_c_keeps_the_best_weights_so_far(after, early_stopping):
     spy, trap = Spy(), Trap(KeyboardInterrupt(), after)
     ae = transformer(spy, trap, max_iter=10, early_stopping=early_stopping)
@@ -415,9 +410,12 @@ def test_training_a_copy_leaves_the_original(copied):
 class Recorder(torch.optim.SGD):
     """SGD that remembers what it is given."""
 
+    norms, group = [], None
+
     def step(self, closure=None):
-        (vector,) = (p for group in self.param_groups for p in group["params"])
-        type(self).norms.append(vector.grad.norm().item())
+        (type(self).group,) = self.param_groups
+        (vector,) = self.group["params"]
+        self.norms.append(vector.grad.norm().item())
         return super().step(closure)
 
 
@@ -430,7 +428,6 @@ def test_a_users_optimizer_trains_one_vector():
         max_iter=10,
         net_params={"optimizer": Recorder},
     ).fit(DIGITS)
-    assert type(ae._net.optimizer_) is Recorder
     assert min(Recorder.norms) > 0
     assert ae.best_loss_ < 0.9 * ae.validation_curve_[0]
 
@@ -446,11 +443,10 @@ def test_gradients_are_clipped_before_the_step(max_grad_norm):
 
 
 def test_options_of_the_optimizer_are_net_params():
-    params = {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.5}
-    ae = transformer(net_params=params, alpha=0.25).fit(X)
-    (group,) = ae._net.optimizer_.param_groups
-    assert group["momentum"] == 0.5
-    assert group["weight_decay"] == 0.25
+    params = {"optimizer": Recorder, "optimizer__momentum": 0.5}
+    transformer(net_params=params, alpha=0.25).fit(X)
+    assert Recorder.group["momentum"] == 0.5
+    assert Recorder.group["weight_decay"] == 0.25
 
 
 class Counter(Callback):
@@ -482,11 +478,7 @@ def test_a_users_callbacks_are_called_but_not_changed():
     assert clone(ae).fit(X).n_iter_ == ae.n_iter_
 
 
-TAKEN = ["module", "criterion", "lr", "max_epochs", "batch_size", "train_split"]
-TAKEN += ["iterator_train", "iterator_valid", "warm_start", "device", "verbose"]
-
-
-@pytest.mark.parametrize("name", TAKEN)
+@pytest.mark.parametrize("name", ["module", "lr", "iterator_train"])
 def test_what_the_estimator_sets_is_no_net_param(name):
     with pytest.raises(ValueError, match=f"net_params may not set '{name}'"):
         transformer(net_params={name: 1}).fit(X)
@@ -512,13 +504,13 @@ WITHOUT = {
 def test_a_fit_by_hand_is_the_one_by_autograd(kind, monkeypatch):
     weight = np.linspace(0.5, 2, len(X))
     ae = transformer(**WITH_RULES[kind])
-    manual_backward = ae.fit(X, sample_weight=weight).reconstruct(X)
+    manual = ae.fit(X, sample_weight=weight).reconstruct(X)
     monkeypatch.setattr(_autoencoder_net, "has_rules", lambda module: False)
     by_autograd = clone(ae).fit(X, sample_weight=weight).reconstruct(X)
-    np.testing.assert_allclose(manual_backward, by_autograd, rtol=1e-5)
+    np.testing.assert_allclose(manual, by_autograd, rtol=1e-5)
 
 
-class Start(Shared):
+class Start(SharedCallback):
     """Keeps the encoder's weights at the start."""
 
     def on_train_begin(self, net, **kwargs):
@@ -528,7 +520,7 @@ class Start(Shared):
 def test_parameters_that_a_callback_freezes_stay():
     start = Start()
     ae = transformer(start, Freezer("encoder*"), alpha=0.0).fit(X)
-    after = list(ae._net.module_.encoder.parameters())
+    after = list(ae.module_.encoder.parameters())
     for p, before in zip(after, start.weights, strict=True):
         torch.testing.assert_close(p.detach(), before, rtol=0, atol=1e-6)
     assert ae.n_iter_ == 3
@@ -552,13 +544,14 @@ def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
 def test_steps_large_enough_for_threads_are_autograds(monkeypatch):
     monkeypatch.setattr(_autoencoder_net, "manual_backward", refuse)
     monkeypatch.setattr(_runtime, "MIN_FLOPS_FOR_THREADS", 0)
+    few = {"hidden_layer_sizes": (4,), "max_iter": 1}
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        transformer().fit(X)
+        transformer(**few).fit(X[:40])
         torch.set_num_threads(1)
         with pytest.raises(ZeroDivisionError):
-            transformer().fit(X)
+            transformer(**few).fit(X[:40])
     finally:
         torch.set_num_threads(before)
 
@@ -631,19 +624,19 @@ def test_patience_stops(patience):
 
 
 def test_patience_counts_iterations_since_the_last_gain():
-    judge = Judge()
+    selector = Selector()
     ae = transformer(
-        judge,
+        selector,
         n_iter_no_change=2,
         max_iter=60,
         batch_size=32,
         learning_rate_init=0.03,
         tol=0.02,
     ).fit(DIGITS)
-    assert len(judge.waits) == ae.n_iter_
-    assert max(judge.waits) == judge.waits[-1] == 2
-    assert judge.waits.count(2) == 1
-    assert judge.waits.count(1) > 1
+    assert len(selector.waits) == ae.n_iter_
+    assert max(selector.waits) == selector.waits[-1] == 2
+    assert selector.waits.count(2) == 1
+    assert selector.waits.count(1) > 1
     assert 3 < ae.n_iter_ < 60
 
 
@@ -698,7 +691,7 @@ def test_a_fitted_estimator_does_not_hold_its_rows():
 # -- what is held out, and what becomes of a start -------------------------------
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_row_that_a_column_hangs_on_is_trained_on(seed):
     spy = Spy()
     table = np.random.default_rng(0).normal(size=(60, 4))
@@ -716,7 +709,9 @@ def test_a_warm_start_holds_out_the_same_rows():
     spy = Spy()
     ae = transformer(spy, warm_start=True).fit(X)
     first = spy.monitored
-    assert torch.equal(first, ae.fit(X)._net.callbacks_[0][1].monitored)
+    ae.fit(X)
+    assert spy.monitored is not first
+    assert torch.equal(spy.monitored, first)
 
 
 @pytest.mark.parametrize("n_rows", [4, 6, 10])
@@ -728,7 +723,7 @@ def test_a_random_start_is_never_kept(n_rows):
 
 
 def test_partial_fit_with_defaults_does_not_undo_a_fit():
-    ae = AutoencoderTransformer(8, max_iter=30, random_state=0).fit(ALL_DIGITS[:1_000])
+    ae = helpers.transformer(8, max_iter=30).fit(ALL_DIGITS[:1_000])
     before = ae.score(ALL_DIGITS[1_000:])
     for start in range(0, 1_000, 100):
         ae.partial_fit(ALL_DIGITS[start : start + 100])

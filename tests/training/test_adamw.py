@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sklearn_ae.training._weights import AdamW
+from tests.helpers import float64_by_default
 
 SETTINGS = {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}
 
@@ -45,11 +46,8 @@ def test_its_steps_are_torchs_to_the_bit(amsgrad):
 def test_its_count_of_steps_is_in_float32_whatever_the_default():
     # A kernel may read it as that without looking.
     optimizer = ours()
-    torch.set_default_dtype(torch.float64)
-    try:
+    with float64_by_default():
         descend(optimizer, 1)
-    finally:
-        torch.set_default_dtype(torch.float32)
     (state,) = optimizer.state.values()
     assert state["step"].dtype == torch.float32
 
