@@ -815,5 +815,5 @@ def test_corruption_is_in_units_of_the_weighted_columns():
         ae = transformer(max_iter=1, corruption_level=0.5).fit(rows, sample_weight=w)
         columns = ae._net.corruption.columns
         varies = np.ptp(X, axis=0) > 0
-        np.testing.assert_allclose(columns.centre, 0, atol=1e-5)
-        np.testing.assert_allclose(columns.spread[varies], 1, rtol=1e-4)
+        np.testing.assert_allclose(columns.mean, 0, atol=1e-5)
+        np.testing.assert_allclose(columns.std[varies], 1, rtol=1e-4)

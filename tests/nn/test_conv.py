@@ -159,11 +159,11 @@ def start(X, n_components, **more):
     pca = PCA(n_components).fit(X)
     component_std = np.sqrt(pca.explained_variance_)
     parts = {
-        "mean": pca.mean_,
+        "pca_mean": pca.mean_,
         "components": pca.components_,
         "component_std": component_std,
     }
-    parts |= {"centre": X.mean(axis=0), "spread": np.full(X.shape[1], X.std())}
+    parts |= {"mean": X.mean(axis=0), "std": np.full(X.shape[1], X.std())}
     return pca, {k: torch.from_numpy(v) for k, v in (parts | more).items()}
 
 

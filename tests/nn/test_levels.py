@@ -156,9 +156,9 @@ def around(mean, covariance, n_components, hidden=(8, 8), noise=None):
     spread = np.sqrt(np.diag(covariance))
     return Autoencoder.around_wiener(
         MLPArchitecture(len(mean), hidden, "silu", generator()),
+        pca_mean=tensor(mean),
         mean=tensor(mean),
-        centre=tensor(mean),
-        spread=tensor(spread),
+        std=tensor(spread),
         components=tensor(components.copy()),
         component_std=tensor(np.sqrt(variances)),
         noise=tensor(spread if noise is None else noise),

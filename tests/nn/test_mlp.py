@@ -19,9 +19,9 @@ NUMPY = {
 SIZES = [(3, 2), (5, 7, 2), (4, 6, 5, 5, 5, 3)]
 
 
-def random_module(kind, sizes, activation):
-    """A module in double precision, none of whose parameters is zero."""
-    module = kind(sizes, activation, generator=generator()).double()
+def random_module(sizes, activation, residual):
+    """An MLP in double precision, none of whose parameters is zero."""
+    module = MLP(sizes, activation, generator=generator(), residual=residual).double()
     with torch.no_grad():
         for p in module.parameters():
             p.normal_(generator=generator(p.numel()))
@@ -63,10 +63,10 @@ def test_the_activations_are_those_of_the_reference():
     [*((name, SIZES[-1]) for name in NUMPY), *(("silu", sizes) for sizes in SIZES)],
 )
 @pytest.mark.parametrize(
-    ("kind", "reference"), [(MLP, numpy_mlp), (ResidualMLP, numpy_residual_mlp)]
+    ("residual", "reference"), [(False, numpy_mlp), (True, numpy_residual_mlp)]
 )
-def test_forward_is_the_numpy_forward(kind, reference, activation, sizes):
-    module = random_module(kind, sizes, activation)
+def test_forward_is_the_numpy_forward(residual, reference, activation, sizes):
+    module = random_module(sizes, activation, residual)
     x = np.random.default_rng(0).normal(size=(11, sizes[0]))
     expected = reference(module, NUMPY[activation], x)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_forward_is_the_numpy_forward(kind, reference, activation, sizes):
 
 
 def test_an_output_as_wide_as_the_last_hidden_layer_is_not_added_to():
-    module = random_module(ResidualMLP, (4, 3, 3), "tanh")
+    module = random_module((4, 3, 3), "tanh", residual=True)
     x = np.ones((2, 4))
     with torch.no_grad():
         out = module(torch.from_numpy(x)).numpy()
@@ -84,7 +84,7 @@ def test_an_output_as_wide_as_the_last_hidden_layer_is_not_added_to():
 
 @pytest.mark.parametrize("sizes", SIZES)
 def test_residual_mlp_starts_at_zero(sizes):
-    module = ResidualMLP(sizes, "silu", generator=generator())
+    module = MLP(sizes, "silu", generator=generator(), residual=True)
     x = torch.randn(9, sizes[0], generator=generator())
     assert torch.count_nonzero(module(x)) == 0
     # Its hidden layers don't: from there a gradient could not move it.
@@ -103,13 +103,17 @@ def test_weights_start_at_glorots_uniform_distribution_and_biases_at_zero():
         assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("kind", [MLP, ResidualMLP])
-def test_weights_come_from_the_given_generator_alone(kind):
+@pytest.mark.parametrize("residual", [False, True])
+def test_weights_come_from_the_given_generator_alone(residual):
+    def made(seed):
+        random = generator(seed)
+        return MLP((3, 5, 2), "silu", generator=random, residual=residual)
+
     before = torch.get_rng_state()
-    first = kind((3, 5, 2), "silu", generator=generator(1))
+    first = made(1)
     assert torch.equal(torch.get_rng_state(), before)
-    again = kind((3, 5, 2), "silu", generator=generator(1))
-    other = kind((3, 5, 2), "silu", generator=generator(2))
+    again = made(1)
+    other = made(2)
     assert torch.equal(first.layers[0].weight, again.layers[0].weight)
     assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import scale
 from skorch.callbacks import Callback, EarlyStopping, Freezer
 
 from sklearn_ae import AutoencoderTransformer, _runtime
-from sklearn_ae.autoencoder import _autoencoder_net
+from sklearn_ae.nn import Autoencoder
 from sklearn_ae.tables import _rows
 from sklearn_ae.training._weights import BestWeights, one_cycle
 from tests import helpers
@@ -484,15 +484,15 @@ def test_what_the_estimator_sets_is_no_net_param(name):
         transformer(net_params={name: 1}).fit(X)
 
 
-# -- gradients by hand -----------------------------------------------------------------
+# -- manual gradients ----------------------------------------------------------------
 
-WITH_RULES = {
+MANUAL = {
     "default": {},
     "random": {"init": "random", "activation": "tanh", "loss": "huber"},
     "noise": {"corruption_level": 0.3, "loss": "absolute_error"},
     "told": {"corruption_level": (0.05, 2.0)},
 }
-WITHOUT = {
+BY_AUTOGRAD = {
     "kl": {"sparsity_weight": 0.01},
     "l1": {"sparsity": "l1", "sparsity_weight": 0.01},
     "contractive": {"contraction_weight": 0.1},
@@ -500,12 +500,12 @@ WITHOUT = {
 }
 
 
-@pytest.mark.parametrize("kind", WITH_RULES)
-def test_a_fit_by_hand_is_the_one_by_autograd(kind, monkeypatch):
+@pytest.mark.parametrize("kind", MANUAL)
+def test_a_fit_by_manual_gradients_is_the_one_by_autograd(kind, monkeypatch):
     weight = np.linspace(0.5, 2, len(X))
-    ae = transformer(**WITH_RULES[kind])
+    ae = transformer(**MANUAL[kind])
     manual = ae.fit(X, sample_weight=weight).reconstruct(X)
-    monkeypatch.setattr(_autoencoder_net, "has_rules", lambda module: False)
+    monkeypatch.setattr(Autoencoder, "has_manual_backward", False)
     by_autograd = clone(ae).fit(X, sample_weight=weight).reconstruct(X)
     np.testing.assert_allclose(manual, by_autograd, rtol=1e-5)
 
@@ -530,11 +530,11 @@ def refuse(module):
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("kind", WITH_RULES | WITHOUT)
-def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
-    monkeypatch.setattr(_autoencoder_net, "manual_backward", refuse)
-    ae = transformer(**(WITH_RULES | WITHOUT)[kind])
-    if kind in WITHOUT:
+@pytest.mark.parametrize("kind", MANUAL | BY_AUTOGRAD)
+def test_gradients_are_manual_where_all_parts_are_known(kind, monkeypatch):
+    monkeypatch.setattr(Autoencoder, "make_forward_backward", refuse)
+    ae = transformer(**(MANUAL | BY_AUTOGRAD)[kind])
+    if kind in BY_AUTOGRAD:
         ae.fit(X)
     else:
         with pytest.raises(ZeroDivisionError):
@@ -542,7 +542,7 @@ def test_gradients_are_by_hand_where_there_are_rules(kind, monkeypatch):
 
 
 def test_steps_large_enough_for_threads_are_autograds(monkeypatch):
-    monkeypatch.setattr(_autoencoder_net, "manual_backward", refuse)
+    monkeypatch.setattr(Autoencoder, "make_forward_backward", refuse)
     monkeypatch.setattr(_runtime, "MIN_FLOPS_FOR_THREADS", 0)
     few = {"hidden_layer_sizes": (4,), "max_iter": 1}
     before = torch.get_num_threads()
