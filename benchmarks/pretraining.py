@@ -123,7 +123,7 @@ def problem(table, share, seed):
 def measure(table, share, method, seed):
     """Fit one method with some labels, and score it on the rows held out."""
     X, few, X_test, y_test = problem(table, share, seed)
-    # Of SVC's probabilities, and rows that no label reaches.
+    # Probabilities of SVC, and rows that no label reaches.
     with warnings.catch_warnings(action="ignore"):
         seconds, model = timed(fit, method, X, few, seed, table)
         n_classes = len(model.classes_)  # all have a label

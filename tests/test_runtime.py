@@ -102,7 +102,7 @@ def test_the_callers_torch_settings_change_nothing(context, method):
         ae = getattr(transformer(random_state=0), method)(X)
         np.testing.assert_array_equal(ae.transform(X), expected.transform(X))
     assert ae.loss_curve_ == expected.loss_curve_
-    # What was fitted in there trains on out here.
+    # A model fitted in there trains on out here.
     ae.partial_fit(X)
 
 

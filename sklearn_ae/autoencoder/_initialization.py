@@ -1,4 +1,4 @@
-"""Where training starts: scaled rows, corruption, network and training settings.
+"""The start of training: scaled rows, corruption, network and training settings.
 
 ``params`` is an estimator: any object with an autoencoder's parameters as attributes.
 """

@@ -1,29 +1,31 @@
-"""The autoencoder as a transformer: where PCA stood."""
+"""AutoencoderTransformer: nonlinear PCA, and the variants of the autoencoder."""
 
-from numbers import Real
+from numbers import Integral, Real
 
+import numpy as np
+from sklearn.utils import check_scalar
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ae._runtime import random_generator
 from sklearn_ae.autoencoder._base import _BaseAutoencoder
 from sklearn_ae.autoencoder._inference import CodesMixin
-from sklearn_ae.autoencoder._parameters import corruption_level
-from sklearn_ae.autoencoder._sampling import SamplingMixin
+from sklearn_ae.autoencoder._parameters import can_sample, corruption_level
 
 
 def _was_corrupted(estimator):
-    """Whether rows were corrupted in fit; before it, whether they will be."""
+    """True if rows were corrupted in fit or, before it, will be."""
     net = getattr(estimator, "_net", None)
     if corruption_level(estimator) != 0 if net is None else net.corruption is not None:
         return True
     raise AttributeError(
         f"This {type(estimator).__name__} has no attribute 'denoise': it has "
-        "corruption_level=0, or was fitted so, and takes no noise off. Set "
-        "corruption_level to what is on the rows, and call fit."
+        "corruption_level=0, or was fitted so, and has learnt to remove no noise. Set "
+        "corruption_level to the level of the noise, and call fit."
     )
 
 
-class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
+class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
     """Nonlinear dimensionality reduction by an autoencoder that starts at PCA.
 
     An encoder maps a row to a code and a decoder maps it back; training minimises the
@@ -318,10 +320,10 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
         if not self.module_.is_noise_conditional:
             if level is not None:
                 raise ValueError(
-                    f"level={level!r} is of no use: this encoder is not told levels. "
-                    "Leave it out. Encoders are told them with two levels of gaussian "
-                    "corruption, init='pca', a deterministic code and no network of "
-                    "your own."
+                    f"level={level!r} is not used: this encoder is not conditional on "
+                    "the noise level. Leave it out. Noise-conditional encoders have "
+                    "two levels of gaussian corruption, init='pca', a deterministic "
+                    "code and no architecture of your own."
                 )
             return self._inference.reconstruct(X)
         low, high = self._net.corruption.level
@@ -329,6 +331,47 @@ class AutoencoderTransformer(SamplingMixin, CodesMixin, _BaseAutoencoder):
         if not is_number or not low <= level <= high:
             raise ValueError(
                 f"level must be a number between {low} and {high}, the range of "
-                f"corruption_level, and say how much noise is on X, got {level!r}."
+                f"corruption_level: the level of the noise on X. Got {level!r}."
             )
         return self._inference.reconstruct(X, float(level))
+
+    @property
+    def sample(self):
+        """Draw rows: ``sample(n_samples=1, *, noise=True, random_state=None)``.
+
+        A code is drawn from ``prior`` and decoded. The method exists,
+        and ``hasattr`` says so, only if the code has a distribution.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        noise : bool, default=True
+            Add the likelihood's noise to the decoder's means: normal, its variance the
+            mean squared residual of a scaled cell of the training rows.
+        random_state : int, RandomState instance or None, default=None
+            An int gives the same rows at each call; None draws fresh entropy from the
+            operating system.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features_in_)
+            Rows in input units, float64.
+        """
+        codec = getattr(self, "_inference", None)
+        if can_sample(self) if codec is None else codec.prior is not None:
+            return self._sample
+        raise AttributeError(
+            f"This {type(self).__name__} has no attribute 'sample': its code is "
+            "deterministic and has no distribution to draw from, and codes drawn from "
+            "another would be decoded into rows unlike the data. Set "
+            "latent='gaussian', or prior='mixture', which fits one to the codes, and "
+            "call fit."
+        )
+
+    def _sample(self, n_samples=1, *, noise=True, random_state=None):
+        check_is_fitted(self, "module_")
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_scalar(noise, "noise", (bool, np.bool_))
+        random = random_generator(random_state)
+        return self._inference.sample(n_samples, random, noise=noise)

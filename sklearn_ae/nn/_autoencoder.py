@@ -315,7 +315,7 @@ _LINEAR_STARTS: dict[str, Callable[[Tensor, float], _LinearStart]] = {
     "sigmoid": _sigmoid_start,
     "gaussian": _gaussian_start,
 }
-# What the last layer's output becomes.
+# Codes made from the output of an encoder's last layer.
 CODES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "plain": lambda network: network,
     "sigmoid": lambda network: nn.Sequential(network, nn.Sigmoid()),

@@ -51,12 +51,12 @@ RECONSTRUCTION_LOSSES = {
 
 
 class Objective:
-    """Loss of each row, shape (n,): the reconstruction's, plus weighted penalties.
+    """Loss of each row, shape (n,): reconstruction loss plus weighted penalties.
 
-    Where the code is a distribution, the negative evidence lower bound in nats takes
-    the reconstruction loss's place, its likelihood normal with the best variance.
+    If the code is a distribution, the negative evidence lower bound (ELBO) in nats
+    replaces the reconstruction loss; its normal likelihood has the optimal variance.
 
-    A plain callable and no module: it has no parameters of its own.
+    It is a plain callable rather than a module: it has no parameters to train.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ class Objective:
     sparsity : {"kl", "l1"} or callable
         Penalty on the code; a callable takes it, (n, n_components), and returns (n,).
     sparsity_weight : float
-        At 0 there is none.
+        0 is no penalty.
     sparsity_target : float
-        Mean activity of a unit that "kl" asks for.
+        Target of "kl" for the mean activity of a unit.
     contraction_weight : float
-        Of the encoder's squared Jacobian norm; at 0 it is not computed.
+        Weight of the encoder's squared Jacobian norm; at 0 it is not computed.
     beta : float
         Weight of the divergence from the prior in the bound.
     """
@@ -93,7 +93,7 @@ class Objective:
 
     @property
     def contracts(self) -> bool:
-        """Whether the code's derivatives by the rows are asked for."""
+        """True if the loss has the encoder's Jacobian in it."""
         return self.contraction_weight > 0
 
     def reconstruction(self, x: Tensor, x_hat: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Objective:
 
     @property
     def has_no_penalties(self) -> bool:
-        """Whether, but for a code's distribution, the reconstruction is all."""
+        """True if no penalty is added."""
         return self.sparsity_weight == 0 and not self.contracts
 
     def with_gradient(

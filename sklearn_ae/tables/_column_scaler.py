@@ -1,4 +1,4 @@
-"""Table to matrix and back: columns of any unit to numbers of order one."""
+"""Scaling of columns to numbers of order one, and its inverse."""
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -6,28 +6,24 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ae.tables._normal_scores import NormalScores
 from sklearn_ae.tables._rows import cell_blocks, systematic_sample
 
-_MAX_ROWS_FOR_QUANTILES = 100_000
-# Of columns that have one unit, the shares whose highest value is the highest of all,
-# and that have more than two values.
-_AT_THE_TOP, _NOT_BINARY = 0.5, 0.9
+MAX_QUANTILE_ROWS = 100_000  # as of scikit-learn's QuantileTransformer, times ten
 
 
 class ColumnScaler:
-    """Scales the columns of a table, and undoes it.
+    """Scaling of the columns of a table, and its inverse.
 
     Parameters
     ----------
     scale : {"standard", "minmax", "quantile"} or None
-        Mean 0 and variance 1; range [0, 1]; normal scores by quantile; or None, the
-        columns' own units. None still takes off the mean and divides all columns by
-        one common number: their shares of the variance stay as they are.
+        Mean 0 and variance 1; range [0, 1]; normal scores of the ranks. None centres
+        the columns and divides all by one number: their shares of the variance stay.
     """
 
     def __init__(self, scale):
         self.scale = scale
 
     def fit(self, X, sample_weight):
-        """Learn from X (n, d), float or ``RowView``, and its weights (n,)."""
+        """Fit to X (n, d), an array or a ``RowView``, and its weights (n,)."""
         by_range = self.scale in ("minmax", "quantile")
         scaler, low, high = StandardScaler(), np.inf, -np.inf
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -37,7 +33,7 @@ class ColumnScaler:
                 high = np.maximum(high, block.max(axis=0))
                 if not by_range:
                     scaler.partial_fit(block, sample_weight=sample_weight[rows])
-            # The value of a column that has one, else NaN.
+            # The value of a constant column, else NaN.
             self.constant_ = np.where(low == high, low, np.nan)
             if by_range:
                 self._set_range(low, high)
@@ -48,7 +44,7 @@ class ColumnScaler:
         return self
 
     def _set_moments(self, scaler):
-        # A constant's mean is a rounding off it: of 1e30 that is no small number.
+        # The mean of a constant 1e30 is off it by a rounding error, no small number.
         varies = np.isnan(self.constant_)
         mean = np.where(varies, scaler.mean_, self.constant_)
         variance = np.where(varies, scaler.var_, 0.0)
@@ -69,7 +65,7 @@ class ColumnScaler:
         # which rounds nothing and so breaks no ties.
         self.shift_ = np.zeros_like(self.shift_)
         self.scale_ = np.exp2(np.floor(np.log2(self.scale_)))
-        rows = systematic_sample(sample_weight, _MAX_ROWS_FOR_QUANTILES)
+        rows = systematic_sample(sample_weight, MAX_QUANTILE_ROWS)
         self._quantiles = NormalScores().fit(self._shifted(X[rows]))
 
     def _refuse_overflow(self, location, spread):
@@ -112,10 +108,11 @@ class ColumnScaler:
 
 
 def columns_look_like_pixels(X):
-    """Whether the columns are measured in one unit, as the pixels of a picture are.
+    """Guess from their ranges if columns have one unit, as pixels have.
 
-    Told by their ranges: all that vary have the same lowest value, half or more the
-    same highest, and nine in ten have more than two values.
+    Return True if all columns that vary have the same minimum, at least half have the
+    largest maximum, and nine in ten have more than two values: 0/1 columns do not count
+    as pixels.
     """
     low, high = X.min(axis=0), X.max(axis=0)
     varies = low < high
@@ -124,6 +121,4 @@ def columns_look_like_pixels(X):
     at_the_top = high[varies] == high[varies].max()
     inner = ((low < X) & (high > X)).any(axis=0)[varies]
     same_low = (low[varies] == low[varies][0]).all()
-    return bool(
-        same_low and at_the_top.mean() >= _AT_THE_TOP and inner.mean() >= _NOT_BINARY
-    )
+    return bool(same_low and at_the_top.mean() >= 0.5 and inner.mean() >= 0.9)

@@ -1,4 +1,4 @@
-"""The linear autoencoder in closed form: principal axes of weighted rows."""
+"""PCA of weighted rows: the linear autoencoder in closed form."""
 
 from numbers import Integral
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from sklearn.utils.extmath import randomized_svd, svd_flip
 
 from sklearn_ae.tables._rows import cell_blocks
 
-# Up to this side, the exact eigenvectors of a square matrix cost little.
-_MAX_EXACT = 1_000
-# Where a share of the variance is asked for: axes to try first; then four times that.
-_FIRST_TRY = 64
+MAX_EXACT_SIDE = 1_000  # as scikit-learn's PCA: larger matrices may be randomised
+# For a share of the variance the randomised solver tries this many components first,
+# then four times as many.
+N_FIRST_COMPONENTS = 64
 
 
 class PrincipalAxes(NamedTuple):
@@ -20,10 +20,10 @@ class PrincipalAxes(NamedTuple):
     Attributes
     ----------
     mean : ndarray of shape (n_features,)
-    axes : ndarray of shape (n_components, n_features)
+    components : ndarray of shape (n_components, n_features)
         Orthonormal rows; rows of zeros past the rank of the data.
-    scales : ndarray of shape (n_components,)
-        Standard deviation along each axis.
+    component_std : ndarray of shape (n_components,)
+        Standard deviation along each component.
     """
 
     mean: np.ndarray
@@ -31,7 +31,7 @@ class PrincipalAxes(NamedTuple):
     component_std: np.ndarray
 
     def leading(self, k):
-        """The first k axes; past those that there are, zeros."""
+        """The first k components, padded with zeros."""
         missing = max(0, k - len(self.components))
         return PrincipalAxes(
             self.mean,
@@ -41,14 +41,14 @@ class PrincipalAxes(NamedTuple):
 
 
 def principal_axes(X, weight, n_components, random):
-    """Leading principal axes of the rows of X under their weights.
+    """Leading principal components of the rows of X under their weights.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
     weight : ndarray of shape (n_samples,)
     n_components : int, or float in (0, 1)
-        Number of axes, or the share of the variance that they have to explain.
+        Number of components, or the share of the variance that they explain.
     random : numpy.random.RandomState
         For the randomised solver (Halko et al., 2011. SIAM Review 53(2)), used where
         both sides of X are large and few components are needed.
@@ -67,7 +67,7 @@ def principal_axes(X, weight, n_components, random):
         share = np.cumsum(variances) / max(total, np.finfo(float).tiny)
         n_below = np.searchsorted(share, n_components, side="right")
         n_kept = 1 + min(n_below, len(share) - 1)
-    # Rounding, of the largest variance and of the mean that was taken off.
+    # Rounding error of the largest variance, and of the mean.
     noise = np.finfo(float).eps * (variances[:1] + np.finfo(float).eps * mean @ mean)
     real = variances > noise * max(X.shape)
     components = np.where(real[:, None], components, 0.0)
@@ -76,26 +76,26 @@ def principal_axes(X, weight, n_components, random):
 
 
 def _spectrum(X, mean, root, n_components, random):
-    """Variances in falling order, their axes, and the sum of all variances there are.
+    """Variances in falling order, their components, and the sum of all variances.
 
-    By the solver that suits the shape, as scikit-learn's PCA does for a number of axes.
+    The solver is chosen by the shape, as scikit-learn's PCA does.
     """
     found = None
-    if min(X.shape) > _MAX_EXACT:
+    if min(X.shape) > MAX_EXACT_SIDE:
         found = _leading(X, mean, root, n_components, random)
     if found is None:
         variances, components = _all(X, mean, root)
         found = variances, components, variances.sum()
     variances, components, total = found
-    # A sign that does not depend on the solver: the largest entry is positive.
+    # The sign is made independent of the solver: the largest entry is positive.
     _, components = svd_flip(None, components, u_based_decision=False)
     return np.maximum(variances, 0), components, total
 
 
 def _leading(X, mean, root, n_components, random):
-    """Enough leading axes, in time of their number; None where all take less."""
+    """Leading components by a randomised solver; None if all take less time."""
     is_share = not isinstance(n_components, Integral)
-    k = _FIRST_TRY if is_share else n_components
+    k = N_FIRST_COMPONENTS if is_share else n_components
     # Sixteen products with k columns, beside a covariance and its eigenvectors.
     short, long = min(X.shape), max(X.shape)
     most = (short + 5 * short**2 / long) / 8

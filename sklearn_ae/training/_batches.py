@@ -1,4 +1,4 @@
-"""Rows to mini-batches: merged, split and sliced, never fetched row by row."""
+"""Mini-batches: tensors of rows, sliced and never fetched row by row."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-# Rows, their weights and, of labelled ones, their targets.
+# Rows, their weights and, for labelled rows, their targets.
 Batch = tuple[Tensor, ...]
 
 
 class WeightedRows(Dataset[Batch]):
-    """A table and its weights as tensors; a list of indices is one gather.
+    """Rows and their weights as tensors; many indices are one gather.
 
     Parameters
     ----------
     x : Tensor of shape (n, n_features)
     weight : Tensor of shape (n,)
-        Scaled to a mean of one, so that the loss has the same size with or without.
+        Scaled to a mean of one: the loss has the same size with and without weights.
     """
 
     def __init__(self, x: Tensor, weight: Tensor) -> None:
@@ -33,7 +33,7 @@ class WeightedRows(Dataset[Batch]):
     def __getitems__(self, index: Tensor | slice | list[int]) -> Batch:
         if not isinstance(index, Tensor):
             return self.x[index], self.weight[index]
-        # In a third of the time that self.x[index] takes.
+        # index_select takes a third of the time of self.x[index].
         return self.x.index_select(0, index), self.weight.index_select(0, index)
 
     def part(self, rows: slice) -> "WeightedRows":
@@ -47,7 +47,7 @@ class LabelledRows(WeightedRows):
     Parameters
     ----------
     x, weight
-        As of ``WeightedRows``.
+        As in ``WeightedRows``.
     target : Tensor of shape (n,) or (n, n_outputs)
     """
 
@@ -76,17 +76,17 @@ class RowBatches(Sampler[Tensor]):
     ----------
     n_rows : int
     batch_size : int
-        Rows in a mini-batch at the most.
+        Largest number of rows in a mini-batch.
     max_batches : int
-        Mini-batches in an iteration at the most.
+        Largest number of mini-batches in an iteration.
     shuffle : bool
-        Whether each pass has an order of its own.
+        Each pass has an order of its own.
     generator : torch.Generator
         On the CPU, so that the order is the same whatever the device.
     device : torch.device, optional
-        Where the rows are.
+        Device of the rows.
     repeat : bool
-        Whether an iteration has ``max_batches`` even of fewer rows, in several passes.
+        An iteration has ``max_batches`` even of fewer rows, in several passes.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class RowBatches(Sampler[Tensor]):
             if self.shuffle:
                 order = torch.randperm(self.n_rows, generator=self.generator)
                 order = order.to(self.device)
-            # Of about one size: no last batch of a few rows, and none left out.
+            # Batches of about one size: no small last one, and no row left out.
             yield from torch.tensor_split(order, per_pass)
 
     def __len__(self) -> int:
@@ -148,7 +148,7 @@ def _as_is(batch: Batch) -> Batch:
 def row_blocks(n_rows: int, width: int, dtype: torch.dtype) -> Iterator[slice]:
     """Slices over the rows, each small enough for its layers to stay in the cache.
 
-    They are of about one size: of a few rows, the last bits would be other ones.
+    They have about one size: products of a few rows have other last bits.
     """
     size = max(64, 2**20 // (width * dtype.itemsize))
     n_blocks = -(-n_rows // size)

@@ -191,10 +191,9 @@ class Net(NeuralNet):
     ) -> None:
         """Train in place; the weights end at those with the lowest monitored loss.
 
-        Candidates are the weights at the start, which stay where the gain over them is
-        below its own standard error, and after each iteration their running average.
-        Whether the budget, ``patience`` or Ctrl-C ends the loop, the weights are finite
-        and the best so far.
+        Candidates are the weights at the start and, after each iteration, their running
+        average. The weights are finite and the best so far also if ``patience`` or
+        Ctrl-C ends the loop.
 
         Parameters
         ----------

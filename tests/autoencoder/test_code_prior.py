@@ -33,7 +33,7 @@ def test_standard_normal_is_scipys():
 
 def test_density_of_a_mixture_is_in_the_units_of_the_codes():
     codes = two_clusters(400) * [10.0, 0.1] + [7.0, 0.0]
-    # Of one normal it is the fitted normal's own density.
+    # One normal has the density of the fitted normal.
     mixture = Mixture(codes, 1, random())
     covariance = np.cov(codes, rowvar=False, ddof=0)
     covariance += 1e-4 * np.diag(np.square(mixture.scale))

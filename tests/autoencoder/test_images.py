@@ -243,7 +243,7 @@ def test_an_encoder_that_is_told_levels_is_told_one():
 
 def test_an_encoder_that_is_not_told_levels_refuses_one():
     ae = conv(corruption_level=0.5).fit(X)
-    with pytest.raises(ValueError, match=r"level=0.5 is of no use.*Leave it out"):
+    with pytest.raises(ValueError, match=r"level=0.5 is not used.*Leave it out"):
         ae.denoise(X_TEST, level=0.5)
 
 

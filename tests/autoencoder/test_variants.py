@@ -77,7 +77,7 @@ def test_above_0_it_does_and_what_is_fitted_is_deterministic(params):
 
 
 def test_the_target_is_the_clean_row():
-    # What is masked can be told from its copies; a network that was shown the
+    # A masked cell can be restored from its copies; a network that was shown the
     # corrupted rows as its target would restore the mask.
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(600, 2)), 5, axis=1)
@@ -216,7 +216,7 @@ def test_a_told_network_starts_at_the_linear_answer_to_each_level():
 
 
 def test_and_its_loss_there_counts_each_level_as_much():
-    # Of s^2 / (1 + s^2), weighted by its inverse.
+    # The error s^2 / (1 + s^2), weighted by its inverse.
     X = np.random.default_rng(0).normal(size=(20_000, 4))
     ae = told(4, learning_rate_init=1e-30, max_iter=1).fit(X)
     s = np.geomspace(*RANGE, 10_001)
@@ -336,7 +336,7 @@ def test_scaling_and_noise_are_of_all_rows(half, scale):
 
 @pytest.mark.parametrize("level", [0.0, RANGE])
 def test_only_trusted_rows_are_trained_on(half, level):
-    # Of exact numbers: columns' moments are then the same to the last bit.
+    # Exact numbers: the moments of the columns are the same to the last bit.
     trusted, shuffled = half
     fits = [
         transformer(corruption_level=level, max_iter=3)._fit(X, is_train=mask)

@@ -203,7 +203,7 @@ def test_every_parameter_learns_from_where_it_starts():
         optimizer = torch.optim.SGD(module.parameters(), 0.1)
         x = torch.from_numpy(X).float()
         before = [p.clone() for p in module.parameters()]
-        # What lies behind a layer at zero moves once that has.
+        # Layers behind a layer of zeros move once that has moved.
         for _ in range(3):
             optimizer.zero_grad()
             (module(x + 0.1)[0] - x).square().mean().backward()

@@ -18,7 +18,7 @@ from tests.helpers import generator, tensor
 
 N = 20_000
 LEVELS = (0.05, 2.0)
-# Of an encoder: between, at and beyond the levels that it is trained on.
+# Levels between, at and beyond those of training.
 SOME_LEVELS = [0.01, 0.3, 5.0]
 REPLACING = sorted(set(CORRUPTIONS) - {"gaussian"})
 P, SIGMAS = 1e-3, 4

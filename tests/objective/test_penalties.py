@@ -71,7 +71,7 @@ def test_kl_is_finite_where_units_saturate(activity):
 
 @pytest.mark.parametrize("target", [TARGET, 0.5])
 def test_kl_wakes_a_unit_that_is_all_but_dead(target):
-    # Of the sum over rows by the inputs of the sigmoid: n (mean activity - target).
+    # Gradient of the sum by the sigmoid's inputs: n (mean activity - target).
     a = torch.full((8, 1), -20.0, dtype=torch.float32, requires_grad=True)
     kl_sparsity(torch.sigmoid(a), torch.ones(8), target).sum().backward()
     torch.testing.assert_close(a.grad, torch.full_like(a, -target))

@@ -86,7 +86,7 @@ def rows(n=30, d=6):
 
 
 def test_the_direction_is_the_one_that_changes_a_line_most():
-    # Of one linear output it is the gradient's, whatever the random start.
+    # One linear output has its gradient's direction, whatever the random start.
     x, w = rows(), torch.arange(1.0, 7).double()[:, None]
     change = virtual_adversarial(
         lambda x: x @ w, RegressionObjective().divergence, x, x @ w, 0.5, G

@@ -165,7 +165,7 @@ def test_float32_with_a_large_offset_keeps_its_digits():
 
 
 def test_quantiles_of_many_rows_are_those_of_a_sample(monkeypatch):
-    monkeypatch.setattr(_column_scaler, "_MAX_ROWS_FOR_QUANTILES", 200)
+    monkeypatch.setattr(_column_scaler, "MAX_QUANTILE_ROWS", 200)
     X = np.random.default_rng(0).permutation(5_000.0 * np.arange(5_000))[:, None]
     columns, exact = fit("quantile", X), NormalScores().fit(X).transform(X)
     assert len(columns._quantiles._columns[0][0]) <= 400

@@ -98,7 +98,7 @@ def test_axes_past_the_rank_are_zero(n, d, rank):
     assert (component_std[:rank] > 0.01).all()
     assert not components[rank:].any()
     assert not component_std[rank:].any()
-    # What is there spans the data.
+    # The components that are left span the data.
     np.testing.assert_allclose(
         mean + (X - mean) @ components.T @ components, X, atol=1e-9
     )
@@ -165,8 +165,8 @@ def test_a_share_of_a_wide_table_is_reached_by_more_and_more_axes(
     share, tries, monkeypatch
 ):
     tried, solver = [], _weighted_pca.randomized_svd
-    monkeypatch.setattr(_weighted_pca, "_MAX_EXACT", 20)
-    monkeypatch.setattr(_weighted_pca, "_FIRST_TRY", 4)
+    monkeypatch.setattr(_weighted_pca, "MAX_EXACT_SIDE", 20)
+    monkeypatch.setattr(_weighted_pca, "N_FIRST_COMPONENTS", 4)
     monkeypatch.setattr(
         _weighted_pca,
         "randomized_svd",
@@ -182,7 +182,7 @@ def test_a_share_of_a_wide_table_is_reached_by_more_and_more_axes(
 
 
 def test_the_randomised_solver_is_kept_for_few_axes_of_large_tables(monkeypatch):
-    monkeypatch.setattr(_weighted_pca, "_MAX_EXACT", 20)
+    monkeypatch.setattr(_weighted_pca, "MAX_EXACT_SIDE", 20)
 
     def refuse(*args, **kwargs):
         raise AssertionError
@@ -210,8 +210,8 @@ def test_of_wide_tables_one_centred_copy_is_held(n_components):
 
 
 def test_where_a_share_takes_too_many_axes_all_are_found(monkeypatch):
-    monkeypatch.setattr(_weighted_pca, "_MAX_EXACT", 20)
-    monkeypatch.setattr(_weighted_pca, "_FIRST_TRY", 4)
+    monkeypatch.setattr(_weighted_pca, "MAX_EXACT_SIDE", 20)
+    monkeypatch.setattr(_weighted_pca, "N_FIRST_COMPONENTS", 4)
     X = np.random.default_rng(0).normal(size=(60, 50))
     pca = PCA(0.95, svd_solver="full").fit(X)
     assert_is_pca(axes_of(X, 0.95), pca, 60)

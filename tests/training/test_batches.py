@@ -109,7 +109,7 @@ def test_loader_is_a_data_loader_that_torch_itself_can_iterate(rows):
     loader = RowLoader(rows, index)
     assert isinstance(loader, DataLoader)
     assert len(loader) == 5
-    # What a tool sees that goes round our __iter__.
+    # Tools may bypass our __iter__.
     for ours, torchs in zip(loader, DataLoader.__iter__(loader), strict=True):
         assert torch.equal(ours[0], torchs[0])
         assert torch.equal(ours[1], torchs[1])

@@ -158,7 +158,7 @@ def test_without_monitored_rows_the_latest_finite_weights_are_kept():
 
 
 def test_weights_are_copies():
-    # Of the losses and of what is best; rows 0 and 1 pull against row 2.
+    # Rows 0 and 1 pull against row 2, in the losses and in the best weights.
     start, first, second = [1.0, 2.0, 4.0], [0.5, 1.0, 5.0], [1.5, 2.5, 1.0]
     for weight, best in (([6, 6, 1], 1), ([1, 1, 6], 2)):
         weighted = monitor(start, weight)

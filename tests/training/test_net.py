@@ -716,7 +716,7 @@ def test_a_warm_start_holds_out_the_same_rows():
 
 @pytest.mark.parametrize("n_rows", [4, 6, 10])
 def test_a_random_start_is_never_kept(n_rows):
-    # Of one or two rows held out nothing can be said for certain.
+    # One or two held-out rows are too few to be sure of anything.
     table = np.outer(np.linspace(-1, 1, n_rows), [1.0, 2.0, -1.0])
     ae = AutoencoderTransformer(1, init="random", random_state=0).fit(table)
     assert ae.score(table) > 0.5
