@@ -237,7 +237,7 @@ def test_an_encoder_that_is_told_levels_is_told_one():
     assert errors[1] < 0.9 * min(errors[0], errors[2])
     np.testing.assert_array_equal(ae.denoise(X, level=0.1), ae.reconstruct(X))
     for bad in (None, 0.0, 0.05, 2.1, "1", np.nan, True):
-        with pytest.raises(ValueError, match=r"between 0.1 and 2.0.*level of the noise"):
+        with pytest.raises(ValueError, match=r"between 0.1 and 2.0.*of the noise"):
             ae.denoise(X_TEST, level=bad)
 
 
