@@ -97,7 +97,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     data = data.subset(is_train[data.rows])
                     moments = column_moments(data.matrix, data.weight)
                 fraction = self.validation_fraction if self.early_stopping else None
-                data = data.hold_out(fraction, moments)
+                data.hold_out(fraction, moments)
                 net = self._net_to_train(data, corruption, cold=cold)
                 rows = _tensors(net, data)
                 train = rows.part(slice(data.n_held_out, None))

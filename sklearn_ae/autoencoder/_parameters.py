@@ -8,6 +8,7 @@ import math
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ae._input_shape import MIN_SIDE, folded_shape
@@ -172,6 +173,35 @@ def refuse_contradictions(params):
             f"1, got {params.corruption_level!r}. Only of corruption='gaussian' may it "
             "be above."
         )
+
+
+def validate_given(autoencoder, estimator):
+    """Validate the autoencoder that an estimator was given in place of its own.
+
+    ValueError for a setting out of its range, or if the estimator's ``architecture`` or
+    ``input_shape`` are set too: they describe its own autoencoder.
+    """
+    if (estimator.architecture, estimator.input_shape) != ("mlp", None):
+        raise ValueError(
+            f"architecture={estimator.architecture!r} and input_shape="
+            f"{estimator.input_shape!r} only describe the default autoencoder, but "
+            "autoencoder is given: set them in it instead."
+        )
+    # An estimator's fit skips the validation of the estimators that it fits.
+    autoencoder._validate_params()
+
+
+def clone_given(autoencoder, estimator):
+    """Return a clone of the autoencoder that an estimator was given.
+
+    The estimator's ``device`` and ``verbose`` count for more, if they are set.
+    """
+    new = clone(autoencoder)
+    if estimator.device != "auto":
+        new.set_params(device=estimator.device)
+    if estimator.verbose:
+        new.set_params(verbose=estimator.verbose)
+    return new
 
 
 def corruption_level(params):

@@ -14,7 +14,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, random_generator
 from sklearn_ae.autoencoder._inference import CodesMixin
-from sklearn_ae.autoencoder._parameters import CONSTRAINTS, is_conv, max_iterations
+from sklearn_ae.autoencoder._parameters import (
+    CONSTRAINTS,
+    clone_given,
+    is_conv,
+    max_iterations,
+    validate_given,
+)
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.compression._container import storable
 from sklearn_ae.compression._entropy_coding import require_constriction
@@ -88,9 +94,9 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Shape that a row was flattened from, for ``architecture="conv"``.
     scale : {"auto", "minmax"} or None, default="auto"
         Unit of errors: "minmax" is the range of each column, None the range of all
-        columns together. "auto" is None for convolutions, and if at least half of the
-        columns have the same range and nine in ten have more than two values, as those
-        of images; otherwise "minmax".
+        columns together. "auto" is None for convolutions and for columns that look like
+        pixels: all have the same minimum, at least half the same maximum, and nine in
+        ten more than two values. Otherwise it is "minmax".
     device : str, default="auto"
         A torch device. "auto" is that of ``autoencoder``, whose "auto" is "cuda" if
         there is a GPU, else "cpu".
@@ -261,14 +267,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     def _check_autoencoder(self):
         """Refuse settings of the given autoencoder that this estimator can't have."""
         given = self.autoencoder
-        # This estimator's validation skips that of estimators inside it.
-        given._validate_params()
-        if (self.architecture, self.input_shape) != ("mlp", None):
-            raise ValueError(
-                f"architecture={self.architecture!r} and input_shape="
-                f"{self.input_shape!r} only describe the default autoencoder, but "
-                "autoencoder is given: set them in it instead."
-            )
+        validate_given(given, self)
         if given.scale not in ("auto", self.scale):
             raise ValueError(
                 f"autoencoder has scale={given.scale!r}, but the compressor's scale="
@@ -330,17 +329,15 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Return the compressor's own autoencoder, or a clone of the given one."""
         if self.autoencoder is None:
             new = AutoencoderTransformer(
-                architecture=self.architecture, input_shape=self.input_shape
+                architecture=self.architecture,
+                input_shape=self.input_shape,
+                device=self.device,
+                verbose=self.verbose,
             )
         else:
-            new = clone(self.autoencoder)
-        new.set_params(
-            # The number of components is part of the rate.
-            n_components=None,
-            scale=self.scale,
-            device=new.device if self.device == "auto" else self.device,
-            verbose=self.verbose or new.verbose,
-        )
+            new = clone_given(self.autoencoder, self)
+        # The number of components is part of the rate.
+        new.set_params(n_components=None, scale=self.scale)
         if new.scale == "auto":
             in_one_unit = is_conv(new) or columns_look_like_pixels(X)
             new.scale = None if in_one_unit else "minmax"

@@ -79,7 +79,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
     Parameters
     ----------
     autoencoder : AutoencoderTransformer
-        Settings; it is not fitted.
+        Not fitted; it gets the attributes that ``transform`` needs.
     X : ndarray of shape (n_samples, n_features)
     weight : ndarray of shape (n_samples,) or None
     rate : Rate
@@ -103,14 +103,18 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
 
     def attributes_now(net):
         inference = FittedAutoencoder(columns, net.module_, net.criterion_, None)
-        return {"_inference": inference, "n_features_in_": n_features}
+        return {
+            "_inference": inference,
+            "n_components_": inference.module.n_components,
+            "n_features_in_": n_features,
+        }
 
     tasks = FitTasks(params, context, X, None, weight, attributes_now)
     with tasks, limit_threads(), enable_gradients():
         columns, data = scaled_rows(params, X, weight, seed)
         data_range = _data_range(X, data.rows, columns)
         moments = column_moments(data.matrix, data.weight)
-        data = data.hold_out(params.validation_fraction, moments)
+        data.hold_out(params.validation_fraction, moments)
         n_all = min(data.matrix.shape)
         pca = principal_axes(data.matrix, data.weight, n_all, random)
         variances = np.square(pca.component_std)
@@ -144,7 +148,11 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
                 )
             net.train(train, rows.part(slice(n_monitored)), config, tasks)
         start = FittedAutoencoder(columns, start, net.criterion_, None)
-        trained = FittedAutoencoder(columns, net.module_, net.criterion_, None)
+        # Callbacks at the end of the task get a fitted autoencoder.
+        fitted = attributes_now(net)
+        for name, value in fitted.items():
+            setattr(params, name, value)
+    trained = fitted["_inference"]
     return RateDistortionFit(start, trained, distortion, step, data_range, data, net)
 
 

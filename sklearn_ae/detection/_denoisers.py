@@ -1,16 +1,15 @@
 """Autoencoders of an outlier detector, trained to restore rows from noise."""
 
 import numpy as np
-from sklearn.base import clone
 
 from sklearn_ae.autoencoder._base import fit_subset
 from sklearn_ae.autoencoder._inference import inference_of
 from sklearn_ae.autoencoder._parameters import (
     batch_size,
+    clone_given,
     corruption_level,
     is_conv,
     max_batches,
-    max_iterations,
 )
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.detection._score_components import DenoisingError, Noise
@@ -117,10 +116,8 @@ class Networks:
             n_features = self.X.shape[1]
             new = default_autoencoder(self.detector, n_features, n_rows, n_steps)
         else:
-            new = clone(self.detector.autoencoder)
-        if not new.early_stopping:
-            # Nothing is monitored, so no iteration would count as a gain.
-            new.set_params(n_iter_no_change=max_iterations(new))
+            new = clone_given(self.detector.autoencoder, self.detector)
+        # Ctrl-C ended an earlier network: this one is only begun.
         if any(inference_of(network).was_interrupted for network in self.fitted):
             new.set_params(max_iter=1)
         return new.set_params(random_state=self.random.randint(2**31 - 1))

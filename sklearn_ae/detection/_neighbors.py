@@ -174,10 +174,12 @@ class Neighbors:
             near = self._search.kneighbors(scaled, n_candidates, return_distance=False)
             differences = scaled[:, None] - self.references[near]
             squares = np.einsum("ijk,ijk->ij", differences, differences)
-            is_self = (rows.hashes[block, None] == self._hashes[near]) & (
-                rows.is_training_row[block, None] & ~self._is_often[near]
-            )
-            squares[is_self] = np.inf
+            # Hashing takes a tenth of the time of a row's search.
+            if rows.is_training_row[block].any():
+                is_self = (rows.hashes[block, None] == self._hashes[near]) & (
+                    rows.is_training_row[block, None] & ~self._is_often[near]
+                )
+                squares[is_self] = np.inf
             order = np.argpartition(squares, k - 1, axis=1)[:, :k]
             yield scaled, *(np.take_along_axis(a, order, 1) for a in (near, squares))
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, random_generator
-from sklearn_ae.autoencoder._parameters import CONSTRAINTS
+from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.detection._conformal import ConformalMixin
 from sklearn_ae.detection._denoisers import Networks
@@ -27,7 +27,8 @@ from sklearn_ae.tables._rows import checked_weight, merge_equal_rows, n_held_out
 
 # Training rows whose scores the threshold is computed from.
 MAX_THRESHOLD_ROWS = 20_000
-# Fences of a box plot (Tukey, 1977, has 1.5 beyond the quartiles), from the median.
+# Tukey's fence (1977), 1.5 interquartile ranges beyond a quartile, is two from the
+# median of a symmetric distribution.
 TUKEY_FENCE_IQRS = 2.0
 
 
@@ -57,8 +58,8 @@ class AEOutlierDetector(
     method : {"auto", "reconstruction"}, default="auto"
         Method of scoring, as above.
     autoencoder : AutoencoderTransformer or None, default=None
-        Settings of the networks: it is cloned, and trained with its own parameters but
-        for ``random_state``. With ``method="auto"`` distances are taken in its
+        Settings of the networks: it is cloned and trained with its own parameters, but
+        for ``random_state`` and, if they are set here, ``device`` and ``verbose``. With ``method="auto"`` distances are taken in its
         ``scale`` unless that is "auto". With ``latent="gaussian"`` minus the
         log-density of a row takes the place of the error. None is a denoising
         autoencoder without a bottleneck, described in Notes; with
@@ -73,13 +74,13 @@ class AEOutlierDetector(
         Proportion of the rows that no network is trained on; 50 or a quarter of a small
         table at least, 5,000 at most. Errors and ``p_values`` are calibrated by them.
     device : str, default="auto"
-        Torch device of the default autoencoder. "auto" is "cuda" if there is a GPU,
-        else "cpu".
+        Torch device of the networks. "auto" is that of ``autoencoder``, whose "auto" is
+        "cuda" if there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
         Determines the rows that are held out and the seeds of the networks. Pass an int
         for reproducible results.
     verbose : int, default=0
-        Above 0, the default autoencoder prints a line for each iteration.
+        Above 0, the networks print a line for each iteration.
 
     Attributes
     ----------
@@ -249,20 +250,10 @@ class AEOutlierDetector(
         return self
 
     def _validate(self, X, sample_weight):
-        self._check_autoencoder()
+        if self.autoencoder is not None:
+            validate_given(self.autoencoder, self)
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         return X, checked_weight(sample_weight, X, min_rows=2)
-
-    def _check_autoencoder(self):
-        if self.autoencoder is None:
-            return
-        if (self.architecture, self.input_shape) != ("mlp", None):
-            raise ValueError(
-                f"architecture={self.architecture!r} and input_shape="
-                f"{self.input_shape!r} only describe the default autoencoder, but "
-                "autoencoder is given: set them in it instead."
-            )
-        self.autoencoder._validate_params()
 
     def _learn(self, X, weight, random, context):
         """Fit scorers, and score training rows, from distinct rows."""

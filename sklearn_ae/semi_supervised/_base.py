@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import (
@@ -24,7 +24,11 @@ from sklearn_ae._runtime import (
     torch_generator,
 )
 from sklearn_ae.autoencoder._inference import CodesMixin, inference_of
-from sklearn_ae.autoencoder._parameters import CONSTRAINTS
+from sklearn_ae.autoencoder._parameters import (
+    CONSTRAINTS,
+    clone_given,
+    validate_given,
+)
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.nn import Head, cost, early_layers, freeze, thaw
 from sklearn_ae.semi_supervised._consistency import consistency_radius
@@ -99,7 +103,10 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             self._check_same_columns(given)
             # The caller may fit the given one again later.
             return copy.deepcopy(given)
-        new = self._default_autoencoder(X) if given is None else clone(given)
+        if given is None:
+            new = self._default_autoencoder(X)
+        else:
+            new = clone_given(given, self)
         new.set_params(random_state=self._draw_seed())
         if context is None:
             return new.fit(X, sample_weight=weight)
@@ -119,12 +126,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 "autoencoder must be an AutoencoderTransformer, bare or in a "
                 f"FrozenEstimator, got {self.autoencoder!r}."
             )
-        if (self.architecture, self.input_shape) != ("mlp", None):
-            raise ValueError(
-                f"architecture={self.architecture!r} and input_shape="
-                f"{self.input_shape!r} only describe the default autoencoder, but "
-                "autoencoder is given: set them in it instead."
-            )
+        validate_given(given, self)
         if is_frozen and not hasattr(given, "module_"):
             raise ValueError(
                 "autoencoder is a FrozenEstimator of an AutoencoderTransformer that is "

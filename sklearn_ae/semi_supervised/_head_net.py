@@ -97,7 +97,7 @@ class HeadNet(Net):
         self._flat.grad.zero_()
         x, weight, target = batch
         loss = (self.criterion_.losses(self.module_(x), target) * weight).mean()
-        if self._all_batches is not None and self.consistency_weight > 0:
+        if self._all_batches is not None:
             consistency = self._consistency_loss(*next(self._all_batches))
             loss = loss + self.consistency_weight * consistency
         loss.backward()

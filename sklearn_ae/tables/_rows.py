@@ -1,7 +1,7 @@
 """Rows of a table: merged, weighted, sampled, held out, and worked on in blocks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -169,7 +169,7 @@ def _summed(values: Floats, weight: NDArray[np.float64]) -> NDArray[np.float64]:
 # -- training data and its split -----------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingData:
     """Distinct rows of a table, scaled; the first ``n_held_out`` are held out.
 
@@ -226,12 +226,8 @@ class TrainingData:
                 self.matrix[block] = self.matrix[first[block]]
             self.matrix[len(first) :] = influential
         order = np.concatenate([first, last])
-        return replace(
-            self,
-            weight=self.weight[order],
-            rows=self.rows[order],
-            n_held_out=0 if fraction is None else n_held_out(len(order), fraction),
-        )
+        self.weight, self.rows = self.weight[order], self.rows[order]
+        self.n_held_out = 0 if fraction is None else n_held_out(len(order), fraction)
 
 
 def n_held_out(n_rows: int, fraction: float) -> int:

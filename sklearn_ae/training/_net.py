@@ -292,8 +292,8 @@ class Net(NeuralNet):
         self.notify("on_epoch_end", dataset_train=rows, dataset_valid=None)
 
     def _n_waited(self) -> int:
-        """Iterations without a gain."""
-        return self._best_weights.n_waited
+        """Iterations without a gain; 0 if no loss is monitored."""
+        return 0 if self.monitored is None else self._best_weights.n_waited
 
     def _recover(self) -> None:
         self._n_recoveries += 1

@@ -747,6 +747,7 @@ def test_the_compressors_settings_count_for_more(capsys):
     for params in ({"device": "one"}, {"network": {"device": "one"}}):
         with pytest.raises(ValueError, match="device='one' can't be used"):
             compressor(**params).fit(IRIS)
+    compressor(device="cpu", network={"device": "one"}).fit(IRIS)
 
 
 @pytest.mark.parametrize(
@@ -884,6 +885,37 @@ class Counter:
 
     def __deepcopy__(self, memo):
         return self
+
+
+class Codes:
+    """A callback that codes rows by the estimator as it is, in and after training."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+        self.shapes.append(fitted_estimator.transform(X[:5]).shape)
+        return False
+
+    def teardown(self, estimator, context):
+        pass
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_callbacks_of_the_given_autoencoder_get_it_fitted():
+    callback = Codes()
+    network = AutoencoderTransformer(max_iter=4, n_components=2).set_callbacks(callback)
+    AutoencoderCompressor(20, autoencoder=network, random_state=0).fit(IRIS)
+    # A pilot fit and a second one, each iteration of theirs, and their ends.
+    assert callback.shapes == [(5, 2)] * (1 + 4 + 2)
 
 
 def test_scikit_learns_callbacks_count_both_fits():

@@ -557,11 +557,15 @@ def test_bad_parameters_are_named(name, bad):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_settings_of_a_given_autoencoder_are_those_of_each_network(kind):
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_settings_of_a_given_autoencoder_are_those_of_each_network(
+    kind, early_stopping
+):
     given = AutoencoderTransformer(
         3, hidden_layer_sizes=(8, 4), loss="huber", alpha=0.2
     )
     given.set_params(scale="minmax", max_iter=3, n_iter_no_change=2, random_state=7)
+    given.set_params(early_stopping=early_stopping)
     before = given.get_params()
     fitted = detector(kind).set_params(autoencoder=given).fit(normal())
     for network in fitted.networks_:
@@ -569,8 +573,19 @@ def test_settings_of_a_given_autoencoder_are_those_of_each_network(kind):
         settings = network.get_params()
         assert settings.pop("random_state") != 7
         assert settings == {k: v for k, v in before.items() if k != "random_state"}
+        # Without held-out rows no iteration is without a gain.
+        assert early_stopping or network.n_iter_ == 3
     assert given.get_params() == before
     assert not hasattr(given, "module_")
+
+
+def test_device_and_verbose_of_the_detector_count_for_more(capsys):
+    given = AutoencoderTransformer(2, **QUICK, random_state=0)
+    with pytest.raises(ValueError, match="device='one' can't be used"):
+        detector(device="one").set_params(autoencoder=given).fit(normal())
+    given.set_params(device="one")
+    detector(device="cpu", verbose=1).set_params(autoencoder=given).fit(normal())
+    assert "Iteration 1" in capsys.readouterr().out
 
 
 def test_a_fitted_autoencoder_is_not_modified():

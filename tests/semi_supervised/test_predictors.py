@@ -610,6 +610,8 @@ def test_bad_autoencoders(autoencoder):
         AutoencoderClassifier(FrozenEstimator(AutoencoderTransformer())).fit(X, Y)
     with pytest.raises(TypeError, match="bare or in a FrozenEstimator"):
         AutoencoderClassifier(FrozenEstimator(StandardScaler())).fit(X, Y)
+    with pytest.raises(ValueError, match="'loss' parameter of AutoencoderTransformer"):
+        AutoencoderRegressor(AutoencoderTransformer(loss="foo")).fit(X_WINE, Y_WINE)
     named = pd.DataFrame(X_WINE).add_prefix("c")
     other = AutoencoderTransformer(max_iter=1).fit(named.add_prefix("d"))
     with pytest.raises(ValueError, match="fitted to the columns"):

@@ -38,12 +38,13 @@ def test_influential_rows_go_to_the_end(rare, cells, monkeypatch):
     expected = np.argsort(share > MAX_VARIANCE_SHARE, kind="stable")
     assert set(expected[60 - len(rare) :]) == set(rare)
     data = TrainingData(X.copy(), weight, np.arange(100, 160))
-    split = data.hold_out(0.1, column_moments(X, weight))
-    np.testing.assert_array_equal(split.matrix, X[expected])
-    np.testing.assert_array_equal(split.weight, weight[expected])
-    np.testing.assert_array_equal(split.rows, 100 + expected)
-    assert split.n_held_out == 15
-    assert data.hold_out(None, column_moments(X, weight)).n_held_out == 0
+    data.hold_out(0.1, column_moments(X, weight))
+    np.testing.assert_array_equal(data.matrix, X[expected])
+    np.testing.assert_array_equal(data.weight, weight[expected])
+    np.testing.assert_array_equal(data.rows, 100 + expected)
+    assert data.n_held_out == 15
+    data.hold_out(None, column_moments(data.matrix, data.weight))
+    assert data.n_held_out == 0
 
 
 def test_a_subset_keeps_rows_and_weights_together():
