@@ -59,12 +59,12 @@ class AEOutlierDetector(
         Method of scoring, as above.
     autoencoder : AutoencoderTransformer or None, default=None
         Settings of the networks: it is cloned and trained with its own parameters, but
-        for ``random_state`` and, if they are set here, ``device`` and ``verbose``. With ``method="auto"`` distances are taken in its
-        ``scale`` unless that is "auto". With ``latent="gaussian"`` minus the
-        log-density of a row takes the place of the error. None is a denoising
-        autoencoder without a bottleneck, described in Notes; with
-        ``method="reconstruction"`` it is :class:`AutoencoderTransformer` with three
-        hidden layers of 64.
+        for ``random_state`` and, if they are set here, ``device`` and ``verbose``. With
+        ``method="auto"`` distances are taken in its ``scale`` unless that is "auto".
+        With ``latent="gaussian"`` minus the log-density of a row takes the place of the
+        error. None is a denoising autoencoder without a bottleneck, described in Notes;
+        with ``method="reconstruction"`` it is :class:`AutoencoderTransformer` with
+        three hidden layers of 64.
     architecture : {"mlp", "conv"} or callable, default="mlp"
         Architecture of the default autoencoder, as in :class:`AutoencoderTransformer`.
     input_shape : tuple of int or None, default=None
