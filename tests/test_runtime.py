@@ -121,7 +121,7 @@ def test_a_small_network_trains_on_one_thread():
     assert seen.threads == 1
 
 
-# -- few_threads -----------------------------------------------------------------
+# -- limit_threads -----------------------------------------------------------------
 
 
 def test_large_work_gets_the_callers_threads():

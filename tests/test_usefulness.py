@@ -1,6 +1,6 @@
 """Each knob is of use: at a good strength it wins, off or at a wrong one it loses.
 
-All are judged on held-out rows, by what the knob is there for.
+Each is measured on held-out rows by the purpose of its parameter.
 """
 
 import numpy as np
@@ -83,8 +83,8 @@ def r2_of_filled_cells(ae, train, test, *_):
 
 
 def accuracy_on_noisy_rows(ae, train, test, y_train, y_test):
-    judge = classifier().fit(ae.transform(train), y_train)
-    return judge.score(ae.transform(noisy(test)), y_test)
+    classifier_ = classifier().fit(ae.transform(train), y_train)
+    return classifier_.score(ae.transform(noisy(test)), y_test)
 
 
 def sources_found(ae, train, test, _, sources):
@@ -100,7 +100,7 @@ def log_likelihood(ae, train, test, *_):
 
 # -- one knob at a time ----------------------------------------------------------------
 
-KNOBS = {  # name -> judge, rows, knob, strengths (off, good, bad), margin, the rest
+KNOBS = {  # name -> score, rows, knob, strengths (off, good, bad), margin, the rest
     "gaussian": (
         *(r2_of_restored_rows, digits, "corruption_level", (0.0, 1.0, 5.0), 0.2),
         {},
@@ -133,10 +133,10 @@ KNOBS = {  # name -> judge, rows, knob, strengths (off, good, bad), margin, the 
 
 @pytest.mark.parametrize("name", KNOBS)
 def test_a_good_strength_wins(name):
-    judge, load, knob, strengths, margin, params = KNOBS[name]
+    score, load, knob, strengths, margin, params = KNOBS[name]
     rows = load()
     fits = [transformer(**params, **{knob: s}).fit(rows[0]) for s in strengths]
-    off, good, bad = (judge(ae, *rows) for ae in fits)
+    off, good, bad = (score(ae, *rows) for ae in fits)
     assert good > max(off, bad) + margin
 
 

@@ -4,7 +4,6 @@ import copy
 from contextlib import nullcontext
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import r2_score
@@ -27,6 +26,7 @@ from sklearn_ae.autoencoder._initialization import (
     scaled_rows,
     training_config,
     training_context,
+    weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
     CONSTRAINTS,
@@ -38,7 +38,6 @@ from sklearn_ae.autoencoder._parameters import (
     refuse_contradictions,
 )
 from sklearn_ae.tables._rows import checked_weight, column_moments, n_in_sample_monitor
-from sklearn_ae.training._batches import WeightedRows
 
 
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
@@ -99,7 +98,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 fraction = self.validation_fraction if self.early_stopping else None
                 data.hold_out(fraction, moments)
                 net = self._net_to_train(data, corruption, cold=cold)
-                rows = _tensors(net, data)
+                rows = weighted_rows(data, net.device)
                 train = rows.part(slice(data.n_held_out, None))
                 n_monitored = data.n_held_out
                 if not n_monitored and is_train is None:
@@ -158,7 +157,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     moments = column_moments(data.matrix, data.weight)
                     corruption = fit_corruption(self, moments)
                 net = self._net_to_train(data, corruption, cold=cold)
-                rows = _tensors(net, data)
+                rows = weighted_rows(data, net.device)
                 config = training_config(self, len(rows), self._random, one_pass=True)
                 with self._training_context(net, len(rows)):
                     net.train(rows, None, config)
@@ -322,9 +321,3 @@ def fit_subset(autoencoder, X, weight, is_train):
     loss is not monitored, and the last weights are kept.
     """
     return autoencoder._fit(X, sample_weight=weight, is_train=is_train)
-
-
-def _tensors(net, data):
-    """Training data as ``WeightedRows`` on the net's device."""
-    x = torch.from_numpy(data.matrix).to(net.device)
-    return WeightedRows(x, torch.from_numpy(data.weight).to(net.device))

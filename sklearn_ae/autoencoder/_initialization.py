@@ -40,6 +40,7 @@ from sklearn_ae.tables._rows import (
     merge_equal_rows,
 )
 from sklearn_ae.tables._weighted_pca import principal_axes
+from sklearn_ae.training._batches import WeightedRows
 from sklearn_ae.training._net import TrainingConfig
 
 # Corrections divide by the standard deviation of a component: at least this share of
@@ -165,6 +166,12 @@ def initial_net(params, kind, module, **settings):
     # Weights are pickled once, as net.module_.
     net.module = type(module)
     return net
+
+
+def weighted_rows(data, device):
+    """Return training data as ``WeightedRows`` on a device."""
+    x, weight = torch.from_numpy(data.matrix), torch.from_numpy(data.weight)
+    return WeightedRows(x.to(device), weight.to(device))
 
 
 def training_config(params, n_rows, random, *, one_pass=False):

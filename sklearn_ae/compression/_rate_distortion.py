@@ -17,6 +17,7 @@ from sklearn_ae.autoencoder._initialization import (
     scaled_rows,
     training_config,
     training_context,
+    weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
     max_iterations,
@@ -27,7 +28,6 @@ from sklearn_ae.compression._rate_net import RateDistortionNet
 from sklearn_ae.nn import LogisticEntropyModel
 from sklearn_ae.tables._rows import TrainingData, column_moments, n_in_sample_monitor
 from sklearn_ae.tables._weighted_pca import principal_axes
-from sklearn_ae.training._batches import WeightedRows
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
         start = copy.deepcopy(module)
         module.prior = LogisticEntropyModel(torch.from_numpy(pca.component_std), step)
         net = initial_net(params, RateDistortionNet, module, distortion=distortion)
-        rows = WeightedRows(
-            torch.from_numpy(data.matrix).to(net.device),
-            torch.from_numpy(data.weight).to(net.device),
-        )
+        rows = weighted_rows(data, net.device)
         train = rows.part(slice(data.n_held_out, None))
         n_monitored = data.n_held_out or n_in_sample_monitor(len(data))
         with training_context(params, net, len(train), n_features, random):

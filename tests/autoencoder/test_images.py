@@ -223,11 +223,11 @@ def test_denoise_is_only_there_where_it_was_learnt():
 def test_what_was_learnt_counts_and_not_what_is_set_since():
     ae = conv().fit(X).set_params(corruption_level=0.5)
     assert not hasattr(ae, "denoise")
-    told = conv(64, corruption_level=(0.1, 2.0)).fit(X)
-    before = told.denoise(X_TEST, level=1)
+    conditional = conv(64, corruption_level=(0.1, 2.0)).fit(X)
+    before = conditional.denoise(X_TEST, level=1)
     for level in (0, 0.5, (1.0, 3.0)):
-        told.set_params(corruption_level=level)
-        np.testing.assert_array_equal(told.denoise(X_TEST, level=1.0), before)
+        conditional.set_params(corruption_level=level)
+        np.testing.assert_array_equal(conditional.denoise(X_TEST, level=1.0), before)
 
 
 def test_an_encoder_that_is_told_levels_is_told_one():

@@ -96,9 +96,9 @@ def test_codes_of_noisy_rows_are_better_after_training_with_noise():
     accuracies = []
     for level in (0.0, 1.0):
         ae = transformer(16, corruption_level=level, max_iter=60).fit(TRAIN)
-        judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        judge.fit(ae.transform(TRAIN), Y_TRAIN)
-        accuracies.append(judge.score(ae.transform(noisy), Y_TEST))
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        classifier.fit(ae.transform(TRAIN), Y_TRAIN)
+        accuracies.append(classifier.score(ae.transform(noisy), Y_TEST))
     assert accuracies[1] > accuracies[0] + 0.05
 
 
@@ -139,7 +139,7 @@ def test_a_probability_above_1_is_refused(corruption):
 RANGE = (0.05, 2.0)
 
 
-def told(n_components=8, **params):
+def conditional(n_components=8, **params):
     return transformer(n_components, **({"corruption_level": RANGE} | params))
 
 
@@ -171,7 +171,7 @@ def restored(ae, X, level, train=TRAIN):
     ],
 )
 def test_a_range_of_levels_goes_with_each_kind(params):
-    ae = told(max_iter=4, **params).fit(TRAIN)
+    ae = conditional(max_iter=4, **params).fit(TRAIN)
     assert np.isfinite(ae.validation_curve_).all()
     codes = ae.transform(TEST)
     assert codes.shape == (450, 8)
@@ -183,7 +183,7 @@ def test_a_range_of_levels_goes_with_each_kind(params):
 
 @pytest.mark.parametrize("n_components", [3, 64, 70])
 def test_with_a_range_there_may_be_any_number_of_components(n_components):
-    ae = told(n_components, max_iter=3).fit(TRAIN)
+    ae = conditional(n_components, max_iter=3).fit(TRAIN)
     assert ae.transform(TEST).shape == (450, n_components)
     assert (ae.score(TEST) > 0.95) == (n_components >= 64)
 
@@ -201,7 +201,7 @@ def test_with_a_range_there_may_be_any_number_of_components(n_components):
     ],
 )
 def test_only_around_pca_of_normal_noise_is_the_encoder_told_levels(params, is_told):
-    ae = told(**params, max_iter=1).fit(TRAIN)
+    ae = conditional(**params, max_iter=1).fit(TRAIN)
     assert ae.module_.is_noise_conditional == is_told
 
 
@@ -209,7 +209,7 @@ def test_a_told_network_starts_at_the_linear_answer_to_each_level():
     # Independent columns of variance 1: all shrink by 1 / (1 + s^2), which leaves an
     # error of s^2 / (1 + s^2).
     X = np.random.default_rng(0).normal(size=(5_000, 4)) * [1, 2, 3, 4] + 5
-    ae = told(4, learning_rate_init=1e-30, max_iter=1).fit(X)
+    ae = conditional(4, learning_rate_init=1e-30, max_iter=1).fit(X)
     for level in (0.05, 0.5, 2.0):
         expected = level**2 / (1 + level**2)
         assert restored(ae, X, level, train=X) == pytest.approx(expected, rel=0.03)
@@ -218,7 +218,7 @@ def test_a_told_network_starts_at_the_linear_answer_to_each_level():
 def test_and_its_loss_there_counts_each_level_as_much():
     # The error s^2 / (1 + s^2), weighted by its inverse.
     X = np.random.default_rng(0).normal(size=(20_000, 4))
-    ae = told(4, learning_rate_init=1e-30, max_iter=1).fit(X)
+    ae = conditional(4, learning_rate_init=1e-30, max_iter=1).fit(X)
     s = np.geomspace(*RANGE, 10_001)
     expected = 1 / np.mean(1 + s**-2)
     assert ae.validation_curve_[0] == pytest.approx(expected, rel=0.03)
@@ -237,8 +237,8 @@ def test_a_told_network_takes_off_little_and_much_noise():
 
 
 def test_a_told_network_learns_more_than_the_linear_answer():
-    start = told(64, learning_rate_init=1e-30, max_iter=1).fit(TRAIN)
-    ae = told(64, max_iter=40).fit(TRAIN)
+    start = conditional(64, learning_rate_init=1e-30, max_iter=1).fit(TRAIN)
+    ae = conditional(64, max_iter=40).fit(TRAIN)
     for level in (0.2, 0.5, 1.0):
         assert restored(ae, TEST, level) < 0.97 * restored(start, TEST, level)
 
@@ -284,7 +284,7 @@ def test_a_range_may_be_a_list_and_of_any_numbers():
 
 
 def test_a_range_cannot_change_while_training_goes_on():
-    ae = told(max_iter=2, warm_start=True).fit(TRAIN)
+    ae = conditional(max_iter=2, warm_start=True).fit(TRAIN)
     ae.set_params(corruption_level=list(RANGE)).fit(TRAIN)
     for other in ((0.05, 1.0), 0.5, 0.0):
         with pytest.raises(ValueError, match="corruption_level can't change"):
@@ -294,14 +294,14 @@ def test_a_range_cannot_change_while_training_goes_on():
 
 
 def test_a_told_network_survives_a_pickle():
-    ae = told(max_iter=2).fit(TRAIN)
+    ae = conditional(max_iter=2).fit(TRAIN)
     again = pickle.loads(pickle.dumps(ae))
     np.testing.assert_array_equal(again.transform(TEST), ae.transform(TEST))
     assert restored(again, TEST, 0.5) == restored(ae, TEST, 0.5)
 
 
 def test_rows_as_they_are_have_the_lowest_level():
-    ae = told(max_iter=3).fit(TRAIN)
+    ae = conditional(max_iter=3).fit(TRAIN)
     x = scaled(TEST)
     with torch.no_grad():
         codes = ae.module_.encoder(x, torch.full((len(x), 1), RANGE[0]))
@@ -324,7 +324,7 @@ def half():
 def test_scaling_and_noise_are_of_all_rows(half, scale):
     trusted, _ = half
     of_all, of_half = (
-        told(max_iter=1, scale=scale)._fit(TRAIN, is_train=mask)
+        conditional(max_iter=1, scale=scale)._fit(TRAIN, is_train=mask)
         for mask in (None, trusted)
     )
     scaled = of_all._columns.transform(TEST)
@@ -348,9 +348,9 @@ def test_only_trusted_rows_are_trained_on(half, level):
 
 
 def test_if_all_rows_are_trusted_it_is_fit():
-    one = told(max_iter=2)._fit(TRAIN, is_train=np.ones(len(TRAIN), dtype=bool))
+    one = conditional(max_iter=2)._fit(TRAIN, is_train=np.ones(len(TRAIN), dtype=bool))
     np.testing.assert_array_equal(
-        one.transform(TEST), told(max_iter=2).fit(TRAIN).transform(TEST)
+        one.transform(TEST), conditional(max_iter=2).fit(TRAIN).transform(TEST)
     )
 
 
@@ -358,8 +358,10 @@ def test_marks_go_with_rows_in_whatever_order_and_with_weights(half):
     trusted, _ = half
     weight = np.arange(len(TRAIN)) % 3.0
     order = np.random.default_rng(0).permutation(len(TRAIN))
-    one = told(max_iter=2)._fit(TRAIN, None, weight, trusted)
-    other = told(max_iter=2)._fit(TRAIN[order], None, weight[order], trusted[order])
+    one = conditional(max_iter=2)._fit(TRAIN, None, weight, trusted)
+    other = conditional(max_iter=2)._fit(
+        TRAIN[order], None, weight[order], trusted[order]
+    )
     np.testing.assert_array_equal(one.transform(TEST), other.transform(TEST))
 
 

@@ -1,4 +1,4 @@
-"""Noise of a level that each row draws, and the encoder that is told it."""
+"""Noise of a level that each row draws, and noise-conditional encoders."""
 
 import numpy as np
 import pytest

@@ -180,8 +180,8 @@ def test_text_labels(missing):
     numbers = np.where(np.arange(len(Y_WINE)) % 2 == 0, -1, Y_WINE)
     theirs = AutoencoderClassifier(SHORT, **settings).fit(X_WINE, numbers)
     as_numbers = {"no": 0, "yes": 1, "perhaps": 2}
-    told = [as_numbers[name] for name in ours.predict(X_WINE)]
-    np.testing.assert_array_equal(told, theirs.predict(X_WINE))
+    predicted = [as_numbers[name] for name in ours.predict(X_WINE)]
+    np.testing.assert_array_equal(predicted, theirs.predict(X_WINE))
 
 
 def test_series_categories_and_missing_numbers():

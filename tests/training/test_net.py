@@ -490,7 +490,7 @@ MANUAL = {
     "default": {},
     "random": {"init": "random", "activation": "tanh", "loss": "huber"},
     "noise": {"corruption_level": 0.3, "loss": "absolute_error"},
-    "told": {"corruption_level": (0.05, 2.0)},
+    "noise-conditional": {"corruption_level": (0.05, 2.0)},
 }
 BY_AUTOGRAD = {
     "kl": {"sparsity_weight": 0.01},
