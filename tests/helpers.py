@@ -1,4 +1,4 @@
-"""What tests of several folders share: draws of a seed, tensors, small estimators."""
+"""Helpers of several folders' tests: seeded draws, tensors, small estimators."""
 
 import copy
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Which folder of the library may import which, and which packages."""
+"""Imports between the folders of the library, and of packages."""
 
 import ast
 import subprocess
@@ -12,17 +12,17 @@ import sklearn_ae
 
 ROOT = Path(sklearn_ae.__file__).parent
 TOP = {"_callbacks", "_input_shape", "_runtime"}
-ROOM = {"nn", "objective"}
-WINGS = {"autoencoder", "tables", "training", *ROOM, *TOP}
+TORCH_ONLY = {"nn", "objective"}
+SHARED = {"autoencoder", "tables", "training", *TORCH_ONLY, *TOP}
 # Folders, and files at the top, that each may import beside itself.
 MAY_IMPORT = {
-    **{name: set() for name in TOP | ROOM},
+    **{name: set() for name in TOP | TORCH_ONLY},
     "tables": set(),
     "training": set(),
-    "autoencoder": WINGS,
-    "detection": WINGS,
-    "semi_supervised": WINGS,
-    "compression": WINGS,
+    "autoencoder": SHARED,
+    "detection": SHARED,
+    "semi_supervised": SHARED,
+    "compression": SHARED,
     "metrics": {"_input_shape"},
     "plots": {"_input_shape", "metrics"},
     "__init__": {"autoencoder", "compression", "detection", "semi_supervised"},
@@ -32,9 +32,9 @@ RESERVED = {
     "skorch": {"training/_net"},
     "matplotlib": {"plots"},
     "constriction": {"compression/_entropy_coding"},
-    "torch": {*ROOM, "training", "autoencoder", "detection", "semi_supervised"}
+    "torch": {*TORCH_ONLY, "training", "autoencoder", "detection", "semi_supervised"}
     | {"compression", "metrics", "_runtime"},
-    "sklearn": set(MAY_IMPORT) - ROOM - {"_input_shape"},
+    "sklearn": set(MAY_IMPORT) - TORCH_ONLY - {"_input_shape"},
 }
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
 
@@ -65,7 +65,7 @@ def test_packages_are_imported_where_the_table_says(name):
     packages = {i.split(".")[0] for i in imports(name)} & set(RESERVED)
     place = {folder(name), name.removesuffix(".py")}
     assert [p for p in packages if not RESERVED[p] & place] == []
-    if folder(name) in ROOM:
+    if folder(name) in TORCH_ONLY:
         assert packages <= {"torch"}
 
 

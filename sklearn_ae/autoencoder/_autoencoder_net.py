@@ -36,6 +36,7 @@ class AutoencoderNet(Net):
         super().__init__(module, criterion, **kwargs)
         self.corruption = corruption
         self._widest: int | None = None
+        self._forward_backward: Callable[..., Any] | None = None
 
     def _set_training(self, training: bool = True) -> None:
         """Switch modes if a user's network or callbacks may depend on them."""
@@ -46,8 +47,8 @@ class AutoencoderNet(Net):
         self._forward_backward = self._manual_backward()
 
     def _release(self) -> None:
-        # Views of the parameters, which are not pickled.
-        del self._forward_backward
+        # It has views of the parameters, which are not pickled.
+        self._forward_backward = None
 
     def _width(self, rows: WeightedRows) -> int:
         # For convolutions the cost takes a trial pass.

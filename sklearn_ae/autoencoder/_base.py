@@ -83,11 +83,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         with all_or_nothing(self):
             cold = not (self.warm_start and hasattr(self, "module_"))
             X, weight = self._validate(X, sample_weight, reset=cold)
-            tasks = nullcontext()
-            if hasattr(self, "_skl_callbacks"):
-                tasks = FitTasks(
-                    self, context, X, y, sample_weight, self._attributes_now
-                )
+            tasks = self._fit_tasks(context, X, y, sample_weight)
             with tasks as task, limit_threads(), enable_gradients():
                 data = self._scaled_rows(X, weight, cold=cold)
                 moments = column_moments(data.matrix, data.weight)
@@ -95,8 +91,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 if is_train is not None:
                     data = data.subset(is_train[data.rows])
                     moments = column_moments(data.matrix, data.weight)
-                fraction = self.validation_fraction if self.early_stopping else None
-                data.hold_out(fraction, moments)
+                data.hold_out(self._held_out_fraction(), moments)
                 net = self._net_to_train(data, corruption, cold=cold)
                 rows = weighted_rows(data, net.device)
                 train = rows.part(slice(data.n_held_out, None))
@@ -111,10 +106,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 if has_mixture(self):
                     prior = fitted_prior(net.module_, rows.x, data.weight, self._random)
                 self._set_fitted(net, train, prior)
-                self.n_iter_ = net.n_iter_
+                self.n_iter_, self.best_loss_ = net.n_iter_, net.best_loss_
                 self.loss_curve_ = net.loss_curve_
                 self.validation_curve_ = net.validation_curve_
-                self.best_loss_ = net.best_loss_
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -183,6 +177,15 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             picture_shape(self, X.shape[1])
         return X, checked_weight(sample_weight, X, min_rows=2 if reset else 0)
 
+    def _fit_tasks(self, context, X, y, sample_weight):
+        """Tasks for the callbacks; nothing without any."""
+        if not hasattr(self, "_skl_callbacks"):
+            return nullcontext()
+        return FitTasks(self, context, X, y, sample_weight, self._attributes_now)
+
+    def _held_out_fraction(self):
+        return self.validation_fraction if self.early_stopping else None
+
     def _scaled_rows(self, X, weight, *, cold):
         """Distinct rows, scaled; a cold start fits the scaling."""
         if cold:
@@ -234,11 +237,14 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         self.n_components_ = self._inference.module.n_components
         if self._inference.is_random:
             self.n_active_components_ = net.n_active_
+        else:
+            vars(self).pop("n_active_components_", None)
 
     def _attributes_now(self, net):
         """Attributes as if training ended now, for callbacks."""
         fitted = copy.copy(self)
-        fitted._set_fitted(net, net.monitored)
+        rows = net.rows if net.monitored is None else net.monitored
+        fitted._set_fitted(net, rows)
         return vars(fitted)
 
     # -- inference ---------------------------------------------------------------

@@ -162,7 +162,14 @@ class FittedAutoencoder:
         module = copy.copy(self.module)
         module._modules = dict(self.module._modules)
         module.encoder = copy.deepcopy(encoder).to(self.module.noise_variance)
-        return FittedAutoencoder(self.columns, module, self.objective, self.prior)
+        return FittedAutoencoder(
+            self.columns,
+            module,
+            self.objective,
+            self.prior,
+            self.corruption,
+            self.was_interrupted,
+        )
 
     @property
     def is_random(self):

@@ -15,8 +15,12 @@ from sklearn_ae.autoencoder._parameters import can_sample, corruption_level
 
 def _was_corrupted(estimator):
     """True if rows were corrupted in fit or, before it, will be."""
-    net = getattr(estimator, "_net", None)
-    if corruption_level(estimator) != 0 if net is None else net.corruption is not None:
+    inference = getattr(estimator, "_inference", None)
+    if inference is None:
+        is_corrupted = corruption_level(estimator) != 0
+    else:
+        is_corrupted = inference.corruption is not None
+    if is_corrupted:
         return True
     raise AttributeError(
         f"This {type(estimator).__name__} has no attribute 'denoise': it has "
@@ -326,7 +330,7 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
                     "code and no architecture of your own."
                 )
             return self._inference.reconstruct(X)
-        low, high = self._net.corruption.level
+        low, high = self._inference.corruption.level
         is_number = isinstance(level, Real) and not isinstance(level, bool)
         if not is_number or not low <= level <= high:
             raise ValueError(

@@ -141,7 +141,7 @@ class MLP(nn.Module):
             self.adds[:-1] = [a == b for a, b in pairwise(sizes[1:-1])]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, sizes[0]) to (n, sizes[-1])."""
+        """Map (n, sizes[0]) to (n, sizes[-1]), as ``make_forward_backward`` does."""
         first, *others = self.layers
         x = first(x)
         for layer, adds in zip(others, self.adds, strict=True):

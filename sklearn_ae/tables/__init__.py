@@ -1,1 +1,1 @@
-"""Table to matrix and back: numpy, pandas and scikit-learn only."""
+"""Table to matrix and back: numpy, scipy and scikit-learn only."""

@@ -203,7 +203,8 @@ class Net(NeuralNet):
         config : TrainingConfig
         task : IterationTask, optional
         """
-        self._config, self.monitored, self._task = config, monitored, task
+        self._config, self._task = config, task
+        self.rows, self.monitored = rows, monitored
         self._batches = RowBatches(
             len(rows),
             config.batch_size,
@@ -258,7 +259,7 @@ class Net(NeuralNet):
                 self.module_.eval()
                 self.notify("on_train_end", X=rows)
         self._release()
-        del self._config, self.monitored, self._task
+        del self._config, self._task, self.rows, self.monitored
         del self._batches, self._flat
         del self._average, self._current, self._best_weights
 

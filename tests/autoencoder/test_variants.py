@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_ae.autoencoder._base import fit_subset
 from tests import helpers
 from tests.helpers import drawn, tensor
 
@@ -324,7 +325,7 @@ def half():
 def test_scaling_and_noise_are_of_all_rows(half, scale):
     trusted, _ = half
     of_all, of_half = (
-        conditional(max_iter=1, scale=scale)._fit(TRAIN, is_train=mask)
+        fit_subset(conditional(max_iter=1, scale=scale), TRAIN, None, mask)
         for mask in (None, trusted)
     )
     scaled = of_all._columns.transform(TEST)
@@ -339,7 +340,7 @@ def test_only_trusted_rows_are_trained_on(half, level):
     # Exact numbers: the moments of the columns are the same to the last bit.
     trusted, shuffled = half
     fits = [
-        transformer(corruption_level=level, max_iter=3)._fit(X, is_train=mask)
+        fit_subset(transformer(corruption_level=level, max_iter=3), X, None, mask)
         for X, mask in ((TRAIN, trusted), (shuffled, trusted), (TRAIN, None))
     ]
     one, other, of_all = (ae.reconstruct(TEST) for ae in fits)
@@ -348,7 +349,8 @@ def test_only_trusted_rows_are_trained_on(half, level):
 
 
 def test_if_all_rows_are_trusted_it_is_fit():
-    one = conditional(max_iter=2)._fit(TRAIN, is_train=np.ones(len(TRAIN), dtype=bool))
+    every = np.ones(len(TRAIN), dtype=bool)
+    one = fit_subset(conditional(max_iter=2), TRAIN, None, every)
     np.testing.assert_array_equal(
         one.transform(TEST), conditional(max_iter=2).fit(TRAIN).transform(TEST)
     )
@@ -358,10 +360,9 @@ def test_marks_go_with_rows_in_whatever_order_and_with_weights(half):
     trusted, _ = half
     weight = np.arange(len(TRAIN)) % 3.0
     order = np.random.default_rng(0).permutation(len(TRAIN))
-    one = conditional(max_iter=2)._fit(TRAIN, None, weight, trusted)
-    other = conditional(max_iter=2)._fit(
-        TRAIN[order], None, weight[order], trusted[order]
-    )
+    one = fit_subset(conditional(max_iter=2), TRAIN, weight, trusted)
+    shuffled = TRAIN[order], weight[order], trusted[order]
+    other = fit_subset(conditional(max_iter=2), *shuffled)
     np.testing.assert_array_equal(one.transform(TEST), other.transform(TEST))
 
 
@@ -819,3 +820,10 @@ def test_corruption_is_in_units_of_the_weighted_columns():
         varies = np.ptp(X, axis=0) > 0
         np.testing.assert_allclose(columns.mean, 0, atol=1e-5)
         np.testing.assert_allclose(columns.std[varies], 1, rtol=1e-4)
+
+
+def test_a_code_that_is_no_distribution_any_more_has_no_active_components():
+    ae = transformer(latent="gaussian", max_iter=1).fit(TRAIN)
+    assert ae.n_active_components_ >= 0
+    ae.set_params(latent="deterministic").fit(TRAIN)
+    assert not hasattr(ae, "n_active_components_")

@@ -762,3 +762,37 @@ def test_fewer_than_two_rows_are_refused(rows):
     weight = np.arange(200) < rows
     with pytest.raises(ValueError, match=r"(?i)sample.weight"):
         detector().fit(normal(), sample_weight=weight.astype(float))
+
+
+class Scores:
+    """A callback that scores rows by the network as it is."""
+
+    def __init__(self):
+        self.scores = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+        self.scores.append(fitted_estimator.score_samples(X[:5]))
+        return False
+
+    def teardown(self, estimator, context):
+        pass
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_callbacks_of_the_given_autoencoder_get_it_fitted(early_stopping):
+    callback = Scores()
+    given = AutoencoderTransformer(2, latent="gaussian", **QUICK)
+    given.set_params(early_stopping=early_stopping).set_callbacks(callback)
+    AEOutlierDetector(0, autoencoder=given, random_state=0).fit(normal())
+    assert np.isfinite(callback.scores).all()
+    # Each iteration, and the fit as a whole.
+    assert len(callback.scores) == QUICK["max_iter"] + 1
