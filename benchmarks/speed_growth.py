@@ -22,7 +22,7 @@ LONGER = {"max_iter": 2000, "n_iter_no_change": 10**9}  # 200 by default
 METHODS = {
     OURS: partial(AutoencoderTransformer, random_state=0),
     LONG: partial(AutoencoderTransformer, random_state=0, **LONGER),
-    "PCA": partial(PCA, 0.95),  # of the variance, as ours: as many components
+    "PCA": partial(PCA, 0.95),  # share of variance, as ours: as many components
 }
 KEYS = ["rows", "columns", "method"]
 MEASURED = ("k", "n_iter", "seconds", "memory", "unexplained")
