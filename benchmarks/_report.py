@@ -141,10 +141,8 @@ def dots(panels, xlabel, *, log=False):
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, table) in zip(every, panels.items(), strict=True):
         for method, marker in zip(table, cycle("o^sDv<>1xX+"), strict=False):
-            x, area = (
-                table[method].reindex(rows),
-                70 if method in ("ours", "AEOutlierDetector") else 24,
-            )
+            area = 70 if method in ("ours", "AEOutlierDetector") else 24
+            x = table[method].reindex(rows)
             axes.scatter(x, range(len(rows)), area, marker=marker, label=method)
         if log and (table > 0).any(axis=None):  # else there is no logarithm to draw
             axes.set_xscale("log")

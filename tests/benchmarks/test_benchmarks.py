@@ -213,6 +213,11 @@ def test_ratios_are_within_a_round_and_comparisons_count():
     assert said == [
         "a ahead of b on 1 of 3, behind on 1; at worst 3.000 against 1.000 (z)."
     ]
+    face.FLOOR = "b"
+    assert not list(_report.comparisons(face, table.assign(nothing_to_compare=np.nan)))
+    face.FIGURE, face.HOW = "s", "median"
+    rounds = pd.DataFrame({"table": "t", "method": "a", "s": [1.0, 2, 9]})
+    assert _report.details(face, rounds).loc["t", "a"] == 2
 
 
 def test_auroc_precision_ranks_and_intervals_by_hand():
