@@ -28,10 +28,10 @@ NOISES = {  # normal, by the share of the range; or cells set to the mean pictur
 HELD_OUT, MAX_TEST = 0.3, 500  # share of the pictures; how many of them are denoised
 MAX_TUNE, TUNE_PIXELS = 200, 40_000  # training pictures to choose settings by
 ANY_LEVEL = "ours, any level"
-LEVELS = (0.05, 0.6)  # of the data's range: what the one for any level is trained for
+LEVELS = (0.05, 0.6)  # shares of the data's range, for ANY_LEVEL
 LARGE = 16  # side from which on non-local means has larger patches and looks further
 PATCH = 8  # side of the dictionary's patches
-MAX_ATOMS, MAX_LEARNT = 256, 10_000  # of a dictionary, and rows that it learns from
+MAX_ATOMS, MAX_LEARNT = 256, 10_000  # the dictionary's, and its training rows
 
 
 @lru_cache(maxsize=2)  # the methods share it

@@ -25,11 +25,11 @@ def text(value):
     return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
 
 
-def by(frame, figure, rows="table", columns="method"):
+def by(frame, figure, rows="table", columns="method", how="mean"):
     """Mean of a figure, rows x columns: over the seeds, if nothing else is left."""
     keys = [*np.atleast_1d(rows), *np.atleast_1d(columns)]
-    mean = frame.groupby(keys, sort=False)[figure].mean()
-    return mean.unstack(columns, sort=False)
+    cells = frame.groupby(keys, sort=False)[figure].agg(how)
+    return cells.unstack(columns, sort=False)
 
 
 def over(frame, figure, rival, within):
@@ -56,9 +56,10 @@ def summary(face, frame):
 
 
 def details(face, frame):
-    """The mean of ``FIGURE``, ``ROWS`` x methods, or None without one."""
+    """The mean (or ``HOW``) of ``FIGURE``, ``ROWS`` x methods; None without one."""
     if hasattr(face, "FIGURE"):
-        return by(frame, face.FIGURE, getattr(face, "ROWS", "table"))
+        rows, how = getattr(face, "ROWS", "table"), getattr(face, "HOW", "mean")
+        return by(frame, face.FIGURE, rows, how=how)
     return None
 
 
@@ -67,8 +68,11 @@ def comparisons(face, table):
     if table is None or face.OURS not in table:
         return
     sign = -1 if getattr(face, "LOWER_IS_BETTER", False) else 1
-    for rival, theirs in table.drop(columns=face.OURS).items():
+    floor = [face.FLOOR] if hasattr(face, "FLOOR") else []  # nothing can be ahead
+    for rival, theirs in table.drop(columns=[face.OURS, *floor]).items():
         pairs = table[[face.OURS]].assign(theirs=theirs).dropna()
+        if pairs.empty:
+            continue
         lead = sign * (pairs[face.OURS] - pairs["theirs"])
         lead = lead.where(lead.abs() >= EQUAL, 0)
         line = f"{face.OURS} ahead of {rival} on {(lead > 0).sum()} of {len(lead)}"
@@ -137,10 +141,8 @@ def dots(panels, xlabel, *, log=False):
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, table) in zip(every, panels.items(), strict=True):
         for method, marker in zip(table, cycle("o^sDv<>1xX+"), strict=False):
-            x, area = (
-                table[method].reindex(rows),
-                70 if method in ("ours", "AEOutlierDetector") else 24,
-            )
+            area = 70 if method in ("ours", "AEOutlierDetector") else 24
+            x = table[method].reindex(rows)
             axes.scatter(x, range(len(rows)), area, marker=marker, label=method)
         if log and (table > 0).any(axis=None):  # else there is no logarithm to draw
             axes.set_xscale("log")

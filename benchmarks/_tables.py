@@ -13,7 +13,7 @@ from sklearn import datasets
 from sklearn.utils import gen_batches
 
 MIN_ROWS, MAX_ROWS, QUICK_ROWS = 12, 10_000, 500
-MAX_PATCHES = 5_000  # of photographs
+MAX_PATCHES = 5_000  # in all photographs
 BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes", "linnerud")
 NORMAL = {"digits": (0, 1), "iris": (1,)}  # else a table's largest class
 GREY = (0.2125, 0.7154, 0.0721)  # weights of red, green and blue (ITU-R 709)
@@ -24,7 +24,7 @@ CSV = {  # name -> file, column of the class, columns that repeat it, how it is 
     "titanic": ("titanic.csv", "survived", ["alive"], {}),
     "penguins": ("penguins.csv", "species", [], {}),
 }
-MAX_VALUES = 50  # of a text column; one with more is left out
+MAX_VALUES = 50  # a text column with more is left out
 
 
 FILE_ERRORS = OSError, EOFError, LookupError, TypeError, ValueError
@@ -51,7 +51,7 @@ class Table:
     X: np.ndarray
     y: np.ndarray | None = None
     drawn: str = ""  # says how many rows were drawn, where not all are here
-    shape: tuple | None = None  # of a picture, whose values are from 0 to data_range
+    shape: tuple | None = None  # a picture's; its values are from 0 to data_range
     data_range: float = 1.0
 
 

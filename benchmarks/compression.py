@@ -22,7 +22,7 @@ from sklearn_ae import AutoencoderCompressor
 from sklearn_ae.compression._container import Header, pack
 from sklearn_ae.compression._quantiser import Quantiser
 
-STEPS = np.geomspace(1e-4, 8, 400)  # of PCA's codes, in units of the range
+STEPS = np.geomspace(1e-4, 8, 400)  # for PCA's codes, in units of the range
 QUALITIES = (0, *range(1, 10), *range(10, 50, 2), *range(50, 101, 5))  # JPEG, WebP
 PILLOW = {"JPEG": {"format": "JPEG", "optimize": True}}
 PILLOW["WebP"] = {"format": "WEBP", "method": 6}

@@ -16,7 +16,7 @@ from sklearn_ae.plots import ReconstructionDisplay
 
 OURS, DRAWN = "ours", "gaussian 50 %"
 DENOISERS = _denoisers.METHODS
-N_NUMBERS, N_BEATS, N_DRAWN = 16, 5, 8  # of a code; seeds of the signals; pictures
+N_NUMBERS, N_BEATS, N_DRAWN = 16, 5, 8  # code; seeds of the signals; pictures
 CODES, BEATS = f"{N_NUMBERS} numbers", "abnormal beats"
 
 

@@ -21,7 +21,8 @@ from sklearn_ae import AutoencoderClassifier, AutoencoderTransformer
 
 HELD_OUT, N_EACH, N_PCA = 0.3, 2, 32  # share; labels of each class; components
 SHARES = {"1 %": 0.01, "5 %": 0.05, "100 %": 1.0}
-COUNTS = {"100 labels": 100, "1,000 labels": 1_000, "100 %": 1.0}  # of MNIST
+COUNTS = {f"{n:,} labels": n for n in (100, 1_000, 7_000)}  # for MNIST
+ALL = "100 %", "7,000 labels"
 TOO_SLOW = ("boosting", "self-training")  # for MNIST: minutes a fit
 SPREADS = ("self-training", "label spreading")  # they learn from unlabelled rows
 
@@ -66,10 +67,10 @@ def fit(method, X, y, seed, table):
     return AutoencoderClassifier(random_state=seed, **params).fit(X, y)
 
 
-def _fit_rival(method, X, y, seed, have_one_unit):
+def _fit_rival(method, X, y, seed, columns_look_like_pixels):
     make, preparation = RIVALS[method]
     steps, Z = [], X
-    if preparation and not (have_one_unit and method != "logistic"):
+    if preparation and not (columns_look_like_pixels and method != "logistic"):
         steps.append(StandardScaler().fit(X))
         Z = steps[0].transform(X)
     if preparation == "PCA":
@@ -100,8 +101,8 @@ def suits(table, share, method):
     if method in TOO_SLOW if _is_mnist(table) else "conv" in method:
         return False
     if "supervised" in method:
-        return share == "100 %"
-    return method not in SPREADS or share != "100 %"
+        return share in ALL
+    return method not in SPREADS or share not in ALL
 
 
 @lru_cache(maxsize=1)  # the methods share it
@@ -131,7 +132,7 @@ def measure(table, share, method, seed):
             p = np.nan_to_num(model.predict_proba(X_test), nan=1 / n_classes)
         else:
             p = np.eye(n_classes)[model.predict(X_test)]
-    loss = np.nan  # of predictions without probabilities
+    loss = np.nan  # predictions without probabilities have none
     if not np.isin(p, (0, 1)).all():
         loss = log_loss(y_test, p, labels=range(n_classes))
     accuracy = np.mean(p.argmax(axis=1) == y_test)

@@ -1,12 +1,12 @@
 """What an autoencoder's training costs, beside a bare loop and other libraries."""
 
-import os
 from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from skorch import NeuralNetRegressor
 from torch import nn
 from torch.nn import functional as F
@@ -130,7 +130,7 @@ def cases(options):
     """Every shape, number of threads, round and method."""
     return each(
         shape=[QUICK] if options.quick else SHAPES,
-        threads=sorted({1, os.cpu_count()}),
+        threads=sorted({1, cpu_count()}),
         round=range(1 if options.quick else N_ROUNDS),
         method=LOOPS,
     )

@@ -22,7 +22,7 @@ LONGER = {"max_iter": 2000, "n_iter_no_change": 10**9}  # 200 by default
 METHODS = {
     OURS: partial(AutoencoderTransformer, random_state=0),
     LONG: partial(AutoencoderTransformer, random_state=0, **LONGER),
-    "PCA": partial(PCA, 0.95),  # of the variance, as ours: as many components
+    "PCA": partial(PCA, 0.95),  # share of variance, as ours: as many components
 }
 KEYS = ["rows", "columns", "method"]
 MEASURED = ("k", "n_iter", "seconds", "memory", "unexplained")
@@ -53,18 +53,14 @@ def fit(rows, columns, method):
             first.fit(curved_sheet(500, 10))  # pays for imports, above all
         peak, (seconds, _) = with_peak(timed, model.fit, X)
         back = model.inverse_transform(model.transform(held_out))
-    n_iter, unexplained = (
-        getattr(model, "n_iter_", np.nan),
-        1 - explained(held_out, back),
-    )
+    n_iter = getattr(model, "n_iter_", np.nan)
+    unexplained = 1 - explained(held_out, back)
     figures = model.n_components_, n_iter, seconds, peak / X.nbytes, unexplained
     return dict(zip(MEASURED, figures, strict=True))
 
 
 def derived(frame):
     """Seconds and error over PCA's."""
-    of = ["rows", "columns"]
-    ratios = {
-        f"{f} / PCA": over(frame, f, "PCA", of) for f in ("seconds", "unexplained")
-    }
+    of, figures = ["rows", "columns"], ("seconds", "unexplained")
+    ratios = {f"{f} / PCA": over(frame, f, "PCA", of) for f in figures}
     return frame.assign(**ratios)

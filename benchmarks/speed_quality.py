@@ -11,8 +11,8 @@ from benchmarks._rivals import MLPAutoencoder
 from benchmarks._tables import tables
 from sklearn_ae import AutoencoderTransformer
 
-SHARE = 0.9  # of PCA's squared error
-MAX_SECONDS = 60.0  # of training, then it is stopped
+SHARE = 0.9  # relative to PCA's squared error
+MAX_SECONDS = 60.0  # then training is stopped
 OURS, HIDDEN = "ours", 128  # units, as ours have by default
 KEYS, FIGURE, LOWER_IS_BETTER, HOW = ["method"], "seconds", True, "median"
 MEASURED = ("k", "iterations", "seconds", "fit_s", "plain_s", "ratio")

@@ -21,7 +21,7 @@ BLOCK = 1024  # rows of a floor's products
 PCA_CODE, FOREST, LOF = "PCA.transform", "IsolationForest", "LocalOutlierFactor"
 ENCODER, ALL = "encoder's products", "all products"
 OURS = "transform", "reconstruct", "score_samples"
-ROWS = {  # how many, and with --quick
+ROWS = {  # method -> number of rows, and with --quick
     **dict.fromkeys((ENCODER, ALL, *OURS, PCA_CODE), (1_000_000, 20_000)),
     **{FOREST: (20_000, 2_000), LOF: (2_000, 500), "KNN": (2_000, 500)},
 }
