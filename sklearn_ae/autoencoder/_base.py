@@ -200,21 +200,15 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _net_to_train(self, data, corruption, *, cold):
         """A new net at its start, or a copy of the fitted one."""
-        settings = lasting_settings(self)
         if cold:
             # A module of its own: skorch would train a given one on.
             module = initial_autoencoder(
                 self, data, self._random, corruption=corruption
             )
-            self._lasting = settings
+            self._lasting = lasting_settings(self)
             return initial_net(self, AutoencoderNet, module, corruption=corruption)
-        for name, fitted in self._lasting.items():
-            if settings[name] != fitted:
-                raise ValueError(
-                    f"{name} can't change in partial_fit or with warm_start=True: it "
-                    f"was {fitted!r} and is {settings[name]!r}. Call fit with "
-                    "warm_start=False to start again."
-                )
+        way_out = "Call fit with warm_start=False to start again."
+        check_unchanged(self, "in partial_fit or with warm_start=True", way_out)
         return copy.deepcopy(self._net)
 
     def _training_context(self, net, n_rows):
@@ -318,6 +312,17 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         if self._inference.is_random:
             return self._inference.log_densities(X).astype(np.float64)
         return -self._inference.row_losses(X).astype(np.float64)
+
+
+def check_unchanged(autoencoder, where, way_out, ignored=()):
+    """ValueError if a setting of the network was changed after ``fit``."""
+    settings = lasting_settings(autoencoder)
+    for name, fitted in autoencoder._lasting.items():
+        if settings[name] != fitted and name not in ignored:
+            raise ValueError(
+                f"{name} can't change {where}: it was {fitted!r} and is "
+                f"{settings[name]!r}. {way_out}"
+            )
 
 
 def fit_subset(autoencoder, X, weight, is_train):

@@ -25,25 +25,12 @@ from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.compression._container import storable
 from sklearn_ae.compression._entropy_coding import require_constriction
 from sklearn_ae.compression._error_bound import bounds_of_columns, refuse_rounded
-from sklearn_ae.compression._rate_distortion import fit_rate_distortion
+from sklearn_ae.compression._rate_distortion import check_settings, fit_rate_distortion
 from sklearn_ae.compression._rate_target import Rate
 from sklearn_ae.compression._residuals import ResidualGrid
 from sklearn_ae.compression._step_search import fit_codec, search
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
 from sklearn_ae.tables._rows import checked_weight
-
-# Other values need a code that is not rounded, or a start other than PCA.
-_REQUIRED_SETTINGS = {
-    "init": "pca",
-    "loss": "squared_error",
-    "corruption_level": 0,
-    "sparsity_weight": 0,
-    "contraction_weight": 0,
-    "latent": "deterministic",
-    "prior": "auto",
-    "early_stopping": True,
-    "warm_start": False,
-}
 
 
 class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
@@ -81,13 +68,12 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         ``n_components`` the step minimises the bits of code and residuals together.
         None does not bound the error.
     autoencoder : AutoencoderTransformer or None, default=None
-        Settings of the network and its training. A clone is fitted, with this
-        estimator's ``random_state``. The code is rounded, which excludes ``latent``,
-        ``prior``, ``loss``, ``init``, ``corruption_level``, ``sparsity_weight``,
-        ``contraction_weight``, ``early_stopping`` and ``warm_start`` other than the
-        defaults; ``learning_rate_init="auto"`` is at most ``0.08 /
-        sqrt(n_features)``. None is ``AutoencoderTransformer()`` with the parameters
-        below.
+        Settings of the network and its training. A clone is fitted, also of a fitted
+        one, with this estimator's ``random_state``. ``latent``, ``prior``, ``loss``,
+        ``init``, ``corruption_level``, ``sparsity_weight``, ``contraction_weight``,
+        ``early_stopping``, ``warm_start`` and ``scale`` must have their defaults;
+        ``learning_rate_init="auto"`` is at most ``0.08 / sqrt(n_features)``. None is
+        ``AutoencoderTransformer()`` with the parameters below.
     architecture : {"mlp", "conv"} or callable, default="mlp"
         Architecture of the default ``autoencoder``.
     input_shape : tuple of int or None, default=None
@@ -260,26 +246,10 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 f"{self.bits_per_component!r} are two rates: set one of them to None."
             )
         if self.autoencoder is not None:
-            self._check_autoencoder()
+            validate_given(self.autoencoder, self)
+            check_settings(self.autoencoder, self.scale)
         X = self._check(X, reset=True)
         return X, checked_weight(sample_weight, X, min_rows=2)
-
-    def _check_autoencoder(self):
-        """Refuse settings of the given autoencoder that this estimator can't have."""
-        given = self.autoencoder
-        validate_given(given, self)
-        if given.scale not in ("auto", self.scale):
-            raise ValueError(
-                f"autoencoder has scale={given.scale!r}, but the compressor's scale="
-                f"{self.scale!r} is the unit of errors: set scale in the compressor, "
-                "and leave that of autoencoder at 'auto'."
-            )
-        for name, required in _REQUIRED_SETTINGS.items():
-            if (value := getattr(given, name)) != required:
-                raise ValueError(
-                    f"autoencoder has {name}={value!r}, but its code is to be rounded "
-                    f"and stored, which needs {name}={required!r}."
-                )
 
     def _learn(self, X, weight, context):
         training_rows = X if weight is None else X[weight > 0]

@@ -72,6 +72,40 @@ def error_of_psnr(psnr, data_range):
     return data_range**2 * 10 ** (-psnr / 10)
 
 
+# Rate and distortion replace the autoencoder's objective; the comparison with PCA on
+# held-out rows needs its start and early stopping.
+_REQUIRED_SETTINGS = {
+    "init": "pca",
+    "loss": "squared_error",
+    "corruption_level": 0,
+    "sparsity_weight": 0,
+    "contraction_weight": 0,
+    "latent": "deterministic",
+    "prior": "auto",
+    "early_stopping": True,
+    "warm_start": False,
+}
+
+
+def check_settings(autoencoder, scale):
+    """Refuse settings of an autoencoder that a compressor can't have.
+
+    ValueError names the setting; ``scale`` is the compressor's.
+    """
+    if autoencoder.scale not in ("auto", scale):
+        raise ValueError(
+            f"autoencoder has scale={autoencoder.scale!r}, but the compressor's scale="
+            f"{scale!r} is the unit of errors: set scale in the compressor, and leave "
+            "that of autoencoder at 'auto'."
+        )
+    for name, required in _REQUIRED_SETTINGS.items():
+        if (value := getattr(autoencoder, name)) != required:
+            raise ValueError(
+                f"autoencoder has {name}={value!r}, but its code is to be rounded and "
+                f"stored, which needs {name}={required!r}."
+            )
+
+
 @with_callbacks
 def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integer=0):
     """Train an autoencoder for the rate and distortion of its rounded code.

@@ -23,6 +23,7 @@ from sklearn_ae._runtime import (
     resolve_device,
     torch_generator,
 )
+from sklearn_ae.autoencoder._base import check_unchanged
 from sklearn_ae.autoencoder._inference import CodesMixin, inference_of
 from sklearn_ae.autoencoder._parameters import (
     CONSTRAINTS,
@@ -101,6 +102,9 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         given = self._given_autoencoder()
         if hasattr(given, "module_"):
             self._check_same_columns(given)
+            way_out = "Give a clone of it, which is trained with the new settings."
+            training = ("alpha", "device")
+            check_unchanged(given, "in a fitted autoencoder", way_out, training)
             # The caller may fit the given one again later.
             return copy.deepcopy(given)
         if given is None:

@@ -6,7 +6,6 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
@@ -15,6 +14,7 @@ from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
     UNLABELLED,
+    class_weights,
     encode_classes,
     has_label,
     merge_rows,
@@ -227,7 +227,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             target, self.classes_ = encode_classes(y)
             self._start_random(reset=True)
             labelled, unlabelled = self._merge_rows(X, target, weight)
-            self._class_weight = self._class_weights(labelled)
+            self._class_weight = class_weights(
+                self.class_weight, self.classes_, labelled
+            )
             self._check_no_empty_class(labelled.target)
             with FitTasks(
                 self, context, X, y, sample_weight, self._attributes_now
@@ -275,7 +277,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             self._start_random(reset=is_first)
             labelled, unlabelled = self._merge_rows(X, target, weight)
             if is_first:
-                self._class_weight = self._class_weights(labelled)
+                self._class_weight = class_weights(
+                    self.class_weight, self.classes_, labelled
+                )
                 self.autoencoder_ = self._pretrain(X, weight)
             self._fine_tune_once(labelled, unlabelled)
         return self
@@ -283,27 +287,6 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     def _merge_rows(self, X, target, weight):
         labelled = target != UNLABELLED
         return merge_rows(X, target, labelled, weight, self._draw_seed())
-
-    def _class_weights(self, rows):
-        """Return the weight of each class (n_classes,), all above 0."""
-        classes, weights = self.classes_, np.ones(len(self.classes_))
-        if isinstance(self.class_weight, dict):
-            # A batch may lack some of the classes.
-            weights = compute_class_weight(
-                self.class_weight, classes=classes, y=classes
-            )
-        else:
-            present = np.unique(rows.target)
-            weights[present] = compute_class_weight(
-                self.class_weight,
-                classes=classes[present],
-                y=classes[rows.target],
-                sample_weight=rows.weight,
-            )
-        if weights.min() < 0:
-            raise ValueError(f"class_weight={self.class_weight!r} has one below 0.")
-        # The logarithm is taken, and a class may have weight 0.
-        return np.maximum(weights, np.finfo(np.float32).tiny)
 
     def _check_no_empty_class(self, target):
         empty = np.setdiff1d(np.arange(len(self.classes_)), target)

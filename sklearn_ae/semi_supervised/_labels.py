@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.utils import _safe_indexing, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_ae.tables._rows import merge_equal_rows
@@ -199,3 +200,32 @@ def merge_rows(X, target, labelled, weight, seed):
 def select_rows(rows, *tables):
     """Return these rows of each array, list or frame; None stays None."""
     return [None if t is None else _safe_indexing(t, rows) for t in tables]
+
+
+def class_weights(class_weight, classes, rows):
+    """Return the weight of each class (n_classes,), all above 0.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        As of scikit-learn's classifiers.
+    classes : ndarray of shape (n_classes,)
+    rows : MergedRows
+        Labelled ones.
+    """
+    weights = np.ones(len(classes))
+    if isinstance(class_weight, dict):
+        # A batch may lack some of the classes.
+        weights = compute_class_weight(class_weight, classes=classes, y=classes)
+    else:
+        present = np.unique(rows.target)
+        weights[present] = compute_class_weight(
+            class_weight,
+            classes=classes[present],
+            y=classes[rows.target],
+            sample_weight=rows.weight,
+        )
+    if weights.min() < 0:
+        raise ValueError(f"class_weight={class_weight!r} has one below 0.")
+    # The logarithm is taken, and a class may have weight 0.
+    return np.maximum(weights, np.finfo(np.float32).tiny)

@@ -612,6 +612,11 @@ def test_bad_autoencoders(autoencoder):
         AutoencoderClassifier(FrozenEstimator(StandardScaler())).fit(X, Y)
     with pytest.raises(ValueError, match="'loss' parameter of AutoencoderTransformer"):
         AutoencoderRegressor(AutoencoderTransformer(loss="foo")).fit(X_WINE, Y_WINE)
+    changed = AutoencoderTransformer(3, max_iter=1).fit(X_WINE)
+    changed.set_params(hidden_layer_sizes=(9,), alpha=0.5)
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes can't .*Give a clone"):
+        AutoencoderClassifier(changed, max_iter=1).fit(X_WINE, Y_WINE)
+    AutoencoderClassifier(clone(changed), max_iter=1).fit(X_WINE, Y_WINE)
     named = pd.DataFrame(X_WINE).add_prefix("c")
     other = AutoencoderTransformer(max_iter=1).fit(named.add_prefix("d"))
     with pytest.raises(ValueError, match="fitted to the columns"):
