@@ -2,20 +2,14 @@
 
 import copy
 import functools
-import threading
-import warnings
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from sklearn_ae._runtime import torch_generator
 from sklearn_ae.nn import GaussianEncoder
 from sklearn_ae.tables._rows import n_held_out, systematic_sample
-
-# The list of warning filters is shared by all threads of the process.
-_filters = threading.Lock()
 
 
 class StandardNormal:
@@ -58,12 +52,11 @@ class Mixture:
             covariance_type=covariance,
             # Codes are standardised: no component collapses onto a single one.
             reg_covar=1e-4,
+            # Nearly all converge in a hundred steps: it is not to warn of the others.
+            max_iter=1_000,
             random_state=random,
         )
-        with _filters, warnings.catch_warnings():
-            # Sizes are compared by held-out likelihood, converged or not.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model.fit((codes - self.shift) / self.scale)
+        self.model.fit((codes - self.shift) / self.scale)
         self.model.set_params(random_state=None)
 
     def sample(self, n, random):
