@@ -133,10 +133,10 @@ def _sized(is_normal, random, codes, size):
 
 def _best_size(fit, codes, held_out):
     """Return the size with the highest mean log-density of the held-out codes."""
-    density = {}
+    density, n_distinct = {}, len(np.unique(codes, axis=0))
     for size in (1, 2, 4, 8, 16, 32):
         # Each component needs at least one code more than it has dimensions.
-        if size * (codes.shape[1] + 1) > len(codes):
+        if size * (codes.shape[1] + 1) > len(codes) or size > n_distinct:
             break
         density[size] = fit(codes, size).log_density(held_out).mean()
         # Two doublings without a gain end the search.
