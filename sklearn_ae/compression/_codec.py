@@ -14,6 +14,9 @@ from sklearn_ae.compression._residuals import ResidualGrid
 # A block of float64 cells takes at most 32 MiB, unless a row alone takes more. Streams
 # depend on it: a decoder refuses blocks of another size.
 MAX_CELLS_PER_BLOCK = 2**22
+# Where Pillow refuses to decode a picture: twice its MAX_IMAGE_PIXELS of three bytes.
+# A stream of repeated blocks, made without the model, holds as much in some kilobytes.
+MAX_TABLE_BYTES = 2**29
 
 
 class Codec:
@@ -92,10 +95,15 @@ class Codec:
         starts = range(0, n, n_rows)
         return pack(header, [self.encode(X[i : i + n_rows]) for i in starts])
 
-    def decompress(self, stream):
-        """Decode a stream to rows in their dtype; ValueError if it is damaged."""
+    def decompress(self, stream, max_rows="auto"):
+        """Decode a stream to rows in their dtype; ValueError if it is damaged.
+
+        More rows than ``max_rows`` are refused before memory is taken for them. "auto"
+        is as many as take ``MAX_TABLE_BYTES``; None is any number.
+        """
         header, blocks = unpack(stream)
         self._refuse_others(header)
+        _refuse_many(header, max_rows)
         X = _empty(header)
         for i, block in enumerate(blocks):
             rows = X[i * header.block_rows :][: header.block_rows]
@@ -179,11 +187,22 @@ class Codec:
             yield self.residuals.state()
 
 
+def _refuse_many(header, max_rows):
+    row_bytes = header.n_features * header.table_dtype.itemsize
+    if max_rows == "auto":
+        max_rows = MAX_TABLE_BYTES // row_bytes
+    if max_rows is not None and header.n_rows > max_rows:
+        raise ValueError(
+            f"The stream states {header.n_rows} rows, {header.n_rows * row_bytes} bytes"
+            f" when decoded, more than max_rows={max_rows}. If you expect so many, "
+            f"pass max_rows={header.n_rows}."
+        )
+
+
 def _empty(header):
-    dtype = np.dtype(header.dtype).newbyteorder("=")
     try:
         # The operating system provides a page of memory only once it is written to.
-        return np.empty((header.n_rows, header.n_features), dtype)
+        return np.empty((header.n_rows, header.n_features), header.table_dtype)
     except (MemoryError, ValueError) as error:
         raise ValueError(
             f"The stream states {header.n_rows} rows, for which there is no memory."

@@ -2,14 +2,14 @@
 
 import math
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, random_generator
@@ -157,7 +157,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         "target_psnr": [None, Interval(Real, 0, None, closed="neither")],
         "bits_per_component": [None, Interval(Real, 0, None, closed="neither")],
         "n_components": CONSTRAINTS["n_components"],
-        "error_bound": [None, Interval(Real, 0, 1e300, closed="both"), "array-like"],
+        "error_bound": [None, Interval(Real, 0, None, closed="left"), "array-like"],
         "autoencoder": [AutoencoderTransformer, None],
         "scale": [StrOptions({"auto", "minmax"}), None],
         **{
@@ -248,7 +248,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         if self.autoencoder is not None:
             validate_given(self.autoencoder, self)
             check_settings(self.autoencoder, self.scale)
-        X = self._check(X, reset=True)
+        X = self._check(X, reset=True, min_rows=2)
         return X, checked_weight(sample_weight, X, min_rows=2)
 
     def _learn(self, X, weight, context):
@@ -332,8 +332,9 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in input units. Integers and floats of up to 64 bits keep their dtype;
-            booleans become uint8, all other numbers float64.
+            Rows in input units; none make a stream of no rows. Integers and floats of
+            up to 64 bits keep their dtype; booleans become uint8, all other numbers
+            float64.
 
         Returns
         -------
@@ -346,14 +347,21 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             ``error_bound``.
         """
         check_is_fitted(self, "_codec")
-        return self._codec.compress(self._check(X, reset=False))
+        return self._codec.compress(self._check(X, min_rows=0))
 
-    def decompress(self, stream):
+    def decompress(self, stream, *, max_rows="auto"):
         """Decode a stream of ``compress``.
 
         Parameters
         ----------
         stream : bytes-like
+            From anywhere: any bytes give rows or a ``ValueError``.
+        max_rows : int, None or "auto", default="auto"
+            Maximum number of rows. A stream that states more is refused before memory
+            is taken for them: the number is not bounded by the size of a stream, which
+            anyone can write. "auto" is as many rows as take 512 MiB in their dtype;
+            None is any number, for streams that you trust. ``stream_info`` reads the
+            number beforehand.
 
         Returns
         -------
@@ -363,10 +371,19 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For a stream that is truncated, damaged, or written by another model.
+            For a stream that is truncated, damaged, of more than ``max_rows`` rows, or
+            written by another model.
+        TypeError
+            For another kind of ``max_rows``.
+
+        See Also
+        --------
+        stream_info : Number of rows, columns and dtype of a stream.
         """
         check_is_fitted(self, "_codec")
-        return self._codec.decompress(stream)
+        if max_rows is not None and max_rows != "auto":
+            check_scalar(max_rows, "max_rows", Integral, min_val=0)
+        return self._codec.decompress(stream, max_rows)
 
     # -- codes -------------------------------------------------------------------
 
@@ -384,7 +401,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             Whole multiples of ``step_``: float32 for float32, else float64.
         """
         check_is_fitted(self, "_codec")
-        X = self._check(X, reset=False)
+        X = self._check(X)
         values = self._codec.quantiser.values(self._codec.symbols(X))
         return values.astype(np.float32) if X.dtype == np.float32 else values
 
@@ -418,12 +435,14 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Size of the code."""
         return self.module_.n_components
 
-    def _check(self, X, *, reset):
+    def _check(self, X, *, reset=False, min_rows=1):
         """Return X in a dtype that a stream may have."""
         given = X
-        X = validate_data(
-            self, X, dtype="numeric", reset=reset, ensure_min_samples=2 if reset else 1
-        )
+        # scikit-learn sums the cells to find infinite ones: large ones overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            X = validate_data(
+                self, X, dtype="numeric", reset=reset, ensure_min_samples=min_rows
+            )
         X = storable(X)
         if self.error_bound is not None and X.dtype == np.float64:
             refuse_rounded(X, given)

@@ -29,7 +29,7 @@ def bounds_of_columns(error_bound, names, n_features):
         bound = bound[names]
     try:
         bound = np.asarray(bound, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             "error_bound must be one number or one for each column of X, got "
             f"{error_bound!r}."
