@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array
 from torch import nn
 
 from sklearn_ae._runtime import limit_threads
+from sklearn_ae._validation import checked_codes
 from sklearn_ae.autoencoder._code_prior import StandardNormal
 from sklearn_ae.nn import GaussianEncoder, cost, plain_forward
 from sklearn_ae.objective import importance_weights
@@ -28,7 +28,7 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _checked_code(self, Z):
         """Codes as an array; ValueError if they have another width."""
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="X")
+        Z = checked_codes(self, Z)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but the code of this "

@@ -6,13 +6,15 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
+from sklearn.callback._callback_support import callback_management_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import (
     CONSTRAINTS,
@@ -30,7 +32,6 @@ from sklearn_ae.compression._rate_target import Rate
 from sklearn_ae.compression._residuals import ResidualGrid
 from sklearn_ae.compression._step_search import fit_codec, search
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
-from sklearn_ae.tables._rows import checked_weight
 
 
 class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
@@ -201,7 +202,6 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     # -- fit ---------------------------------------------------------------------
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Fit the network, the step and the tables of frequencies to X.
@@ -231,8 +231,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         ImportError
             Without the extra ``sklearn-ae[compression]``, before training.
         """
-        context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), callback_management_context(self):
+            context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, sample_weight)
             with FitTasks(self, context, X, y, sample_weight):
                 self._learn(X, weight, context)
@@ -274,7 +274,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 f"{self.psnr_:.1f} dB. Ask for less, give more components or more "
                 "rows, or set error_bound.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         self._codec = fit_codec(best, last.data, X, residuals)
         self.bits_per_row_, self.step_ = best.bits, best.step
@@ -440,9 +440,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         given = X
         # scikit-learn sums the cells to find infinite ones: large ones overflow.
         with np.errstate(over="ignore", invalid="ignore"):
-            X = validate_data(
-                self, X, dtype="numeric", reset=reset, ensure_min_samples=min_rows
-            )
+            X = checked_table(self, X, dtype="numeric", reset=reset, min_rows=min_rows)
         X = storable(X)
         if self.error_bound is not None and X.dtype == np.float64:
             refuse_rounded(X, given)
