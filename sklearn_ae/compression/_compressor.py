@@ -268,7 +268,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         best, fits = search(fit, X, rate, residuals)
         last = fits[-1]
         self.psnr_ = last.psnr_of(best.error)
-        if best.falls_short:
+        # An interruption is warned of, and more training may reach the target.
+        if best.falls_short and not last.net.was_interrupted:
             warnings.warn(
                 f"target_psnr={rate.target_psnr:g} is not reached: decoded rows have "
                 f"{self.psnr_:.1f} dB. Ask for less, give more components or more "

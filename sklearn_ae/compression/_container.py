@@ -34,7 +34,7 @@ class Header:
     fingerprint : bytes
         Hash (16 bytes) of the model that wrote the stream.
     flags : int, default=0
-        In [0, 2**16), reserved: version 1 writes 0.
+        In [0, 2**16): 1 if the blocks have the signs of zeros, else 0.
     """
 
     dtype: str
@@ -105,10 +105,9 @@ def stream_info(stream):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_ae import AutoencoderCompressor, AutoencoderTransformer, stream_info
+    >>> from sklearn_ae import AutoencoderCompressor, stream_info
     >>> X = np.arange(120, dtype="float32").reshape(40, 3)
-    >>> quick = AutoencoderTransformer(max_iter=1)
-    >>> stream = AutoencoderCompressor(20, autoencoder=quick).fit(X).compress(X)
+    >>> stream = AutoencoderCompressor(20, random_state=0).fit(X).compress(X)
     >>> info = stream_info(stream[:44])
     >>> info.n_rows, info.n_features, info.dtype, info.version
     (40, 3, dtype('float32'), 1)
@@ -208,7 +207,8 @@ def _blocks(data, table):
 def storable(X):
     """Return X in a dtype that a stream holds, in native byte order.
 
-    Booleans become uint8, long doubles float64; ValueError for other than numbers.
+    Booleans become uint8, long doubles float64; ValueError for other than numbers, and
+    for those beyond float64.
     """
     if X.dtype.kind not in "biuf":
         raise ValueError(
@@ -216,9 +216,16 @@ def storable(X):
         )
     if X.dtype == bool:
         return X.astype(np.uint8)
-    if X.dtype.newbyteorder("<").str not in DTYPES:
-        return X.astype(np.float64)
-    return X.astype(X.dtype.newbyteorder("="), copy=False)
+    if X.dtype.newbyteorder("<").str in DTYPES:
+        return X.astype(X.dtype.newbyteorder("="), copy=False)
+    limit = np.finfo(np.float64).max
+    beyond = (np.abs(X) > limit).any(axis=0)
+    if beyond.any():
+        raise ValueError(
+            f"Column {int(np.argmax(beyond))} of X has cells beyond float64, {limit:g}:"
+            " divide it by a constant."
+        )
+    return X.astype(np.float64)
 
 
 def _bytes(data):
