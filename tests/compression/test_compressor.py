@@ -25,6 +25,7 @@ from torch import nn
 
 from sklearn_ae import AutoencoderCompressor, AutoencoderTransformer, stream_info
 from sklearn_ae.compression._container import Header, _checksum, pack, unpack
+from sklearn_ae.compression._entropy_coding import encode_bits
 from sklearn_ae.compression._quantiser import Quantiser
 from sklearn_ae.compression._rate_net import RateDistortionNet
 from sklearn_ae.compression._rate_target import Rate
@@ -207,6 +208,68 @@ def test_whole_numbers_come_back_as_they_were(lossless, dtype):
     np.testing.assert_array_equal(back, X)
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4"])
+@pytest.mark.parametrize("share", [1e-3, 0.5, 1])
+def test_zeros_keep_their_sign_where_nothing_is_lost(lossless, dtype, share):
+    X = TEST.astype(dtype)
+    is_negative = (X == 0) & (np.random.default_rng(0).random(X.shape) < share)
+    signed = np.asfortranarray(np.where(is_negative, X.dtype.type(-0.0), X))
+    stream = lossless.compress(signed)
+    back = lossless.decompress(stream)
+    np.testing.assert_array_equal(back, X)
+    np.testing.assert_array_equal(np.signbit(back), is_negative)
+    # At its entropy, a sign takes less than the bit that it may be.
+    entropy = (
+        0 if share == 1 else -np.log2(share) * share - np.log2(1 - share) * (1 - share)
+    )
+    n_bytes = len(stream) - len(lossless.compress(X))
+    assert n_bytes < 1.1 * entropy * (X == 0).sum() / 8 + 40
+
+
+def test_zeros_keep_their_sign_in_columns_of_bound_0_alone():
+    X = np.column_stack([np.rint(IRIS[:, :2]), IRIS[:, 2:]])
+    ours = compressor(error_bound=[0, 0, 0.1, 0.1]).fit(X)
+    X[::3, 0] = X[::2, 2] = -0.0
+    back = ours.decompress(ours.compress(X))
+    np.testing.assert_array_equal(back[:, :2], X[:, :2])
+    np.testing.assert_array_equal(np.signbit(back[:, 0]), np.signbit(X[:, 0]))
+    # Where 0.0 is within the bound, signs would be paid for in vain.
+    X[:, 0] = 1
+    assert unpack(ours.compress(X))[0].flags == 0
+
+
+def test_signs_of_other_zeros_are_refused():
+    model, X = golden_model(lossless=True), np.where(rows() == 0, -0.0, rows())
+    block = bytes(next(unpack(model.compress(X))[1]))
+    n_zeros = int((X == 0).sum())
+    good = encode_bits(np.ones(n_zeros, bool))
+    assert good in block
+    header = unpack(model.compress(X))[0]
+    for wrong, said in (
+        (b"\xff" * len(good), "damaged integer"),
+        (good + b"\0", "damaged list of bits"),
+        (bytes([n_zeros + 1]) + good[1:], "damaged list of bits"),
+        (good + bytes(4), f"not that of {n_zeros} bits"),
+    ):
+        length, at = bytes([len(good)]), block.index(good)
+        assert block[at - 1 : at] == length
+        forged = block[: at - 1] + bytes([len(wrong)]) + wrong
+        forged += block[at + len(good) :]
+        with pytest.raises(ValueError, match=f"Block 0 .* damaged: .*{said}"):
+            model.decompress(pack(header, [forged]))
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i8", ">i4"])
+@pytest.mark.parametrize("bound", [0.3, 0.6, 1.7])
+def test_integers_keep_a_bound_that_was_fitted_to_floats(dtype, bound):
+    # Points of the grid are no integers: rounding them may take them past the bound.
+    ours = compressor(error_bound=bound, network={"max_iter": 1}).fit(20 * IRIS + 0.1)
+    X = np.rint(20 * IRIS[::-1]).clip(0, 127).astype(dtype)
+    back = ours.decompress(ours.compress(X))
+    assert back.dtype.kind == X.dtype.kind
+    assert np.abs(back.astype(float) - X.astype(float)).max() <= bound
+
+
 @pytest.mark.parametrize("bound", [1e25, 1e200, 1e300])
 def test_a_bound_far_above_all_cells_costs_hardly_anything(bound):
     ours = compressor(error_bound=bound).fit(IRIS)
@@ -293,6 +356,38 @@ def test_blocks_of_wide_rows_are_short(monkeypatch, small):
 
 def test_one_row_is_a_stream(small):
     assert np.abs(small.decompress(small.compress(IRIS[:1])) - IRIS[:1]).max() <= 0.05
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"target_psnr": 20},
+        {"bits_per_component": 2.0},
+        {"n_components": 2},
+        {"error_bound": 0.1},
+        {"error_bound": 0},
+    ],
+    ids=str,
+)
+def test_no_rows_are_a_stream_of_no_rows(params):
+    ours = compressor(**params, network={"max_iter": 1}).fit(np.rint(IRIS))
+    for dtype in (*"BbHhIiQqefd", ">f4", "?", "g"):
+        X = np.empty((0, 4), dtype)
+        back, info = (read(ours.compress(X)) for read in (ours.decompress, stream_info))
+        assert back.shape == (0, 4)
+        assert back.dtype == {"?": "u1", "g": "f8"}.get(
+            dtype, X.dtype.newbyteorder("=")
+        )
+        assert info[:3] == (0, 4, back.dtype)
+    frame = pd.DataFrame(columns=range(4), dtype="Int64")
+    assert ours.decompress(ours.compress(frame), max_rows=0).dtype == np.float64
+    for wrong, said in ((np.empty((0, 3)), "3 features"), ([], "Expected 2D")):
+        with pytest.raises(ValueError, match=said):
+            ours.compress(wrong)
+    # As scikit-learn's methods do.
+    for call in (ours.fit, ours.transform, ours.inverse_transform):
+        with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+            call(np.empty((0, 4)))
 
 
 # -- the code --------------------------------------------------------------------
@@ -468,18 +563,21 @@ def test_a_block_of_another_length_is_refused(extra):
         model.decompress(signed(body + bytes(8)))
 
 
-@pytest.mark.parametrize("kind", ["lossy", "lossless"])
+@pytest.mark.parametrize("kind", ["lossy", "lossless", "signed zeros"])
 def test_damaged_streams_are_refused_or_decoded(kind):
-    model = golden_model(lossless=kind == "lossless")
-    stream, other = (model.compress(rows()[some]) for some in (slice(5), slice(5, 12)))
+    model, X = golden_model(lossless=kind != "lossy"), rows()
+    if kind == "signed zeros":
+        X = np.where(X == 0, -0.0, X)
+    stream, other = (model.compress(X[some]) for some in (slice(5), slice(5, 12)))
+    assert unpack(stream)[0].flags == (kind == "signed zeros")
     rng = np.random.default_rng(0)
     n_read, refusals = 0, set()
     tracemalloc.start()
-    for _ in range(1_500):
+    for _ in range(500):
         try:
             back = model.decompress(mutated(stream, other, rng))
         except ValueError as error:
-            refusals.add(str(error)[:20])
+            refusals.add(re.sub(r"\d+", "", str(error))[:60])
             continue
         n_read += 1
         assert back.ndim == 2
@@ -488,7 +586,7 @@ def test_damaged_streams_are_refused_or_decoded(kind):
     tracemalloc.stop()
     # Some are other rows, well written; the others are refused in several places.
     assert len(refusals) > 8
-    assert 0 < n_read < 750
+    assert 0 < n_read < 250
     assert max_memory < 5e7
 
 
@@ -645,18 +743,29 @@ def test_bounds_of_a_series_go_by_the_names_of_columns():
         compressor(error_bound=bounds.rename({"d": "e"})).fit(X)
 
 
-@pytest.mark.parametrize("kind", ["object", "nullable", "mixed"])
+@pytest.mark.parametrize("kind", ["object", "nullable", "mixed", "list", "longdouble"])
 def test_whole_numbers_that_float64_rounds_are_refused_with_a_bound(kind):
     large = [2**60 + 37 * i for i in range(9)]
     X = {
         "object": np.array([[v, i] for i, v in enumerate(large)], dtype=object),
         "nullable": pd.DataFrame({"a": pd.array(large, dtype="Int64")}).assign(b=3),
         "mixed": pd.DataFrame({"a": large, "b": np.arange(9) / 2}),
+        "list": [[v, i / 2] for i, v in enumerate(large)],
+        "longdouble": np.array([[v, 1] for v in large], np.longdouble),
     }[kind]
     with pytest.raises(ValueError, match=r"Column 0 .* integers beyond 2\*\*53"):
         compressor(error_bound=256).fit(X)
-    ours = compressor(error_bound=1e3).fit(X.astype(float))
-    assert ours.decompress(ours.compress(X.astype(float))).shape == (9, 2)
+    X = np.asarray(X, float)
+    X = X.tolist() if kind == "list" else X
+    ours = compressor(error_bound=1e3).fit(X)
+    assert ours.decompress(ours.compress(X)).shape == (9, 2)
+
+
+def test_cells_beyond_float64_are_refused():
+    X = IRIS.astype(np.longdouble)
+    X[3, 2] = np.longdouble("-1e4000")
+    with pytest.raises(ValueError, match=r"(Column 2 .* beyond|too large for) float64"):
+        compressor().fit(X)
 
 
 def test_dates_are_refused():
