@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zlib
 from collections import Counter as Counts
 
@@ -292,8 +293,94 @@ def test_exact_whole_numbers_of_a_wide_range_cost_no_more_than_with_a_target():
 
 def test_cells_near_the_end_of_floats_are_decoded_finite():
     ours = compressor(30).fit(1e297 * IRIS)
-    for rows_ in (1e297 * IRIS, np.full((5, 4), 1.7e308), np.full((5, 4), -1.7e308)):
+    ends = np.full((5, 4), 1.7e308)
+    for rows_ in (1e297 * IRIS, ends, -ends, ends * np.tile([1, -1], 2)):
         assert np.isfinite(ours.decompress(ours.compress(rows_))).all()
+
+
+FACTOR = np.random.default_rng(0).normal(size=(60, 1))
+BASE = FACTOR + 0.1 * np.random.default_rng(1).normal(size=(60, 3))
+ENDS = {
+    "1e-170": BASE * 1e-170,
+    "1e160": BASE * 1e160,
+    "of each kind": BASE * [1e-170, 1.0, 1e160],
+    "an offset of 1e15": BASE + 1e15,
+    "denormal": np.rint(100 * BASE) * 5e-324,
+    "float32 at 1e38": (BASE / np.abs(BASE).max() * 1.6e38).astype("f4"),
+    "float32 denormal": (BASE * 1e-43).astype("f4"),
+    "float16 at its end": (BASE / np.abs(BASE).max() * 3.2e4).astype("f2"),
+    "float16 denormal": (BASE * 1e-6).astype("f2"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("relative", [1e-3, 0.1, 10])
+def test_bounds_hold_at_the_ends_of_the_range(name, relative):
+    X = ENDS[name]
+    bounds = relative * np.ptp(X.astype(float), axis=0)
+    ours = compressor(error_bound=bounds, network={"max_iter": 1}).fit(X)
+    back = ours.decompress(ours.compress(X))
+    assert back.dtype == X.dtype
+    assert (np.abs(back.astype(float) - X.astype(float)) <= bounds).all()
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_numbers_are_finite_at_the_ends_of_the_range(name):
+    X, few = ENDS[name], {"max_iter": 1}
+    units = np.ptp(X.astype(float), axis=0)
+    for params in ({"target_psnr": 20}, {"n_components": 2}):
+        ours = compressor(**params, network=few).fit(X)
+        assert np.isfinite([ours.psnr_, ours.bits_per_row_, ours.step_]).all()
+        back = ours.decompress(ours.compress(X))
+        off = (back.astype(float) - X.astype(float)) / units
+        # Rounding to the dtype adds to an error where it is as coarse as the column.
+        assert np.sqrt(np.mean(off**2)) < 0.1 + ours.step_
+        codes = ours.transform(X)
+        assert np.isfinite(codes).all()
+        assert np.isfinite(ours.inverse_transform(codes)).all()
+
+
+@pytest.mark.parametrize("bound", [np.float16(0.25), np.float32(0.25), np.array(0.25)])
+def test_a_bound_may_be_any_kind_of_number(bound):
+    ours = compressor(error_bound=bound, network={"max_iter": 1}).fit(IRIS)
+    assert np.abs(ours.decompress(ours.compress(IRIS)) - IRIS).max() <= 0.25
+
+
+def test_rates_may_be_extreme():
+    for params in (
+        {"bits_per_component": 5e-324},
+        {"bits_per_component": 1e308},
+        {"target_psnr": 5e-324},
+        {"n_components": 5e-324},
+    ):
+        ours = compressor(**params, network={"max_iter": 1}).fit(IRIS)
+        assert np.isfinite([ours.psnr_, ours.bits_per_row_, ours.step_]).all()
+    for target in (300, 1_000, 1e308):
+        with pytest.warns(ConvergenceWarning, match="is not reached: .* 1[45]"):
+            compressor(target, network={"max_iter": 1}).fit(IRIS)
+
+
+def test_one_unit_for_cells_and_far_smaller_spreads_is_refused():
+    X = np.column_stack([IRIS, np.full(150, 1e300)])
+    with pytest.raises(
+        ValueError, match=r"5e-?\d*|0.1 and 1e\+300 in columns .*minmax"
+    ):
+        compressor(20, scale=None, network={"max_iter": 1}).fit(X)
+    ours = compressor(20, scale="minmax", network={"max_iter": 1}).fit(X)
+    assert (ours.decompress(ours.compress(X))[:, 4] == 1e300).all()
+
+
+@pytest.mark.parametrize("scale", ["minmax", None])
+@pytest.mark.parametrize("unit", [1e300, 1e-300, 1 / 150])
+def test_only_the_ratios_of_weights_matter(scale, unit):
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, len(IRIS))
+    one, other = (
+        compressor(20, scale=scale, network={"max_iter": 2}).fit(IRIS, sample_weight=w)
+        for w in (weight, weight * unit)
+    )
+    assert other.psnr_ == pytest.approx(one.psnr_, rel=1e-3)
+    assert other.bits_per_row_ == pytest.approx(one.bits_per_row_, rel=1e-3)
+    assert np.isfinite(other.decompress(other.compress(IRIS))).all()
 
 
 def test_lossless_costs_less_than_the_cells_entropy(lossless):
@@ -709,6 +796,8 @@ def test_two_rates_are_refused():
         ([0.1, 0.2], "error_bound must be one number or 4, .* shape \\(2,\\)"),
         ([0.1, 0.2, -1, 0.1], "must be in \\[0, 1e300\\], got -1.0 for column 2"),
         (["a"] * 4, "error_bound must be one number or one for each column of X, got"),
+        (1e301, "must be in \\[0, 1e300\\], got 1e\\+301 for column 0"),
+        (10**400, "error_bound must be one number or one for each column of X, got"),
         ([np.nan] * 4, "error_bound must be in \\[0, 1e300\\]"),
         (
             0,
@@ -1005,6 +1094,18 @@ def test_an_interrupted_fit_keeps_the_best_so_far(monkeypatch, pressed):
     assert ours.n_iter_ <= pressed + 1
     assert len(steps) == 5 * pressed
     assert ours.decompress(ours.compress(TEST)).shape == TEST.shape
+
+
+def test_an_interrupted_fit_does_not_also_warn_of_the_target(monkeypatch):
+    def interrupted(self, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RateDistortionNet, "_loss", interrupted)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ours = compressor(60, n_components=1).fit(IRIS)
+    assert ours.psnr_ < 40
+    assert [str(w.message)[:17] for w in caught] == ["Interrupted after"]
 
 
 def test_an_interrupted_search_keeps_the_step_that_was_trained_for(monkeypatch):

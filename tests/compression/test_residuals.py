@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -300,6 +302,19 @@ def test_the_state_tells_grids_apart():
     weight = np.arange(len(X)) < len(X) // 2
     weighted = ResidualGrid(0.01).fit(X, X_HAT, WHOLE, weight.astype(float))
     assert weighted._models.state() != grids[0]._models.state()
+
+
+def test_more_cells_than_there_are_are_refused_before_they_take_memory():
+    grid = fitted()
+    numbers = b"\1" * 300_000
+    for counts in ([100_000, 0], [0, 300_000], [37, 0], [2**55, 2**55]):
+        forged = pack_varints(np.array(counts)) + numbers
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="lists a cell that is not there"):
+            grid.decode(forged, X_HAT[:9])
+        max_memory = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert max_memory < 1e5
 
 
 @pytest.mark.parametrize("gaps", [[0], [37], [5, 0], [20, 17], [2**56 - 1] * 255])
