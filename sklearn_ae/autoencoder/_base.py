@@ -278,10 +278,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         X = self._check(X)
         sample_weight = checked_weight(sample_weight, X)
         scaled, reconstruction = self._inference.scaled(X)
+        # By a power of two, which rounds nothing: squares of far rows are in range.
+        largest = max(np.abs(scaled).max(), np.abs(reconstruction).max())
+        power = -np.frexp(largest)[1]
         return float(
             r2_score(
-                scaled,
-                reconstruction,
+                np.ldexp(scaled, power),
+                np.ldexp(reconstruction, power),
                 sample_weight=sample_weight,
                 multioutput="variance_weighted",
             )
