@@ -207,13 +207,8 @@ def _blocks(data, table):
 def storable(X):
     """Return X in a dtype that a stream holds, in native byte order.
 
-    Booleans become uint8, long doubles float64; ValueError for other than numbers, and
-    for those beyond float64.
+    Booleans become uint8, long doubles float64; ValueError for numbers beyond it.
     """
-    if X.dtype.kind not in "biuf":
-        raise ValueError(
-            f"X has the dtype {X.dtype}, which can't be stored: convert it to numbers."
-        )
     if X.dtype == bool:
         return X.astype(np.uint8)
     if X.dtype.newbyteorder("<").str in DTYPES:

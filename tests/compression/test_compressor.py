@@ -858,7 +858,7 @@ def test_cells_beyond_float64_are_refused():
 
 def test_dates_are_refused():
     X = np.array([["2020-01-01", "2021-01-01"]] * 5, dtype="M8[ns]")
-    with pytest.raises(ValueError, match=r"dtype datetime64.*: convert it to numbers"):
+    with pytest.raises(ValueError, match="dates or durations in columns 0, 1"):
         compressor().fit(X)
 
 
