@@ -65,9 +65,9 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     error_bound : float, array-like of shape (n_features,) or None, default=None
         Maximum absolute error of a cell, in input units, for all columns or each. A
         Series is aligned with the names of the columns. 0 is lossless, for columns of
-        integers only. Without ``target_psnr``, ``bits_per_component`` and
-        ``n_components`` the step minimises the bits of code and residuals together.
-        None does not bound the error.
+        integers only, and keeps the sign of -0.0. Without ``target_psnr``,
+        ``bits_per_component`` and ``n_components`` the step minimises the bits of code
+        and residuals together. None does not bound the error.
     autoencoder : AutoencoderTransformer or None, default=None
         Settings of the network and its training. A clone is fitted, also of a fitted
         one, with this estimator's ``random_state``. ``latent``, ``prior``, ``loss``,
@@ -95,8 +95,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     Attributes
     ----------
     bits_per_row_ : float
-        Mean code length of a held-out row, in bits. A stream adds 52 bytes, and some 20
-        for each block of up to 4,096 rows.
+        Mean code length of a held-out row, in bits. A stream adds 52 bytes, some 20 for
+        each block of up to 4,096 rows, and the signs of zeros if one is -0.0.
     psnr_ : float
         PSNR (dB) of the held-out rows, decoded without residuals.
     step_ : float
