@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from sklearn_ae import AutoencoderCompressor, AutoencoderTransformer, stream_info
+from sklearn_ae.compression._codec import _empty
 from sklearn_ae.compression._container import Header, _checksum, pack, unpack
 from sklearn_ae.compression._entropy_coding import encode_bits
 from sklearn_ae.compression._quantiser import Quantiser
@@ -771,6 +772,12 @@ def test_rows_that_are_only_stated_take_no_memory(n_rows, n_blocks, said):
     # numpy reserves the rows, 0.4 GB of them in the last case, and touches none.
     reserved = 8 * 4 * n_rows if n_blocks == 3_000 else 0
     assert peak - reserved < 1e5
+
+
+def test_rows_that_no_memory_holds_are_named():
+    header = Header("<f8", 2**50, 4, 4_096, bytes(16))
+    with pytest.raises(ValueError, match=f"states {2**50} rows, for which there is no"):
+        _empty(header)
 
 
 def test_blocks_are_as_long_as_they_are_written(small):
