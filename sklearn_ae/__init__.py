@@ -3,7 +3,11 @@
 from sklearn_ae.autoencoder import AutoencoderTransformer
 from sklearn_ae.compression import AutoencoderCompressor
 from sklearn_ae.detection import AEOutlierDetector
-from sklearn_ae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
+from sklearn_ae.semi_supervised import (
+    AutoencoderClassifier,
+    AutoencoderRegressor,
+    SemiSupervisedSplit,
+)
 
 __version__ = "0.1.0"
 
@@ -13,5 +17,6 @@ __all__ = [
     "AutoencoderCompressor",
     "AutoencoderRegressor",
     "AutoencoderTransformer",
+    "SemiSupervisedSplit",
     "__version__",
 ]

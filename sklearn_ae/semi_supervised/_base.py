@@ -9,6 +9,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_ae._runtime import (
@@ -374,7 +375,38 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Return the outputs (n, n_outputs) of the head, float64."""
         X = self._check(X)
         coef, intercept = self._head
-        return self._inference.encode(X).astype(np.float64) @ coef.T + intercept
+        outputs = self._inference.encode(X).astype(np.float64) @ coef.T + intercept
+        is_finite = np.isfinite(outputs).all(axis=1)
+        if not is_finite.all():
+            row = np.flatnonzero(~is_finite)[0]
+            column = np.abs(X[row]).argmax()
+            raise ValueError(
+                f"Row {row} of X is too far from the training rows for a prediction: "
+                f"its code overflows. Its largest cell is {X[row, column]!s} in "
+                f"{self._column_name(column)}: clip it, or leave the row out."
+            )
+        return outputs
+
+    def _column_name(self, i):
+        names = getattr(self, "feature_names_in_", None)
+        return f"column {i}" if names is None else f"column {names[i]!r}"
+
+    def _labelled_rows(self, labelled, X, sample_weight):
+        """Return the rows of X with a label and a positive weight, and their weights.
+
+        The first item returned is their indices among the labelled rows.
+        """
+        check_consistent_length(X, labelled)
+        weight = checked_weight(sample_weight, X)
+        rows = np.flatnonzero(labelled)
+        kept = np.arange(len(rows)) if weight is None else np.flatnonzero(weight[rows])
+        if not len(kept):
+            raise ValueError(
+                "No row of X has a label and a sample_weight above zero: there is "
+                "nothing to score."
+            )
+        rows = rows[kept]
+        return kept, _safe_indexing(X, rows), None if weight is None else weight[rows]
 
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")
