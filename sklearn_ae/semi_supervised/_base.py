@@ -375,7 +375,8 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Return the outputs (n, n_outputs) of the head, float64."""
         X = self._check(X)
         coef, intercept = self._head
-        outputs = self._inference.encode(X).astype(np.float64) @ coef.T + intercept
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs = self._inference.encode(X).astype(np.float64) @ coef.T + intercept
         is_finite = np.isfinite(outputs).all(axis=1)
         if not is_finite.all():
             row = np.flatnonzero(~is_finite)[0]

@@ -68,10 +68,11 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         - -1: it marks one, as in scikit-learn's semi-supervised estimators.
         - None: it is a class like any other.
         - "auto": as -1, except that labels -1 and 1 alone are two classes, as in
-          scikit-learn's other classifiers. A warning is issued then, and wherever
-          classes would be others by another reading: -1 beside other negative labels,
-          or beside None, NaN or NA; and the text "-1", "nan", "None" or "<NA>", which
-          is a class.
+          scikit-learn's other classifiers. A warning is issued then, and for -1
+          beside other negative labels or beside None, NaN or NA.
+
+        The text "-1", "nan", "None" or "<NA>" is a class, with a warning unless
+        ``missing_label`` is None.
     alpha : float, default=0.01
         Weight decay of fine-tuning (decoupled, AdamW).
     batch_size : int or "auto", default="auto"

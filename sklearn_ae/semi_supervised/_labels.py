@@ -19,6 +19,8 @@ from sklearn_ae.tables._rows import merge_equal_rows
 UNLABELLED = -1
 # Text that numpy makes of a missing label beside text.
 MISSING_AS_TEXT = {"-1", "nan", "None", "<NA>"}
+# A million rows of this weight count for a millionth of the heaviest row.
+MIN_WEIGHT_RATIO = 1e-12
 MISSING_LABELS = [StrOptions({"auto"}), Options(Integral, {UNLABELLED}), None]
 
 
@@ -93,8 +95,7 @@ def encode_classes(y, classes=None, missing_label="auto"):
     found = np.unique(values)
     if classes is None:
         classes = found
-        if missing_label == "auto":
-            _warn_of_two_readings(found, labels.missing_as)
+        _warn_of_two_readings(found, labels.missing_as, missing_label)
         if len(classes) < 2:
             raise ValueError(
                 "y must have labels of two classes or more; it has "
@@ -246,35 +247,33 @@ def _of_one_kind(values, y):
     return np.array(values.tolist()) if is_plain and len(values) else values
 
 
-def _warn_of_two_readings(found, missing_as):
+def _warn_of_two_readings(found, missing_as, missing_label):
     """Warn if the classes found would be others by another reading of y."""
     is_number = found.dtype.kind in "if"
     text = MISSING_AS_TEXT & set(found.tolist() if found.dtype.kind in "OU" else ())
-    if is_number and found.tolist() == [UNLABELLED, 1]:
+    is_missing = UNLABELLED in missing_as
+    if text and missing_label is not None:
+        reading = (
+            f"y has the text {min(text)!r}, which is taken as a class: numpy makes "
+            "text of -1, NaN and None beside text. Set missing_label=None if it is a "
+            "class, else use an array of objects, with None for no label."
+        )
+    elif missing_label != "auto" or not is_number:
+        return
+    elif found.tolist() == [UNLABELLED, 1]:
         reading = (
             "y has the labels -1 and 1 alone, which are taken as two classes. Set "
             "missing_label=None if they are, or missing_label=-1 if -1 means no label."
         )
-    elif is_number and _is_doubtful(found, missing_as):
+    elif is_missing and (None in missing_as or (found < 0).any()):
         beside = "None, NaN or NA" if None in missing_as else f"the class {found[0]}"
         reading = (
             f"y has -1 beside {beside}, and it is taken as no label. Set "
             "missing_label=-1 if it is none, or missing_label=None if it is a class."
         )
-    elif text:
-        reading = (
-            f"y has the text {min(text)!r}, which is taken as a class; numpy makes text of "
-            "-1, NaN and None beside text. Set missing_label=None if it is a class; else "
-            "use an array of objects, with None for no label."
-        )
     else:
         return
     warnings.warn(reading, UserWarning, stacklevel=2)
-
-
-def _is_doubtful(found, missing_as):
-    """Return True if -1, taken as no label, may be a class."""
-    return UNLABELLED in missing_as and (None in missing_as or (found < 0).any())
 
 
 # -- rows ----------------------------------------------------------------------------
@@ -323,9 +322,11 @@ def merge_rows(X, target, labelled, weight, seed):
         )
     both = np.column_stack([X[rows], target[rows]])
     distinct, mass = merge_equal_rows(both, weight[rows], seed)
-    # Ratios alone count. The median becomes one: without weights, penalties keep their
-    # strength unless most rows repeat. A row of nearly all the weight stays finite.
-    unit = max(np.median(mass), mass.max() * 2.0**-100)
+    # Leave-one-out residuals divide by one minus a row's share of the weight.
+    mass = np.maximum(mass, MIN_WEIGHT_RATIO * mass.max())
+    # Ratios alone count. With a median of one, penalties have the strength that they
+    # have without weights, unless most rows repeat.
+    unit = np.median(mass)
     with_label = MergedRows(X[rows[distinct]], mass / unit, target[rows[distinct]])
     rows = np.flatnonzero(~labelled & (weight > 0))
     if not len(rows):

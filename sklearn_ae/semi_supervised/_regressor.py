@@ -181,8 +181,9 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            If X has missing or infinite values, y has no number or an infinite one, a
-            parameter is out of range, or a fitted ``autoencoder`` has other columns.
+            If X has missing or infinite values, y has no number, an infinite one or
+            masked elements, a parameter is out of range, or a fitted ``autoencoder``
+            has other columns.
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
@@ -227,7 +228,8 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            As in ``fit``.
+            As in ``fit``; also if a number is more than 1e19 standard deviations from
+            the mean of the first call.
         """
         with all_or_nothing(self):
             is_first = not hasattr(self, "autoencoder_")
@@ -253,18 +255,16 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             target = np.ldexp(labelled.target, -self._y_exponent)
             if reset:
                 self._y_mean = np.average(target, weights=labelled.weight)
-                residual = np.abs(target - self._y_mean)
-                std = np.sqrt(np.average(residual**2, weights=labelled.weight))
-                # One row may have nearly all the weight.
-                std = max(std, residual.max() * np.finfo(np.float64).eps)
+                squares = np.square(target - self._y_mean)
+                std = np.sqrt(np.average(squares, weights=labelled.weight))
                 self._y_std = std if std > 0 else 1.0
             scaled = (target - self._y_mean) / self._y_std
         self._refuse_far(labelled.target, scaled)
         return labelled._replace(target=scaled)
 
     def _refuse_far(self, y, scaled):
-        """Raise ValueError if float32, which networks compute in, has no square."""
-        is_far = ~(np.square(scaled) < np.finfo(np.float32).max)
+        """Raise ValueError for numbers whose square is past a network's float32."""
+        is_far = ~(np.abs(scaled) < np.sqrt(np.finfo(np.float32).max))
         if is_far.any():
             mean, std = np.ldexp([self._y_mean, self._y_std], self._y_exponent)
             raise ValueError(
