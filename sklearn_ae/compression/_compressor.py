@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import (
@@ -231,7 +231,11 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         ImportError
             Without the extra ``sklearn-ae[compression]``, before training.
         """
-        with all_or_nothing(self), callback_management_context(self):
+        with (
+            all_or_nothing(self),
+            limit_threads(),
+            callback_management_context(self),
+        ):
             context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, sample_weight)
             with FitTasks(self, context, X, y, sample_weight):

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_ae._runtime import (
     enable_gradients,
-    fork_torch_rng,
     limit_threads,
     random_generator,
     resolve_device,
@@ -298,7 +297,6 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             self._early_layers_frozen(net.module_),
             limit_threads(flops_per_step),
             enable_gradients(),
-            fork_torch_rng(self._random, net.device),
         ):
             net.train(rows, monitored, config, tasks, all_tensors)
 
@@ -321,6 +319,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             generator=torch_generator(self._random),
             downweight_bad_rows=False,
             repeat=not one_pass,
+            has_user_network=callable(self.autoencoder_.architecture),
         )
 
     # -- fitted attributes -------------------------------------------------------
@@ -376,7 +375,11 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         X = self._check(X)
         coef, intercept = self._head
         with np.errstate(over="ignore", invalid="ignore"):
-            outputs = self._inference.encode(X).astype(np.float64) @ coef.T + intercept
+            Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
+            # numpy's product would depend on BLAS's threads in its last bit.
+            with limit_threads(blas=False):
+                product = (Z @ torch.from_numpy(coef).T).numpy()
+            outputs = product + intercept
         is_finite = np.isfinite(outputs).all(axis=1)
         if not is_finite.all():
             row = np.flatnonzero(~is_finite)[0]
