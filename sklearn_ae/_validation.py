@@ -115,7 +115,9 @@ def _explained(taker, X, convert):
     if dates := [name for name, dtype in _dtypes(X) if _is_date(dtype)]:
         raise ValueError(_date_message(dates))
     try:
-        return convert()
+        # scikit-learn's sum over all cells may overflow both ways.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return convert()
     except (ValueError, TypeError, OverflowError) as error:
         if message := _cells_message(taker, X):
             raise ValueError(message) from None

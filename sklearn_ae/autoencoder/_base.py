@@ -38,6 +38,7 @@ from sklearn_ae.autoencoder._parameters import (
     max_iterations,
     picture_shape,
     refuse_contradictions,
+    warn_of_idle_settings,
 )
 from sklearn_ae.tables._rows import column_moments, n_in_sample_monitor
 
@@ -167,6 +168,8 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _validate(self, X, sample_weight, *, reset):
         refuse_contradictions(self)
+        if reset:
+            warn_of_idle_settings(self)
         X = checked_table(self, X, reset=reset, min_rows=2 if reset else 1)
         if self.input_shape is not None:
             picture_shape(self, X.shape[1])
@@ -271,10 +274,13 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         X = self._check(X)
         sample_weight = checked_weight(sample_weight, X)
         scaled, reconstruction = self._inference.scaled(X)
+        # By a power of two, which rounds nothing: squares of far rows are in range.
+        largest = max(np.abs(scaled).max(), np.abs(reconstruction).max())
+        power = -np.frexp(largest)[1]
         return float(
             r2_score(
-                scaled,
-                reconstruction,
+                np.ldexp(scaled, power),
+                np.ldexp(reconstruction, power),
                 sample_weight=sample_weight,
                 multioutput="variance_weighted",
             )

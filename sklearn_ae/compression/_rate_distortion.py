@@ -23,6 +23,7 @@ from sklearn_ae.autoencoder._parameters import (
     max_iterations,
     picture_shape,
     refuse_contradictions,
+    warn_of_idle_settings,
 )
 from sklearn_ae.compression._rate_net import RateDistortionNet
 from sklearn_ae.nn import LogisticEntropyModel
@@ -130,6 +131,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
     params, n_features = autoencoder, X.shape[1]
     context = params._init_callback_context(max_subtasks=max_iterations(params))
     refuse_contradictions(params)
+    warn_of_idle_settings(params)
     picture_shape(params, n_features)
     X = X if X.dtype == np.float32 else X.astype(np.float64, copy=False)
     random = random_generator(params.random_state)
