@@ -37,6 +37,8 @@ from sklearn_ae.tables._rows import n_held_out
 from sklearn_ae.training._batches import LabelledRows
 from sklearn_ae.training._net import TrainingConfig
 
+# Differences of two outputs are finite.
+LARGEST_OUTPUT = np.finfo(np.float64).max / 4
 PREDICTOR_CONSTRAINTS: dict = {
     "autoencoder": [AutoencoderTransformer, FrozenEstimator, None],
     **{name: CONSTRAINTS[name] for name in ("architecture", "input_shape")},
@@ -374,26 +376,19 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Return the outputs (n, n_outputs) of the head, float64."""
         X = self._check(X)
         coef, intercept = self._head
-        with np.errstate(over="ignore", invalid="ignore"):
-            Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
-            # numpy's product would depend on BLAS's threads in its last bit.
-            with limit_threads(blas=False):
-                product = (Z @ torch.from_numpy(coef).T).numpy()
-            outputs = product + intercept
-        is_finite = np.isfinite(outputs).all(axis=1)
-        if not is_finite.all():
-            row = np.flatnonzero(~is_finite)[0]
+        Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
+        # numpy's product would depend on BLAS's threads in its last bit.
+        with limit_threads(blas=False):
+            outputs = (Z @ torch.from_numpy(coef).T).numpy() + intercept
+        if not np.abs(outputs).max() < LARGEST_OUTPUT:
+            row = (np.abs(outputs) < LARGEST_OUTPUT).all(axis=1).argmin()
             column = np.abs(X[row]).argmax()
             raise ValueError(
-                f"Row {row} of X is too far from the training rows for a prediction: "
-                f"its code overflows. Its largest cell is {X[row, column]!s} in "
-                f"{self._column_name(column)}: clip it, or leave the row out."
+                f"Row {row} of X is too far from the rows of fit: its prediction is "
+                f"past float64. Its largest value is {X[row, column]!s}, in column "
+                f"{column}. Clip the column, or drop the row."
             )
         return outputs
-
-    def _column_name(self, i):
-        names = getattr(self, "feature_names_in_", None)
-        return f"column {i}" if names is None else f"column {names[i]!r}"
 
     def _labelled_rows(self, labelled, X, sample_weight):
         """Return the rows of X with a label and a positive weight, and their weights.

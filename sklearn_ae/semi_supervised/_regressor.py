@@ -307,11 +307,12 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             Predictions in the units of the y of ``fit``; finite, as the largest number
             of float64 stands for larger ones.
         """
-        outputs = self._outputs(X)[:, 0] * self._y_std + self._y_mean
-        if self._y_exponent == 0:
-            return outputs
+        outputs = self._outputs(X)[:, 0]
         with np.errstate(over="ignore"):
-            return np.nan_to_num(np.ldexp(outputs, self._y_exponent))
+            predicted = outputs * self._y_std + self._y_mean
+            predicted = np.ldexp(predicted, self._y_exponent)
+        largest = np.finfo(np.float64).max
+        return np.clip(predicted, -largest, largest)
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination R^2 on the rows whose number is not missing.

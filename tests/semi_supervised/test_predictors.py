@@ -722,18 +722,22 @@ def test_a_batch_far_from_the_first_is_refused():
             ours.partial_fit(X_WINE, Y_WINE * far)
 
 
-def test_a_row_whose_code_overflows_is_named():
-    far = pd.DataFrame(X_WINE).add_prefix("c")
+def test_a_row_whose_prediction_overflows_is_named():
     ours = AutoencoderClassifier(SHORT, fine_tune=False, random_state=0)
-    ours.fit(far, Y_WINE)
+    ours.fit(X_WINE, Y_WINE)
     ours._head = ours._head[0] * 1e300, ours._head[1]
-    far.loc[7, "c4"] = 1e25
-    with pytest.raises(ValueError, match=r"Row 7 .* 1e\+25 in column 'c4'"):
-        ours.predict_proba(far)
-    ours.fit(far.to_numpy()[:7], Y_WINE[:7] + np.arange(7) % 2)
-    ours._head = ours._head[0] * 1e300, ours._head[1]
-    with pytest.raises(ValueError, match="in column 4"):
-        ours.predict(far.to_numpy())
+    far = X_WINE.copy()
+    far[7, 4] = 1e25
+    for method in (ours.predict, ours.predict_proba, ours.decision_function):
+        with pytest.raises(ValueError, match=r"Row 7 .* 1e\+25, in column 4"):
+            method(far)
+
+
+def test_the_largest_number_stands_for_larger_ones():
+    y = 1.7e308 * ((X_WINE[:, 0] - 13) / 2)
+    ours = AutoencoderRegressor(SHORT, fine_tune=False, random_state=0).fit(X_WINE, y)
+    found = ours.predict(1e9 * X_WINE)
+    assert np.abs(found).max() == np.finfo(np.float64).max
 
 
 def test_nothing_to_score(autoencoder):
