@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import (
     enable_gradients,
     limit_threads,
@@ -160,6 +161,12 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 f"autoencoder was fitted to the columns {list(theirs)}, but those of X "
                 f"are {list(ours)}."
             )
+
+    def _fit_tasks(self, context, X, y, weight, has_label):
+        """Tasks whose callbacks get the labelled rows, as scorers take no others."""
+        rows = slice(None) if has_label.all() else has_label
+        weight = None if weight is None else weight[rows]
+        return FitTasks(self, context, X[rows], y[rows], weight, self._attributes_now)
 
     # -- fine-tuning -------------------------------------------------------------
 

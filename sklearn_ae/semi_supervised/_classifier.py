@@ -8,7 +8,6 @@ from sklearn.callback._callback_support import callback_management_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, limit_threads
 from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
@@ -131,6 +130,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     See Also
     --------
     AutoencoderRegressor : The same for numbers.
+    SemiSupervisedSplit : Cross-validation with few labels.
     sklearn.semi_supervised.SelfTrainingClassifier : Learns from its own predictions.
 
     Notes
@@ -250,9 +250,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
                 self.class_weight, self.classes_, labelled
             )
             self._check_no_empty_class(labelled.target)
-            with FitTasks(
-                self, context, X, y, sample_weight, self._attributes_now
-            ) as tasks:
+            scored = None if sample_weight is None else weight
+            y, has_label = self.classes_[target], target != UNLABELLED
+            with self._fit_tasks(context, X, y, scored, has_label) as tasks:
                 self.autoencoder_ = self._pretrain(X, weight, context)
                 self._set_head(self._fit_head(labelled))
                 self._fine_tune(labelled, unlabelled, tasks)

@@ -5,7 +5,6 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback._callback_support import callback_management_context
 from sklearn.metrics import r2_score
 
-from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, limit_threads
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
@@ -95,6 +94,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     See Also
     --------
     AutoencoderClassifier : The same for classes.
+    SemiSupervisedSplit : Cross-validation with few labels.
 
     Notes
     -----
@@ -198,9 +198,9 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             self._start_random(reset=True)
             labelled, unlabelled = self._merge_rows(X, target, weight)
             labelled = self._standardize(labelled, reset=True)
-            with FitTasks(
-                self, context, X, y, sample_weight, self._attributes_now
-            ) as tasks:
+            scored = None if sample_weight is None else weight
+            has_label = ~np.isnan(target)
+            with self._fit_tasks(context, X, target, scored, has_label) as tasks:
                 self.autoencoder_ = self._pretrain(X, weight, context)
                 self._set_head(self._fit_head(labelled))
                 self._fine_tune(labelled, unlabelled, tasks)

@@ -278,6 +278,14 @@ def test_class_weights_count_by_their_ratios_at_any_size():
     assert np.isfinite(far.predict_proba(X)).all()
 
 
+def test_no_class_has_a_share_of_zero_in_float32():
+    ours = AutoencoderClassifier()
+    ours.classes_, ours._class_weight = np.array([0, 1]), np.array([1, 1e-38])
+    prior = ours._criterion(np.array([0, 1]), np.array([1e12, 1]), "cpu").prior
+    assert prior.dtype == torch.float32
+    assert (prior > 0).all()
+
+
 @pytest.mark.parametrize("size", [5e-322, 1e-170, 1e160, 1.7e308])
 @pytest.mark.parametrize("fine_tune", [False, True])
 def test_numbers_of_any_size(size, fine_tune):
@@ -635,6 +643,18 @@ def test_callbacks_see_each_iteration(autoencoder):
     assert len(scores) == len(ours.loss_curve_) == 3
     assert scores.iloc[-1] == pytest.approx(ours.score(X, Y), abs=1e-9)
     assert scores.is_unique
+
+
+@pytest.mark.parametrize("kind", [AutoencoderClassifier, AutoencoderRegressor])
+def test_callbacks_score_labelled_rows(kind, autoencoder):
+    scoring = "accuracy" if kind is AutoencoderClassifier else "r2"
+    monitor = ScoringMonitor(scoring=scoring)
+    y = pd.Series(Y, dtype="Int64").where(FEW >= 0)
+    ours = kind(autoencoder, max_iter=1, early_stopping=False, random_state=0)
+    ours.set_callbacks(monitor).fit(X, y, sample_weight=np.arange(len(X)) % 3)
+    log = monitor.get_logs().data_as_pandas
+    found = log.loc[log.task_name == "iteration", scoring].iloc[-1]
+    assert found == pytest.approx(ours.score(X, y, np.arange(len(X)) % 3), abs=1e-6)
 
 
 def test_verbose_prints_a_line_an_iteration(autoencoder, capsys):
