@@ -68,7 +68,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         - None: it is a class like any other.
         - "auto": as -1, except that labels -1 and 1 alone are two classes, as in
           scikit-learn's other classifiers. A warning is issued then, and for -1
-          beside other negative labels or beside None, NaN or NA.
+          beside other negative labels, beside None, NaN or NA, or beside 0 and 1 alone
+          if one of them is as frequent.
 
         The text "-1", "nan", "None" or "<NA>" is a class, with a warning unless
         ``missing_label`` is None.

@@ -92,10 +92,10 @@ def encode_classes(y, classes=None, missing_label="auto"):
         refuse_infinite(values)
     if len(values):
         check_classification_targets(values)
-    found = np.unique(values)
+    found, counts = np.unique(values, return_counts=True)
     if classes is None:
         classes = found
-        _warn_of_two_readings(found, labels.missing_as, missing_label)
+        _warn_of_two_readings(labels, found, counts, missing_label)
         if len(classes) < 2:
             raise ValueError(
                 "y must have labels of two classes or more; it has "
@@ -247,11 +247,10 @@ def _of_one_kind(values, y):
     return np.array(values.tolist()) if is_plain and len(values) else values
 
 
-def _warn_of_two_readings(found, missing_as, missing_label):
+def _warn_of_two_readings(labels, found, counts, missing_label):
     """Warn if the classes found would be others by another reading of y."""
     is_number = found.dtype.kind in "if"
     text = MISSING_AS_TEXT & set(found.tolist() if found.dtype.kind in "OU" else ())
-    is_missing = UNLABELLED in missing_as
     if text and missing_label is not None:
         reading = (
             f"y has the text {min(text)!r}, which is taken as a class: numpy makes "
@@ -265,8 +264,7 @@ def _warn_of_two_readings(found, missing_as, missing_label):
             "y has the labels -1 and 1 alone, which are taken as two classes. Set "
             "missing_label=None if they are, or missing_label=-1 if -1 means no label."
         )
-    elif is_missing and (None in missing_as or (found < 0).any()):
-        beside = "None, NaN or NA" if None in missing_as else f"the class {found[0]}"
+    elif beside := _doubtful_neighbour(labels, found, counts):
         reading = (
             f"y has -1 beside {beside}, and it is taken as no label. Set "
             "missing_label=-1 if it is none, or missing_label=None if it is a class."
@@ -274,6 +272,19 @@ def _warn_of_two_readings(found, missing_as, missing_label):
     else:
         return
     warnings.warn(reading, UserWarning, stacklevel=2)
+
+
+def _doubtful_neighbour(labels, found, counts):
+    """Return the labels beside which -1, taken as no label, may be a class."""
+    if UNLABELLED not in labels.missing_as:
+        return ""
+    if None in labels.missing_as:
+        return "None, NaN or NA"
+    if (found < 0).any():
+        return f"the class {found[0]}"
+    n_unlabelled = len(labels.labelled) - len(labels.values)
+    is_rare = found.tolist() == [0, 1] and n_unlabelled <= counts.max()
+    return "0 and 1, one of them as frequent" if is_rare else ""
 
 
 # -- rows ----------------------------------------------------------------------------

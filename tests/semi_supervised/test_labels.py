@@ -22,7 +22,8 @@ from sklearn_ae.semi_supervised._labels import (
 @pytest.mark.parametrize(
     ("y", "target", "classes"),
     [
-        ([0, 1, -1, 1], [0, 1, -1, 1], [0, 1]),
+        ([0, 1, -1, -1], [0, 1, -1, -1], [0, 1]),
+        ([1, 2, -1, 2], [0, 1, -1, 1], [1, 2]),
         ([3.0, np.nan, 5.0], [0, -1, 1], [3, 5]),
         ([4, np.nan, 5], [0, -1, 1], [4, 5]),
         ([-1, 0, 2], [-1, 0, 1], [0, 2]),
@@ -91,7 +92,7 @@ def test_a_missing_label_leaves_the_classes_their_type(y, dtype, kind):
     [
         pd.DataFrame({"y": pd.Series([1, None, 0], dtype="Int64")}),
         pl.DataFrame({"y": [1, None, 0]}),
-        np.array([[1], [-1], [0]]),
+        np.array([[2], [-1], [1]]),
     ],
 )
 def test_a_column_of_a_frame_is_taken_with_a_warning(y):
@@ -138,7 +139,11 @@ def test_minus_one_and_one_alone_are_classes_with_a_warning():
 
 @pytest.mark.parametrize(
     ("y", "beside"),
-    [([-1, -2, 3], "the class -2"), ([-1, 0, None, 1], "None, NaN or NA")],
+    [
+        ([-1, -2, 3], "the class -2"),
+        ([-1, 0, None, 1], "None, NaN or NA"),
+        ([-1, 0, 1, 1, -1, 0], "0 and 1, one of them as frequent"),
+    ],
 )
 def test_minus_one_that_may_be_a_class_warns(y, beside):
     with pytest.warns(UserWarning, match=f"-1 beside {beside}.*taken as no label"):
