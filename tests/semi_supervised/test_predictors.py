@@ -402,7 +402,8 @@ def test_metadata_routing_changes_nothing(autoencoder):
 
 def test_a_fitted_autoencoder_is_taken_and_stays_as_it_is(autoencoder):
     given = copy.deepcopy(autoencoder)
-    ours = AutoencoderClassifier(given, max_iter=5, random_state=0).fit(X, Y)
+    settings = {"early_stopping": False, "max_iter": 5, "random_state": 0}
+    ours = AutoencoderClassifier(given, **settings).fit(X, Y)
     assert same_state(state(ours.autoencoder_), state(autoencoder))
     assert not np.allclose(ours.transform(X), autoencoder.transform(X))
     ours.partial_fit(X[:200], Y[:200])
@@ -525,6 +526,8 @@ def test_partial_fit_alone(autoencoder):
     assert first.predict_proba(X[:9]).shape == (9, 10)
     with pytest.raises(ValueError, match="not those of the first call"):
         first.partial_fit(X[:50], Y[:50], classes=[0, 1])
+    with pytest.raises(ValueError, match="must have two classes or more"):
+        AutoencoderClassifier().partial_fit(X[:50], Y[:50], classes=[0])
     with pytest.raises(ValueError, match="the label 10"):
         first.partial_fit(X[:50], Y[:50] + 10)
     number = AutoencoderRegressor(max_iter=2, random_state=0)
