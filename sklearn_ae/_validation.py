@@ -10,9 +10,10 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 FLOATS = [np.float64, np.float32]
 N_NAMED_COLUMNS = 3  # the longest list of columns that a message can be read with
-# Weights up to its square add up and multiply without overflow, those down to its
-# inverse without underflow.
+# Sums and squares of weights between its inverse and itself are in range of float64.
 LARGEST_WEIGHT = 2.0**256
+# Added to the largest weight, a smaller share of it changes no sum.
+SMALLEST_SHARE = np.finfo(np.float64).eps
 
 _IMPUTE = (
     "Impute them first, by sklearn.impute.SimpleImputer or KNNImputer in a Pipeline, "
@@ -65,9 +66,9 @@ def checked_codes(estimator, Z):
 def checked_weight(sample_weight, X, *, min_rows=0):
     """Sample weights (n_samples,) as non-negative float64; None if there are none.
 
-    Their ratios alone count: those of extreme weights are kept, to the bit, by weights
-    whose sums and products are finite. ValueError if fewer than ``min_rows`` are above
-    zero.
+    Weights that are lost beside the largest are zero. Extreme ones, whose sums would
+    overflow or be zero, are divided by their mean.
+    ValueError if fewer than ``min_rows`` are above zero.
     """
     if sample_weight is None:
         return None
@@ -78,16 +79,19 @@ def checked_weight(sample_weight, X, *, min_rows=0):
         )
     except TypeError as error:
         raise ValueError(f"sample_weight must be finite numbers: {error}.") from error
+    largest = sample_weight.max(initial=0)
+    is_negligible = sample_weight < SMALLEST_SHARE * largest
+    if is_negligible.any():
+        sample_weight = np.where(is_negligible, 0, sample_weight)
     n_rows = np.count_nonzero(sample_weight)
     if n_rows < min_rows:
         raise ValueError(
             f"sample_weight is above zero for {n_rows} of the rows of X, while a "
             f"minimum of {min_rows} is required."
         )
-    largest = sample_weight.max(initial=0)
     if largest and not 1 / LARGEST_WEIGHT <= largest <= LARGEST_WEIGHT:
-        # By a power of two, which rounds no ratio.
         sample_weight = np.ldexp(sample_weight, -math.frexp(largest)[1])
+        sample_weight = sample_weight / sample_weight.mean()
     return sample_weight
 
 
@@ -166,12 +170,12 @@ def _cells_message(taker, X):
         return _date_message(dates)
     if missing:
         return (
-            f"X has missing cells (NaN): {_counted(missing)}. {taker} takes none. "
-            f"{_IMPUTE}"
+            f"X contains NaN or other missing cells: {_counted(missing)}. {taker} "
+            f"takes none. {_IMPUTE}"
         )
     if infinite:
         return (
-            f"X has infinite cells (inf), or ones too large for float64: "
+            f"X contains infinity, or numbers too large for float64: "
             f"{_counted(infinite)}. Clip them, or drop their rows."
         )
     return ""

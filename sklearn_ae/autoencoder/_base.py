@@ -274,17 +274,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         X = self._check(X)
         sample_weight = checked_weight(sample_weight, X)
         scaled, reconstruction = self._inference.scaled(X)
-        # By a power of two, which rounds nothing: squares of far rows are in range.
-        largest = max(np.abs(scaled).max(), np.abs(reconstruction).max())
-        power = -np.frexp(largest)[1]
-        return float(
-            r2_score(
-                np.ldexp(scaled, power),
-                np.ldexp(reconstruction, power),
-                sample_weight=sample_weight,
-                multioutput="variance_weighted",
-            )
-        )
+        return explained_variance(scaled, reconstruction, sample_weight)
 
     def score_samples(self, X):
         """Minus the reconstruction error of each row: higher is more typical.
@@ -329,3 +319,24 @@ def fit_subset(autoencoder, X, weight, is_train):
     loss is not monitored, and the last weights are kept.
     """
     return autoencoder._fit(X, sample_weight=weight, is_train=is_train)
+
+
+def explained_variance(X, X_hat, sample_weight):
+    """Share of the variance of X (n, d) that X_hat explains, as in ``score``.
+
+    ``r2_score(X, X_hat, multioutput="variance_weighted")``, but finite for all finite
+    numbers.
+    """
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    X, X_hat, weight = X[weight > 0], X_hat[weight > 0], weight[weight > 0]
+    if len(X) < 2:
+        return r2_score(X, X_hat)
+    # By a power of two, which rounds nothing: squares of far rows are in range.
+    power = -np.frexp(max(np.abs(X).max(), np.abs(X_hat).max()))[1]
+    X, X_hat = (np.ldexp(a.astype(np.float64), power) for a in (X, X_hat))
+    moments = column_moments(X, weight)
+    residual = np.average(np.square(X - X_hat), axis=0, weights=weight)
+    varies = moments.low < moments.high
+    if not varies.any():
+        return float(np.mean(residual == 0))
+    return float(1 - residual[varies].sum() / moments.variance[varies].sum())

@@ -194,7 +194,16 @@ def _data_range(X, rows, columns):
     if columns.scale is not None:
         return 1.0
     low, high = X.min(axis=1)[rows].min(), X.max(axis=1)[rows].max()
-    return (high - low) / columns.scale_[0]
+    with np.errstate(over="ignore"):
+        data_range = (np.float64(high) - low) / columns.scale_[0]
+        # Errors are relative to its square.
+        if not np.isfinite(np.square(data_range)):
+            raise ValueError(
+                f"X has cells of {low:g} and {high:g} in columns whose spread is small "
+                "beside them, too much for one unit of errors (scale=None): divide the "
+                "large columns by a constant, or set scale='minmax'."
+            )
+    return data_range
 
 
 def _residual_error(error_bound, is_integer, columns):

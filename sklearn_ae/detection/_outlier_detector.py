@@ -236,11 +236,7 @@ class AEOutlierDetector(
         TypeError
             For sparse input, or an ``autoencoder`` of another type.
         """
-        with (
-            all_or_nothing(self),
-            limit_threads(),
-            callback_management_context(self),
-        ):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
             context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, sample_weight)
             random = random_generator(self.random_state)

@@ -237,11 +237,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
-        with (
-            all_or_nothing(self),
-            limit_threads(),
-            callback_management_context(self),
-        ):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
             context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target, self.classes_ = encode_classes(y, None, self.missing_label)

@@ -22,9 +22,7 @@ class WeightedRows(Dataset[Batch]):
 
     def __init__(self, x: Tensor, weight: Tensor) -> None:
         self.x = x
-        # Weights too small for the dtype are zero; if all are, they are equal.
-        mean = weight.mean()
-        self.weight = (weight / mean if mean > 0 else weight + 1).to(x.dtype)
+        self.weight = (weight / weight.mean()).to(x.dtype)
 
     def __len__(self) -> int:
         return len(self.x)
