@@ -311,8 +311,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         if len(empty):
             name = self.classes_.tolist()[empty[0]]
             raise ValueError(
-                f"sample_weight is zero for all rows of class {name!r}: give them "
-                "weight, or leave them out."
+                f"sample_weight is zero for all rows of class {name!r}, or nothing "
+                "beside the largest: give them weight, or leave them out."
             )
 
     def _all_classes(self, classes):
