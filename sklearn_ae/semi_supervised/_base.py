@@ -9,8 +9,10 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import (
     enable_gradients,
     limit_threads,
@@ -36,6 +38,8 @@ from sklearn_ae.tables._rows import n_held_out
 from sklearn_ae.training._batches import LabelledRows
 from sklearn_ae.training._net import TrainingConfig
 
+# Differences of two outputs are finite.
+LARGEST_OUTPUT = np.finfo(np.float64).max / 4
 PREDICTOR_CONSTRAINTS: dict = {
     "autoencoder": [AutoencoderTransformer, FrozenEstimator, None],
     **{name: CONSTRAINTS[name] for name in ("architecture", "input_shape")},
@@ -157,6 +161,12 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 f"autoencoder was fitted to the columns {list(theirs)}, but those of X "
                 f"are {list(ours)}."
             )
+
+    def _fit_tasks(self, context, X, y, weight, has_label):
+        """Tasks whose callbacks get the labelled rows, as scorers take no others."""
+        rows = slice(None) if has_label.all() else has_label
+        weight = None if weight is None else weight[rows]
+        return FitTasks(self, context, X[rows], y[rows], weight, self._attributes_now)
 
     # -- fine-tuning -------------------------------------------------------------
 
@@ -376,8 +386,33 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
         # numpy's product would depend on BLAS's threads in its last bit.
         with limit_threads(blas=False):
-            product = (Z @ torch.from_numpy(coef).T).numpy()
-        return product + intercept
+            outputs = (Z @ torch.from_numpy(coef).T).numpy() + intercept
+        if not np.abs(outputs).max() < LARGEST_OUTPUT:
+            row = (np.abs(outputs) < LARGEST_OUTPUT).all(axis=1).argmin()
+            column = np.abs(X[row]).argmax()
+            raise ValueError(
+                f"Row {row} of X is too far from the rows of fit: its prediction is "
+                f"past float64. Its largest value is {X[row, column]!s}, in column "
+                f"{column}. Clip the column, or drop the row."
+            )
+        return outputs
+
+    def _labelled_rows(self, labelled, X, sample_weight):
+        """Return the rows of X with a label and a positive weight, and their weights.
+
+        The first item returned is their indices among the labelled rows.
+        """
+        check_consistent_length(X, labelled)
+        weight = checked_weight(sample_weight, X)
+        rows = np.flatnonzero(labelled)
+        kept = np.arange(len(rows)) if weight is None else np.flatnonzero(weight[rows])
+        if not len(kept):
+            raise ValueError(
+                "No row of X has a label and a sample_weight above zero: there is "
+                "nothing to score."
+            )
+        rows = rows[kept]
+        return kept, _safe_indexing(X, rows), None if weight is None else weight[rows]
 
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")
