@@ -276,6 +276,8 @@ class AEOutlierDetector(
     def set_contamination(self, contamination):
         """Set the threshold by the scores of the training rows, without refitting.
 
+        After ``calibrate`` it is set by the scores of its rows.
+
         Parameters
         ----------
         contamination : "auto" or float in [0, 0.5]
