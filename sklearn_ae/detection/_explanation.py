@@ -23,7 +23,7 @@ class ExplanationMixin:
         mean in the cell. That is the mean given the row's other cells, under a Gaussian
         of up to 1,000 training rows in the last scaling (normal scores by default): a
         cell that holds a usual value is found, too, if it does not fit the others. Of a
-        row's cells the eight farthest from it, in standard deviations, have a part in
+        row's cells the 32 farthest from it, in standard deviations, have a part in
         the error. Components weigh by their part in the score. With
         ``method="reconstruction"`` a cell contributes its error.
 

@@ -12,7 +12,7 @@ N_NEIGHBORS = 3
 # Cells of a row, the farthest from their conditional means, that take part in what a
 # network's error is divided among. With all of them, one pass through the network for
 # each column, as many wrong cells are found.
-MAX_OCCLUDED = 8
+MAX_OCCLUDED = 32
 # Distances and errors, in scaled columns, below which they are equal to zero.
 MIN_DISTANCE = 1e-9
 
@@ -104,7 +104,7 @@ class DenoisingError:
 
         The loss of the cell itself would not do: networks copy values far from those
         they were trained on, and the loss is then in other columns. Nor would the
-        column's median, as a wrong cell may hold it. Only the eight cells farthest from
+        column's median, as a wrong cell may hold it. Only the 32 cells farthest from
         their conditional means are tried; shares are equal where none lowers the loss.
 
         References
