@@ -72,7 +72,8 @@ class AEOutlierDetector(
         :class:`AutoencoderTransformer`.
     validation_fraction : float, default=0.15
         Proportion of the rows that no network is trained on; 50 or a quarter of a small
-        table at least, 5,000 at most. Errors and ``p_values`` are calibrated by them.
+        table at least, 5,000 at most. Errors are calibrated by them, and ``p_values``
+        until ``calibrate`` gives other rows.
     device : str, default="auto"
         Torch device of the networks. "auto" is that of ``autoencoder``, whose "auto" is
         "cuda" if there is a GPU, else "cpu".
