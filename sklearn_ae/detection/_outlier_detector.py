@@ -74,7 +74,8 @@ class AEOutlierDetector(
         :class:`AutoencoderTransformer`.
     validation_fraction : float, default=0.15
         Proportion of the rows that no network is trained on; 50 or a quarter of a small
-        table at least, 5,000 at most. Errors and ``p_values`` are calibrated by them.
+        table at least, 5,000 at most. Errors are calibrated by them, and ``p_values``
+        until ``calibrate`` gives other rows.
     device : str, default="auto"
         Torch device of the networks. "auto" is that of ``autoencoder``, whose "auto" is
         "cuda" if there is a GPU, else "cpu".
@@ -276,6 +277,8 @@ class AEOutlierDetector(
 
     def set_contamination(self, contamination):
         """Set the threshold by the scores of the training rows, without refitting.
+
+        After ``calibrate`` it is set by the scores of its rows.
 
         Parameters
         ----------
