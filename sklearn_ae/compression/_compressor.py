@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import all_or_nothing, random_generator
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import (
@@ -33,7 +34,9 @@ from sklearn_ae.tables._column_scaler import columns_look_like_pixels
 from sklearn_ae.tables._rows import checked_weight
 
 
-class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
+class AutoencoderCompressor(
+    CodesMixin, PicklingMixin, CallbackSupportMixin, BaseEstimator
+):
     """Lossy or error-bounded compression of rows by an autoencoder.
 
     The code of an autoencoder is quantised uniformly and entropy-coded. The network is

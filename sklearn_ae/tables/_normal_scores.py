@@ -34,6 +34,16 @@ class NormalScores:
         self._std = np.where(std > 0, std, 1.0)
         return self
 
+    def __getstate__(self):
+        # Each value once; the steps, two thirds of all numbers, follow from the rest.
+        columns = [(values[::2], ranks) for values, ranks in self._columns]
+        return {"columns": columns, "std": self._std}
+
+    def __setstate__(self, state):
+        self._columns = [(np.repeat(v, 2), ranks) for v, ranks in state["columns"]]
+        self._steps = [_steps(*knots) for knots in self._columns]
+        self._std = state["std"]
+
     def transform(self, X):
         """Return scores (n, d), float64, of X (n, d)."""
         columns = zip(X.T, self._steps, self._columns, self._std, strict=True)
