@@ -4,7 +4,7 @@ import copy
 import copyreg
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -38,8 +38,15 @@ class PicklingMixin:
         vars(new).update(copy.deepcopy(vars(self), memo))
         return new
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The version comes before the state, whose classes another may not have.
+        return *self._opening(), self.__getstate__()
+
     def __getstate__(self) -> dict[str, Any]:
         return _Arrays().of(self._versioned_state())
+
+    def _opening(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _opened, (type(self), _version(), STATE_FORMAT)
 
     def _versioned_state(self) -> dict[str, Any]:
         state = dict(super().__getstate__())  # type: ignore[call-overload]
@@ -52,14 +59,7 @@ class PicklingMixin:
         name, written_by = type(self).__name__, state.get(_VERSION)
         parameters = self._get_param_names()  # type: ignore[attr-defined]
         missing = [p for p in parameters if p not in state]
-        if written_by is None or state.get(_FORMAT) != STATE_FORMAT or missing:
-            version = written_by or "before 0.1.0 or a development version"
-            without = f" without {', '.join(missing)}" if missing else ""
-            raise ValueError(
-                f"This {name} was pickled{without} by sklearn-ae {version}, and "
-                f"sklearn-ae {_version()} can't read its state: fit it again, or load "
-                "it with the version that wrote it."
-            )
+        _refuse_unreadable(name, written_by, state.get(_FORMAT), missing)
         if written_by != _version():
             warnings.warn(
                 InconsistentVersionWarning(
@@ -71,6 +71,29 @@ class PicklingMixin:
             )
         state = {k: v for k, v in state.items() if k not in (_VERSION, _FORMAT)}
         super().__setstate__(state)  # type: ignore[misc]
+
+
+def _opened(kind: type, version: str, state_format: int) -> Any:
+    """Return an estimator that is to get a state, if this version can read it."""
+    _refuse_unreadable(kind.__name__, version, state_format)
+    return kind.__new__(kind)
+
+
+def _refuse_unreadable(
+    name: str,
+    version: str | None,
+    state_format: int | None,
+    missing: Sequence[str] = (),
+) -> None:
+    if version is not None and state_format == STATE_FORMAT and not missing:
+        return
+    without = f" without {', '.join(missing)}" if missing else ""
+    written_by = version or "before 0.1.0, or by a development version"
+    raise ValueError(
+        f"This {name} was pickled{without} by sklearn-ae {written_by}, and sklearn-ae "
+        f"{_version()} can't read its state: fit it again, or load it with the version "
+        "that wrote it."
+    )
 
 
 def _version() -> str:
@@ -104,9 +127,9 @@ class _Stored:
 class _Arrays:
     """A walk through objects as pickle takes it, once for each object.
 
-    ``of(value)`` is the value with a ``_Stored`` for each tensor, and for each object
-    that has one in its state; other objects are those of the value. A tensor that
-    several modules share is one ``_Stored``, and one tensor when it is loaded.
+    ``of(value)`` is the value with a ``_Stored`` for each tensor and module, and for
+    each object that has one in its state; other objects are those of the value. A
+    tensor that several modules share is one ``_Stored``, and one tensor when loaded.
     """
 
     def __init__(self) -> None:
@@ -170,7 +193,8 @@ class _Arrays:
         old = stored.arguments, stored.state, stored.items, stored.pairs
         new = tuple(map(self.of, old))
         stored.arguments, stored.state, stored.items, stored.pairs = new
-        return stored if _differ(new, old) else value
+        is_module = isinstance(value, nn.Module)
+        return stored if is_module or _differ(new, old) else value
 
 
 def _differ(new: Any, old: Any) -> bool:
@@ -181,7 +205,7 @@ def _reduced(value: Any) -> str | tuple[Any, ...]:
     """Return the value as ``__reduce_ex__`` does, with lists for iterators."""
     if getattr(type(value), "__getstate__", None) is PicklingMixin.__getstate__:
         # One walk for all of a state: estimators share modules and columns.
-        return _new, (type(value),), value._versioned_state()
+        return *value._opening(), value._versioned_state(), None, None
     reduce = copyreg.dispatch_table.get(type(value))
     reduced = reduce(value) if reduce else value.__reduce_ex__(4)
     if isinstance(reduced, str):

@@ -79,16 +79,6 @@ class Neighbors:
     def __init__(self, columns, X, weight, sample=None):
         if sample is None:
             sample = Sample(X[systematic_sample(weight, MAX_REFERENCE_ROWS)])
-        self._prepare(columns, sample)
-
-    def __getstate__(self):
-        # A pickle has the rows once, and not in each scaling.
-        return {"columns": self.columns, "sample": self.sample}
-
-    def __setstate__(self, state):
-        self._prepare(**state)
-
-    def _prepare(self, columns, sample):
         self.columns, self.sample = columns, sample
         rows = QueryRows(sample.X)
         # Around zero: beside a large offset float64 loses small differences.
@@ -108,6 +98,10 @@ class Neighbors:
         # Five per cent of few rows are fewer than five.
         n_nearest = max(5, int(NEIGHBOURHOOD_SHARE * len(self._thinned)))
         self._n_neighbourhood = min(n_nearest, len(self._thinned))
+
+    def __reduce__(self):
+        # A pickle has the rows once, and not in each scaling.
+        return Neighbors, (self.columns, None, None, self.sample)
 
     def mean_distances(self, rows, k):
         """Mean distance (n,) of rows to the k nearest.
