@@ -76,7 +76,7 @@ class PicklingMixin:
 def _opened(kind: type, version: str, state_format: int) -> Any:
     """Return an estimator that is to get a state, if this version can read it."""
     _refuse_unreadable(kind.__name__, version, state_format)
-    return kind.__new__(kind)
+    return _new(kind)
 
 
 def _refuse_unreadable(

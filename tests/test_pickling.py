@@ -9,7 +9,9 @@ import io
 import json
 import multiprocessing
 import pickle
+import re
 import warnings
+from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -44,6 +46,18 @@ Y = (X[:, 0] > 0).astype(int)
 SMALL = {"hidden_layer_sizes": (4,), "max_iter": 2}
 
 
+class Made:
+    """An object that takes an argument by name when it is made."""
+
+    def __new__(cls, *, value):
+        new = super().__new__(cls)
+        new.value = value
+        return new
+
+    def __getnewargs_ex__(self):
+        return (), {"value": self.value}
+
+
 class OddNetwork(nn.Module):
     """A user's network with all that a module may hold."""
 
@@ -57,6 +71,11 @@ class OddNetwork(nn.Module):
         self.register_buffer("passing", torch.ones(n_out), persistent=False)
         self.plain = torch.full((n_out,), 0.1, dtype=torch.bfloat16)
         self.several = [torch.ones(0, dtype=torch.int64), {"flag": torch.tensor(True)}]
+        self.by_name = OrderedDict(one=torch.ones(1))
+        self.queue = deque([torch.ones(1)])
+        self.made = Made(value=torch.ones(1))
+        self.pattern, self.function = re.compile("a"), np.sin
+        self.itself = [self]
         self.recurrent = nn.LSTM(n_in, n_out, batch_first=True)
 
     def forward(self, x):
@@ -228,6 +247,9 @@ def test_a_users_network_is_the_same_after_a_pickle():
         p.requires_grad for p in one.parameters()
     ]
     assert other.several[1]["flag"].dtype == torch.bool
+    assert other.itself[0] is other
+    for value in other.by_name["one"], other.queue[0], other.made.value:
+        assert torch.equal(value, torch.ones(1))
     assert other.plain.dtype == torch.bfloat16
     assert torch.equal(other.plain, one.plain)
     assert other.state_dict().keys() == one.state_dict().keys()
