@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
-from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import (
     CONSTRAINTS,
@@ -235,7 +235,7 @@ class AutoencoderCompressor(
             Without the extra ``sklearn-ae[compression]``, before training.
         """
         context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             X, weight = self._validate(X, sample_weight)
             with FitTasks(self, context, X, y, sample_weight):
                 self._learn(X, weight, context)

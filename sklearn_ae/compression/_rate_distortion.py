@@ -16,7 +16,7 @@ from sklearn_ae.autoencoder._initialization import (
     initial_net,
     scaled_rows,
     training_config,
-    training_context,
+    training_threads,
     weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
@@ -167,7 +167,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
         rows = weighted_rows(data, net.device)
         train = rows.part(slice(data.n_held_out, None))
         n_monitored = data.n_held_out or n_in_sample_monitor(len(data))
-        with training_context(params, net, len(train), n_features, random):
+        with training_threads(params, net, len(train), n_features):
             config = training_config(params, len(train), random)
             if params.learning_rate_init == "auto":
                 # A step changes a component by the sum over its columns. Without the

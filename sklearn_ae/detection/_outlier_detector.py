@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
-from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.detection._conformal import ConformalMixin
@@ -242,7 +242,7 @@ class AEOutlierDetector(
             For sparse input, or an ``autoencoder`` of another type.
         """
         context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             X, weight = self._validate(X, sample_weight)
             random = random_generator(self.random_state)
             rows, weight = merge_equal_rows(X, weight, random.randint(2**31 - 1))

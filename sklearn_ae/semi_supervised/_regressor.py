@@ -5,7 +5,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback import with_callbacks
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing
+from sklearn_ae._runtime import all_or_nothing, limit_threads
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import encode_numbers, merge_rows, select_rows
@@ -183,7 +183,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             If X is sparse or ``autoencoder`` of another type.
         """
         context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target = encode_numbers(y)
             self._start_random(reset=True)
@@ -225,7 +225,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         ValueError
             As in ``fit``.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
             target = encode_numbers(y)
