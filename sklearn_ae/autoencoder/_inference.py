@@ -239,7 +239,7 @@ class FittedAutoencoder:
     def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
         level = noise.level if self.module.is_noise_conditional else None
-        draws = torch.tensor(noise.draws).to(x)
+        draws = torch.tensor(noise.draws).to(x)  # copied: they may be mapped
         # Without noise both signs give the same.
         added = torch.cat([draws, -draws]) if noise.level else draws[:1]
         losses, total = torch.zeros_like(x), torch.zeros_like(x)

@@ -390,9 +390,11 @@ class _PretrainedPredictor(
         X = self._check(X)
         coef, intercept = self._head
         Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
+        # A copy: torch warns of a mapped file, which it may not write to.
+        coef = torch.tensor(coef)
         # numpy's product would depend on BLAS's threads in its last bit.
         with limit_threads(blas=False):
-            product = (Z @ torch.from_numpy(coef).T).numpy()
+            product = (Z @ coef.T).numpy()
         return product + intercept
 
     def _check(self, X):
