@@ -519,6 +519,23 @@ def test_training_goes_on_from_the_fitted_weights(name):
     assert 0 < np.abs(after - before).max() < 0.2 * np.abs(before).max()
 
 
+def n_steps(estimator):
+    """Steps that the optimiser's moments are of."""
+    return int(estimator._moments.state["step"])
+
+
+def test_moments_go_on_after_a_pickle():
+    ae = transformer(**SMALL, tol=0, warm_start=True).fit(X)
+    first = n_steps(ae)
+    assert n_steps(pickled(ae).fit(X)) == n_steps(ae.fit(X)) == 2 * first
+    tuned = clone(ESTIMATORS["classifier"]).partial_fit(X, Y)
+    first = n_steps(tuned)
+    assert n_steps(pickled(tuned).partial_fit(X, Y)) == 2 * first
+    # Other layers have other moments.
+    tuned.set_params(fine_tune=1)
+    assert n_steps(tuned.partial_fit(X, Y)) == first
+
+
 def test_moments_of_another_optimiser_are_left():
     ae = transformer(**SMALL, warm_start=True).fit(X)
     ae.set_params(net_params={"optimizer": torch.optim.SGD}).fit(X)
