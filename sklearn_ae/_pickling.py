@@ -150,7 +150,7 @@ class _Arrays:
         plain = type(tensor) in (Tensor, nn.Parameter)
         if not plain or tensor.layout is not torch.strided or tensor.is_meta:
             return tensor
-        # Its own memory, dense; strides are kept where that is possible.
+        # Memory without gaps; strides are kept where that is possible.
         dense = tensor.detach().cpu().resolve_conj().resolve_neg()
         dense = dense if dense.is_contiguous() else dense.clone()
         flat = dense.as_strided((dense.numel(),), (1,))
