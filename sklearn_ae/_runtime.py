@@ -72,10 +72,8 @@ class _BlasLimit:
                 self._before = [(lib, lib.num_threads) for lib in _libraries()["blas"]]
                 for library, _ in self._before:
                     _set_blas(library, 1)
-                # threadpoolctl leaves a number alone that another call of it holds.
-                self._before = [
-                    (lib, n) for lib, n in self._before if lib.num_threads != n
-                ]
+                # A one may be the limit of another library, which will give back more.
+                self._before = [(lib, n) for lib, n in self._before if n != 1]
 
     def release(self, holder: object) -> None:
         """Give BLAS its number back if nobody else holds it."""

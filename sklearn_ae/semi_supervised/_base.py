@@ -9,11 +9,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import (
@@ -23,6 +19,7 @@ from sklearn_ae._runtime import (
     resolve_device,
     torch_generator,
 )
+from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._base import check_unchanged
 from sklearn_ae.autoencoder._inference import CodesMixin, inference_of
 from sklearn_ae.autoencoder._parameters import (
@@ -36,7 +33,7 @@ from sklearn_ae.semi_supervised._consistency import consistency_radius
 from sklearn_ae.semi_supervised._head_net import HeadNet
 from sklearn_ae.semi_supervised._labels import MergedRows
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
-from sklearn_ae.tables._rows import checked_weight, n_held_out
+from sklearn_ae.tables._rows import n_held_out
 from sklearn_ae.training._batches import LabelledRows
 from sklearn_ae.training._net import TrainingConfig
 
@@ -77,13 +74,7 @@ class _PretrainedPredictor(
     # -- pretraining -------------------------------------------------------------
 
     def _validate(self, X, y, sample_weight, *, reset):
-        X = validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            reset=reset,
-            ensure_min_samples=2 if reset else 1,
-        )
+        X = checked_table(self, X, reset=reset, min_rows=2 if reset else 1)
         if y is not None:
             check_consistent_length(X, y)
         weight = checked_weight(sample_weight, X)
@@ -399,7 +390,7 @@ class _PretrainedPredictor(
 
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return checked_table(self, X)
 
 
 def _radius(all_rows):

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import _check_sample_weight
 
 Floats = NDArray[np.floating]
 
@@ -22,25 +21,6 @@ MAX_VARIANCE_SHARE = 0.1  # a row above it would decide a column's held-out loss
 # An odd 64-bit constant: 2**64 divided by the golden ratio (Fibonacci hashing; Knuth,
 # D. E., 1998. The art of computer programming 3, 6.4).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def checked_weight(sample_weight, X, *, min_rows=0):
-    """Sample weights (n_samples,) as non-negative float64; None if there are none.
-
-    ValueError if fewer than ``min_rows`` are above zero.
-    """
-    if sample_weight is None:
-        return None
-    sample_weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
-    n_rows = np.count_nonzero(sample_weight)
-    if n_rows < min_rows:
-        raise ValueError(
-            f"sample_weight is above zero for {n_rows} of the rows of X, while a "
-            f"minimum of {min_rows} is required."
-        )
-    return sample_weight
 
 
 # -- blocks and views ----------------------------------------------------------------
