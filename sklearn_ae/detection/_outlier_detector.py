@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
@@ -35,7 +36,12 @@ TUKEY_FENCE_IQRS = 2.0
 
 
 class AEOutlierDetector(
-    ConformalMixin, ExplanationMixin, CallbackSupportMixin, OutlierMixin, BaseEstimator
+    ConformalMixin,
+    ExplanationMixin,
+    PicklingMixin,
+    CallbackSupportMixin,
+    OutlierMixin,
+    BaseEstimator,
 ):
     """Outlier and novelty detection by denoising autoencoders and nearest neighbors.
 

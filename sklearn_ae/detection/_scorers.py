@@ -131,7 +131,9 @@ def fused_scorers(detector, X, weight, networks):
         for scaling in _scalings(detector)
     ]
     clean = detector.contamination == 0
-    neighbors = [Neighbors(c, X, weight) for c in columns]
+    neighbors = [Neighbors(columns[0], X, weight)]
+    sample = neighbors[0].sample
+    neighbors += [Neighbors(c, X, weight, sample) for c in columns[1:]]
     conditional_means = ConditionalMeans(columns[-1], X, weight)
     calibration = slice(MAX_CALIBRATION_ROWS)
     rows, rows_weight = QueryRows(X[calibration], True), weight[calibration]

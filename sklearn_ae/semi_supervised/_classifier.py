@@ -261,7 +261,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
 
         Unlabelled rows contribute as in ``fit``, and no rows are held out. If the first
         call was not preceded by ``fit`` and ``autoencoder`` is not fitted, it pretrains
-        on its rows: its batch should be representative.
+        on its rows: its batch should be representative. The estimator keeps the
+        optimiser's moments from then on, twice the size of encoder and head.
 
         Parameters
         ----------

@@ -209,7 +209,8 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Unlabelled rows contribute as in ``fit``, and no rows are held out. If the first
         call was not preceded by ``fit`` and ``autoencoder`` is not fitted, it pretrains
         on its rows; it also standardises y by their mean and standard deviation. Its
-        batch should be representative.
+        batch should be representative. The estimator keeps the optimiser's moments from
+        then on, twice the size of encoder and head.
 
         Parameters
         ----------

@@ -427,7 +427,7 @@ def test_what_becomes_of_the_given_one_does_not_matter(autoencoder):
 
 def test_an_old_interruption_of_the_given_one_does_not_matter(autoencoder):
     given = copy.deepcopy(autoencoder)
-    given._net.was_interrupted = True
+    given._inference.was_interrupted = True
     ours = AutoencoderClassifier(given, max_iter=2, random_state=0).fit(X, Y)
     assert len(ours.loss_curve_) == 2
 
