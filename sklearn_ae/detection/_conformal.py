@@ -7,10 +7,10 @@ from numbers import Real
 import numpy as np
 from scipy.stats import false_discovery_control
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._runtime import all_or_nothing
-from sklearn_ae.tables._rows import checked_weight
+from sklearn_ae._validation import checked_table, checked_weight
 
 # Of fewer calibration rows no p-value is as low as 0.05.
 MIN_CALIBRATION_ROWS = 19
@@ -62,9 +62,7 @@ class ConformalMixin:
         """
         check_is_fitted(self, "networks_")
         minimum = MIN_CALIBRATION_ROWS
-        X = validate_data(
-            self, X, dtype=np.float64, reset=False, ensure_min_samples=minimum
-        )
+        X = checked_table(self, X, dtype=np.float64, reset=False, min_rows=minimum)
         weight = checked_weight(sample_weight, X, min_rows=minimum)
         weight = np.ones(len(X)) if weight is None else weight / weight.max()
         scores = self._scorers.scores_of_new(X[weight > 0]), weight[weight > 0]
