@@ -37,6 +37,8 @@ from sklearn_ae.autoencoder._parameters import (
     picture_shape,
     refuse_contradictions,
 )
+from sklearn_ae.autoencoder._row_sampler import RowSampler
+from sklearn_ae.tables._margins import Margins
 from sklearn_ae.tables._rows import checked_weight, column_moments, n_in_sample_monitor
 
 
@@ -86,6 +88,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             tasks = self._fit_tasks(context, X, y, sample_weight)
             with tasks as task, limit_threads(), enable_gradients():
                 data = self._scaled_rows(X, weight, cold=cold)
+                self._fit_margins(X, data)
                 moments = column_moments(data.matrix, data.weight)
                 corruption = fit_corruption(self, moments) if cold else None
                 if is_train is not None:
@@ -148,6 +151,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 data = self._scaled_rows(X, weight, cold=cold)
                 corruption = None
                 if cold:
+                    self._fit_margins(X, data)
                     moments = column_moments(data.matrix, data.weight)
                     corruption = fit_corruption(self, moments)
                 net = self._net_to_train(data, corruption, cold=cold)
@@ -198,6 +202,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         self._columns, data = scaled_rows(self, X, weight, self._order_seed, columns)
         return data
 
+    def _fit_margins(self, X, data):
+        """Fit the columns' distributions, if rows will be drawn."""
+        self._margins = None
+        if can_sample(self):
+            self._margins = Margins().fit(X, data.rows, data.weight)
+
     def _net_to_train(self, data, corruption, *, cold):
         """A new net at its start, or a copy of the fitted one."""
         if cold:
@@ -213,8 +223,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _set_fitted(self, net, rows, prior=None):
         """Set the attributes of an estimator that stops training with ``net``."""
-        if can_sample(self):
+        sampler = None
+        if can_sample(self) or prior is not None:
             net.measure(rows)
+            sampler = RowSampler(net.residual_std_, self._margins)
         self._net = net
         self._inference = FittedAutoencoder(
             self._columns,
@@ -223,6 +235,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             prior,
             net.corruption,
             net.was_interrupted,
+            sampler,
         )
         self.n_components_ = self._inference.module.n_components
         if self._inference.is_random:

@@ -72,6 +72,8 @@ class FittedAutoencoder:
         Of the training rows.
     was_interrupted : bool, default=False
         True if Ctrl-C ended training.
+    sampler : RowSampler, optional
+        Draws rows; None where there is no prior.
     """
 
     def __init__(
@@ -82,12 +84,14 @@ class FittedAutoencoder:
         prior,
         corruption=None,
         was_interrupted=False,
+        sampler=None,
     ):
         self.columns = columns
         self.objective = objective
         self.prior = prior
         self.corruption = corruption
         self.was_interrupted = was_interrupted
+        self.sampler = sampler
         self.module = copy.deepcopy(module).eval()
         self._width = cost(self.module, len(columns.shift_)).width
         if prior is None and self.is_random:
@@ -169,6 +173,7 @@ class FittedAutoencoder:
             self.prior,
             self.corruption,
             self.was_interrupted,
+            self.sampler,
         )
 
     @property
@@ -190,13 +195,10 @@ class FittedAutoencoder:
             return self._in_blocks(bound, X, self.columns.transform)
 
     def sample(self, n, random, *, noise):
-        """Table (n, d) drawn from prior, decoder and, with ``noise``, likelihood."""
-        Z = self.prior.sample(n, random)
-        scaled = self.decode_scaled(Z)
+        """Table (n, d) drawn from prior and decoder, with ``noise`` by the sampler."""
         if noise:
-            deviation = self.module.noise_variance.sqrt().item()
-            scaled = scaled + deviation * random.normal(size=scaled.shape)
-        X, constant = self.columns.inverse_transform(scaled), self.columns.constant_
+            return self.sampler.sample(n, random, self.prior, self.decode_scaled)
+        X, constant = self.decode(self.prior.sample(n, random)), self.columns.constant_
         return np.where(np.isnan(constant), X, constant)
 
     def scaled(self, X):
