@@ -69,6 +69,12 @@ def test_a_frequent_value_among_many_keeps_its_share():
     assert (drawn(fitted(x)) == 0).mean() == pytest.approx(0.4, abs=1e-3)
 
 
+def test_frequent_values_among_their_neighbours_keep_their_frequency():
+    # More values than are kept, every third ten times as frequent as the others.
+    x = np.repeat(np.arange(300.0), np.where(np.arange(300) % 3 == 0, 10, 1))
+    assert (drawn(fitted(x)) % 3 == 0).mean() == pytest.approx(10 / 12, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("decimals", "dtype"), [(0, "float64"), (2, "float64"), (0, "float32"), (1, "f4")]
 )
