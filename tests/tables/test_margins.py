@@ -72,7 +72,7 @@ def test_a_frequent_value_among_many_keeps_its_share():
 def test_frequent_values_among_their_neighbours_keep_their_frequency():
     # More values than are kept, every third ten times as frequent as the others.
     x = np.repeat(np.arange(300.0), np.where(np.arange(300) % 3 == 0, 10, 1))
-    assert (drawn(fitted(x)) % 3 == 0).mean() == pytest.approx(10 / 12, abs=0.01)
+    assert (drawn(fitted(x)) % 3 == 0).mean() == pytest.approx(10 / 12, abs=0.06)
 
 
 @pytest.mark.parametrize(
