@@ -3,11 +3,9 @@
 from functools import cached_property
 
 import numpy as np
-from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import gen_batches
 
-from sklearn_ae.tables._rows import float32_hash, systematic_sample
+from sklearn_ae.tables._rows import systematic_sample, value_hash
 
 # The nearest rows of a random sample detect outliers as well as those of the whole
 # table (Sugiyama and Borgwardt, 2013. Rapid distance-based outlier detection via
@@ -19,6 +17,10 @@ NEIGHBOURHOOD_SHARE, MAX_NEIGHBOURHOOD_REFERENCE_ROWS = 0.05, 1_000
 # Without it one repeated 100 times, apart from 200 others, scores above 59 % of these
 # and not above all.
 MAX_COPIES_RATIO = 3
+# Matrix products give squared distances to rounding errors of the norms. Where these
+# may be a larger share of the distance, it is computed by differences: then a score
+# depends on the row alone, to 1e-9.
+MAX_ROUNDING = 1e-10
 # 16 MB of float64.
 CELLS_PER_BLOCK = 2**21
 # Rows that are scaled and scored at once.
@@ -45,8 +47,8 @@ class QueryRows:
 
     @cached_property
     def hashes(self):
-        """A number (n,) for each row, equal for rows that are equal in float32."""
-        return float32_hash(self.X)
+        """A number (n,) for each row, equal for rows of equal values."""
+        return value_hash(self.X)
 
     def scaled(self, columns):
         """The rows in scaled columns (n, d)."""
@@ -104,7 +106,7 @@ class Neighbors:
     def parts(self, rows, k):
         """Parts (n, d) of ``mean_distances`` by cell."""
         parts = []
-        for scaled, nearest, squares in self._blocks(rows, k):
+        for scaled, nearest, squares in self._blocks(rows, k, by_cell=True):
             is_other = np.isfinite(squares)
             differences = scaled[:, None] - self.references[nearest]
             differences = np.where(is_other[:, :, None], differences, 0)
@@ -122,17 +124,18 @@ class Neighbors:
         for scaled in self._scaled_blocks(rows, len(self._thinned)):
             halves = self._half_squares(scaled)
             halves.partition(k - 1, axis=1)
-            norms = np.square(scaled).sum(axis=1, keepdims=True)
-            squares = 2 * halves[:, :k] + norms
-            parts.append(np.sqrt(np.maximum(squares, 0)).mean(axis=1))
+            parts.append(np.sqrt(2 * np.maximum(halves[:, :k], 0)).mean(axis=1))
         return np.concatenate(parts)
 
     def neighbourhood_parts(self, rows):
         """Parts (n, d) of ``neighbourhood_distances`` by cell."""
         parts, k = [], self._n_neighbourhood
-        for scaled in self._scaled_blocks(rows, k * rows.X.shape[1]):
-            order = np.argpartition(self._half_squares(scaled), k - 1, axis=1)
-            differences = scaled[:, None] - self._thinned[order[:, :k]]
+        m, d = self._thinned.shape
+        every = np.arange(m)
+        for scaled in self._scaled_blocks(rows, m * d):
+            squares = _squares(scaled, self._thinned, every)
+            nearest = np.argsort(squares, axis=1, kind="stable")[:, :k]
+            differences = scaled[:, None] - self._thinned[nearest]
             parts.append(_mean_distance_by_cell(differences))
         return np.concatenate(parts)
 
@@ -142,25 +145,24 @@ class Neighbors:
         The column ``without`` (n,) of each row is left out of the distance. A training
         row is not among its own neighbours, unless there are no others.
         """
-        scaled, parts = self._scaled(rows), []
-        scaled[np.arange(len(scaled)), without] = 0
-        k = min(k, len(self.references))
-        for block in _row_blocks(len(scaled), len(self.references)):
-            squares = euclidean_distances(scaled[block], self.references, squared=True)
-            squares -= np.square(self.references.T[without[block]])
+        parts, (m, d) = [], self.references.shape
+        k, every, scaled = min(k, m), np.arange(m), self._scaled(rows)
+        for block in _row_blocks(len(scaled), m * d):
+            squares = _squares(scaled[block], self.references, every, without[block])
             is_self = rows.is_training_row[block, None] & (
                 rows.hashes[block, None] == self._hashes
             )
             n_others = (~is_self).sum(axis=1, keepdims=True)
             squares[is_self & (n_others >= k)] = np.inf
-            nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
+            nearest = np.argsort(squares, axis=1, kind="stable")[:, :k]
             parts.append(self.references[nearest].mean(axis=1))
         return self.columns.inverse_transform(np.concatenate(parts) + self.center)
 
-    def _blocks(self, rows, k):
+    def _blocks(self, rows, k, by_cell=False):
         """Scaled rows, indices (n, k) of the nearest references, squared distances.
 
-        The distance of a training row to itself is infinite.
+        The distance of a training row to itself is infinite. ``by_cell``: of references
+        at one distance the first are taken, not any of them.
         """
         m, d = self.references.shape
         k = max(1, min(k, m - 1))
@@ -172,21 +174,58 @@ class Neighbors:
         for block in _row_blocks(len(all_scaled), n_candidates * d):
             scaled = all_scaled[block]
             near = self._search.kneighbors(scaled, n_candidates, return_distance=False)
-            differences = scaled[:, None] - self.references[near]
-            squares = np.einsum("ijk,ijk->ij", differences, differences)
-            # Hashing takes a tenth of the time of a row's search.
-            if rows.is_training_row[block].any():
-                is_self = (rows.hashes[block, None] == self._hashes[near]) & (
-                    rows.is_training_row[block, None] & ~self._is_often[near]
+            near.sort(axis=1)
+            indices = np.arange(block.start, block.stop)
+            nearest, squares, farthest = self._nearest(rows, indices, scaled, near, k)
+            if n_candidates < m:
+                limit = self._rounding(scaled, farthest)
+                may_miss = (squares[:, -1] > farthest - 2 * limit) & (
+                    by_cell | (squares[:, -1] > 0) & (MAX_ROUNDING * farthest < limit)
                 )
-                squares[is_self] = np.inf
-            order = np.argpartition(squares, k - 1, axis=1)[:, :k]
-            yield scaled, *(np.take_along_axis(a, order, 1) for a in (near, squares))
+                unsure = np.flatnonzero(may_miss)
+                for some in _row_blocks(len(unsure), m * d):
+                    i = unsure[some]
+                    nearest[i], squares[i], _ = self._nearest(
+                        rows, indices[i], scaled[i], np.arange(m), k
+                    )
+            yield scaled, nearest, squares
+
+    def _nearest(self, rows, indices, scaled, candidates, k):
+        """Indices and squared distances (n, k) of the nearest of some references.
+
+        Also the largest squared distance (n,) among these, which are in rising order.
+        """
+        squares = _squares(scaled, self.references, candidates)
+        farthest = squares.max(axis=1)
+        # Hashing takes a tenth of the time of a row's search.
+        is_training_row = rows.is_training_row[indices, None]
+        if is_training_row.any():
+            is_self = rows.hashes[indices, None] == self._hashes[candidates]
+            squares[is_self & is_training_row & ~self._is_often[candidates]] = np.inf
+        order = np.argsort(squares, axis=1, kind="stable")[:, :k]
+        candidates = np.broadcast_to(candidates, squares.shape)
+        return *(np.take_along_axis(a, order, 1) for a in (candidates, squares)), farthest
 
     def _half_squares(self, scaled):
-        """Squared distances to the thinned references, less |x|^2 and halved."""
-        products = scaled @ self._thinned.T
-        return np.subtract(self._half_norms, products, out=products)
+        """Half the squared distances (n, m) to the thinned references."""
+        halves = scaled @ self._thinned.T
+        np.subtract(self._half_norms, halves, out=halves)
+        halves += np.square(scaled).sum(axis=1, keepdims=True) / 2
+        limit = self._rounding(scaled, 0.0) / MAX_ROUNDING
+        is_near = halves < limit[:, None] / 2
+        rows = np.flatnonzero(is_near.any(axis=1))
+        i, j = np.nonzero(is_near[rows])
+        i = rows[i]
+        for some in _row_blocks(len(i), scaled.shape[1]):
+            differences = scaled[i[some]] - self._thinned[j[some]]
+            halves[i[some], j[some]] = np.square(differences).sum(axis=1) / 2
+        return halves
+
+    def _rounding(self, scaled, squares):
+        """Bound (n,) of the error of squared distances up to ``squares`` by products."""
+        norm = np.linalg.norm(scaled, axis=1)
+        largest = np.square(norm) + np.square(norm + np.sqrt(squares))
+        return (scaled.shape[1] + 3) * np.finfo(np.float64).eps * largest
 
     def _scaled_blocks(self, rows, cells_per_row):
         scaled = self._scaled(rows)
@@ -199,8 +238,17 @@ class Neighbors:
             return np.clip(scaled, -1e100, 1e100)
 
 
+def _squares(scaled, references, candidates, without=None):
+    """Squared distances (n, m) of rows (n, d) to some references, without a column."""
+    differences = scaled[:, None] - references[candidates]
+    if without is not None:
+        differences[np.arange(len(scaled)), :, without] = 0
+    return np.einsum("ijk,ijk->ij", differences, differences)
+
+
 def _row_blocks(n_rows, cells_per_row):
-    return gen_batches(n_rows, max(1, CELLS_PER_BLOCK // cells_per_row))
+    size = max(1, CELLS_PER_BLOCK // cells_per_row)
+    return (slice(i, min(i + size, n_rows)) for i in range(0, n_rows, size))
 
 
 def _mean_distance_by_cell(differences):

@@ -21,7 +21,7 @@ from sklearn_ae.detection._conformal import ConformalMixin
 from sklearn_ae.detection._denoisers import Networks
 from sklearn_ae.detection._explanation import ExplanationMixin
 from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
-from sklearn_ae.detection._tail_probability import median_and_iqr, quantile
+from sklearn_ae.detection._tail_probability import just_below, median_and_iqr, quantile
 from sklearn_ae.detection._trimming import without_copies
 from sklearn_ae.tables._rows import checked_weight, merge_equal_rows, n_held_out
 
@@ -303,7 +303,7 @@ class AEOutlierDetector(
             offset = median - TUKEY_FENCE_IQRS * iqr
         else:
             offset = quantile(scores, weight, contamination)
-        self.offset_ = float(offset)
+        self.offset_ = float(just_below(offset))
         self.contamination = contamination
         return self
 

@@ -124,10 +124,9 @@ def _row_hash(X: Floats, seed: int) -> NDArray[np.uint64]:
     return key
 
 
-def float32_hash(X: Floats) -> NDArray[np.uint64]:
-    """Hash (n,) of each row of X: the same in float32 and in float64."""
-    with np.errstate(over="ignore"):
-        return _row_hash(X.astype(np.float32), seed=0)
+def value_hash(X: Floats) -> NDArray[np.uint64]:
+    """Hash (n,) of the values in each row of X: the same in float32 and in float64."""
+    return _row_hash(X.astype(np.float64, copy=False), seed=0)
 
 
 def systematic_sample(weight: NDArray[np.float64], max_rows: int) -> NDArray[np.intp]:
