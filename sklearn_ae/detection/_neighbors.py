@@ -131,10 +131,8 @@ class Neighbors:
         """Parts (n, d) of ``neighbourhood_distances`` by cell."""
         parts, k = [], self._n_neighbourhood
         m, d = self._thinned.shape
-        every = np.arange(m)
-        for scaled in self._scaled_blocks(rows, m * d):
-            squares = _squares(scaled, self._thinned, every)
-            nearest = np.argsort(squares, axis=1, kind="stable")[:, :k]
+        for scaled in self._scaled_blocks(rows, m + k * d):
+            nearest = _first_nearest(scaled, self._thinned, k)
             differences = scaled[:, None] - self._thinned[nearest]
             parts.append(_mean_distance_by_cell(differences))
         return np.concatenate(parts)
@@ -145,24 +143,28 @@ class Neighbors:
         The column ``without`` (n,) of each row is left out of the distance. A training
         row is not among its own neighbours, unless there are no others.
         """
-        parts, (m, d) = [], self.references.shape
-        k, every, scaled = min(k, m), np.arange(m), self._scaled(rows)
-        for block in _row_blocks(len(scaled), m * d):
-            squares = _squares(scaled[block], self.references, every, without[block])
+        scaled, parts = self._scaled(rows), []
+        k = min(k, len(self.references))
+        for block in _row_blocks(len(scaled), len(self.references)):
             is_self = rows.is_training_row[block, None] & (
                 rows.hashes[block, None] == self._hashes
             )
             n_others = (~is_self).sum(axis=1, keepdims=True)
-            squares[is_self & (n_others >= k)] = np.inf
-            nearest = np.argsort(squares, axis=1, kind="stable")[:, :k]
+            nearest = _first_nearest(
+                scaled[block],
+                self.references,
+                k,
+                is_self & (n_others >= k),
+                without[block],
+            )
             parts.append(self.references[nearest].mean(axis=1))
         return self.columns.inverse_transform(np.concatenate(parts) + self.center)
 
     def _blocks(self, rows, k, by_cell=False):
         """Scaled rows, indices (n, k) of the nearest references, squared distances.
 
-        The distance of a training row to itself is infinite. ``by_cell``: of references
-        at one distance the first are taken, not any of them.
+        The distance of a training row to itself is infinite. ``by_cell``: of equally
+        near references the first are taken, not any of them.
         """
         m, d = self.references.shape
         k = max(1, min(k, m - 1))
@@ -172,60 +174,50 @@ class Neighbors:
         n_candidates = min(int(n_candidates), m)
         all_scaled = self._scaled(rows)
         for block in _row_blocks(len(all_scaled), n_candidates * d):
-            scaled = all_scaled[block]
+            scaled, indices = all_scaled[block], np.arange(block.start, block.stop)
             near = self._search.kneighbors(scaled, n_candidates, return_distance=False)
             near.sort(axis=1)
-            indices = np.arange(block.start, block.stop)
-            nearest, squares, farthest = self._nearest(rows, indices, scaled, near, k)
+            squares = _squares(scaled, self.references, near)
+            farthest = squares.max(axis=1)
+            squares[self._is_self(rows, indices, near)] = np.inf
+            order = np.argsort(squares, axis=1, kind="stable")[:, :k]
+            near, squares = (np.take_along_axis(a, order, 1) for a in (near, squares))
             if n_candidates < m:
-                limit = self._rounding(scaled, farthest)
-                may_miss = (squares[:, -1] > farthest - 2 * limit) & (
-                    by_cell | (squares[:, -1] > 0) & (MAX_ROUNDING * farthest < limit)
-                )
-                unsure = np.flatnonzero(may_miss)
-                for some in _row_blocks(len(unsure), m * d):
+                kth, error = squares[:, -1], _rounding_error(scaled, farthest)
+                misses = kth >= farthest - 2 * error
+                if not by_cell:
+                    misses &= (kth > 0) & (error > MAX_ROUNDING * farthest)
+                unsure = np.flatnonzero(misses)
+                for some in _row_blocks(len(unsure), m):
                     i = unsure[some]
-                    nearest[i], squares[i], _ = self._nearest(
-                        rows, indices[i], scaled[i], np.arange(m), k
-                    )
-            yield scaled, nearest, squares
+                    is_self = self._is_self(rows, indices[i], np.arange(m))
+                    near[i] = _first_nearest(scaled[i], self.references, k, is_self)
+                    squares[i] = _squares(scaled[i], self.references, near[i])
+                    is_self = self._is_self(rows, indices[i], near[i])
+                    squares[i] = np.where(is_self, np.inf, squares[i])
+            yield scaled, near, squares
 
-    def _nearest(self, rows, indices, scaled, candidates, k):
-        """Indices and squared distances (n, k) of the nearest of some references.
-
-        Also the largest squared distance (n,) among these, which are in rising order.
-        """
-        squares = _squares(scaled, self.references, candidates)
-        farthest = squares.max(axis=1)
-        # Hashing takes a tenth of the time of a row's search.
+    def _is_self(self, rows, indices, candidates):
+        """Mask (n, m) of references that are no neighbours of some rows."""
         is_training_row = rows.is_training_row[indices, None]
-        if is_training_row.any():
-            is_self = rows.hashes[indices, None] == self._hashes[candidates]
-            squares[is_self & is_training_row & ~self._is_often[candidates]] = np.inf
-        order = np.argsort(squares, axis=1, kind="stable")[:, :k]
-        candidates = np.broadcast_to(candidates, squares.shape)
-        return *(np.take_along_axis(a, order, 1) for a in (candidates, squares)), farthest
+        # Hashing takes a tenth of the time of a row's search.
+        if not is_training_row.any():
+            return np.zeros((len(indices), candidates.shape[-1]), dtype=bool)
+        is_equal = rows.hashes[indices, None] == self._hashes[candidates]
+        return is_equal & is_training_row & ~self._is_often[candidates]
 
     def _half_squares(self, scaled):
         """Half the squared distances (n, m) to the thinned references."""
         halves = scaled @ self._thinned.T
         np.subtract(self._half_norms, halves, out=halves)
         halves += np.square(scaled).sum(axis=1, keepdims=True) / 2
-        limit = self._rounding(scaled, 0.0) / MAX_ROUNDING
+        limit = _rounding_error(scaled, 0.0) / MAX_ROUNDING
         is_near = halves < limit[:, None] / 2
         rows = np.flatnonzero(is_near.any(axis=1))
         i, j = np.nonzero(is_near[rows])
         i = rows[i]
-        for some in _row_blocks(len(i), scaled.shape[1]):
-            differences = scaled[i[some]] - self._thinned[j[some]]
-            halves[i[some], j[some]] = np.square(differences).sum(axis=1) / 2
+        halves[i, j] = _pair_squares(scaled, self._thinned, i, j) / 2
         return halves
-
-    def _rounding(self, scaled, squares):
-        """Bound (n,) of the error of squared distances up to ``squares`` by products."""
-        norm = np.linalg.norm(scaled, axis=1)
-        largest = np.square(norm) + np.square(norm + np.sqrt(squares))
-        return (scaled.shape[1] + 3) * np.finfo(np.float64).eps * largest
 
     def _scaled_blocks(self, rows, cells_per_row):
         scaled = self._scaled(rows)
@@ -238,12 +230,53 @@ class Neighbors:
             return np.clip(scaled, -1e100, 1e100)
 
 
-def _squares(scaled, references, candidates, without=None):
-    """Squared distances (n, m) of rows (n, d) to some references, without a column."""
+def _squares(scaled, references, candidates):
+    """Squared distances (n, m) of rows (n, d) to some references (n, m)."""
     differences = scaled[:, None] - references[candidates]
-    if without is not None:
-        differences[np.arange(len(scaled)), :, without] = 0
     return np.einsum("ijk,ijk->ij", differences, differences)
+
+
+def _pair_squares(scaled, references, i, j, without=None):
+    """Squared distances (m,) of rows i (m,) to references j (m,), without a column."""
+    squares = np.empty(len(i))
+    for some in _row_blocks(len(i), scaled.shape[1]):
+        differences = scaled[i[some]] - references[j[some]]
+        if without is not None:
+            differences[np.arange(len(differences)), without[i[some]]] = 0
+        squares[some] = np.einsum("ij,ij->i", differences, differences)
+    return squares
+
+
+def _rounding_error(scaled, squares):
+    """Bound (n,) of the error of squared distances up to ``squares`` by products."""
+    norm = np.linalg.norm(scaled, axis=1)
+    largest = np.square(norm) + np.square(norm + np.sqrt(squares))
+    return (scaled.shape[1] + 4) * np.finfo(np.float64).eps * largest
+
+
+def _first_nearest(scaled, references, k, is_hidden=False, without=None):
+    """Indices (n, k) of the nearest references; of equally near ones the first.
+
+    References that are hidden (n, m) come last. The column ``without`` (n,) of each row
+    is left out.
+    """
+    if without is not None:
+        scaled = scaled.copy()
+        scaled[np.arange(len(scaled)), without] = 0
+    norms = np.square(scaled).sum(axis=1, keepdims=True)
+    norms = norms + np.square(references).sum(axis=1)
+    squares = norms - 2 * scaled @ references.T
+    if without is not None:
+        squares -= np.square(references.T[without])
+    squares[np.broadcast_to(is_hidden, squares.shape)] = np.inf
+    error = (scaled.shape[1] + 4) * np.finfo(np.float64).eps * norms
+    kth = np.partition(squares + error, k - 1, axis=1)[:, k - 1 : k]
+    i, j = np.nonzero(squares - error <= kth)
+    exact = _pair_squares(scaled, references, i, j, without)
+    exact[np.isinf(squares[i, j])] = np.inf
+    order = np.lexsort((j, exact, i))
+    starts = np.searchsorted(i, np.arange(len(scaled)))
+    return j[order][starts[:, None] + np.arange(k)]
 
 
 def _row_blocks(n_rows, cells_per_row):
