@@ -11,6 +11,8 @@ from sklearn_ae.detection._tail_probability import TailLogPValue
 N_NEIGHBORS = 3
 # Distances and errors, in scaled columns, below which they are equal to zero.
 MIN_DISTANCE = 1e-9
+# Share of a loss below which its fall is a rounding error.
+MIN_GAIN = 1e-9
 
 
 class Explanation(NamedTuple):
@@ -113,7 +115,9 @@ class DenoisingError:
             occluded[:, column] = median
             with np.errstate(invalid="ignore"):
                 gains[:, column] = values - self._values(occluded)
-        return _shares(np.maximum(gains, 0))
+        # A gain of a rounding error is none.
+        least = MIN_GAIN * np.minimum(np.abs(values), 1e300)[:, None]
+        return _shares(np.where(gains <= least, 0, gains))
 
     def _values(self, X):
         if self.autoencoder.is_random:
@@ -164,7 +168,7 @@ class HarmonicMeanPValue:
             )
         )
         expected = self.typical.mean_of_nearest(
-            rows, N_NEIGHBORS, without=shares.argmax(axis=1)
+            rows, N_NEIGHBORS, without=shares.round(9).argmax(axis=1)
         )
         return Explanation(-logsumexp(terms, axis=0)[:, None] * shares, expected)
 
