@@ -6,6 +6,8 @@ import numpy as np
 from scipy.stats import false_discovery_control
 from sklearn.utils import check_scalar
 
+from sklearn_ae.detection._tail_probability import just_below
+
 
 class ConformalMixin:
     """Conformal p-values of a detector that has held training rows out.
@@ -94,5 +96,7 @@ def conformal_p_values(scores, calibration_scores, weight):
     """
     order = np.argsort(calibration_scores, kind="stable")
     below = np.concatenate([[0.0], np.cumsum(weight[order] / weight.mean())])
-    place = np.searchsorted(calibration_scores[order], scores, side="right")
+    # Scores that only rounding tells apart are equal, and count as low.
+    ordered = just_below(calibration_scores[order])
+    place = np.searchsorted(ordered, scores, side="right")
     return (below[place] + 1) / (below[-1] + 1)

@@ -9,7 +9,7 @@ MIN_MEAN_EXCESS = 1e-3
 # Values that differ by less, in nats, are equal: their last digits are rounding errors
 # and depend on the rows that they were computed with.
 TIE = 1e-6
-# So are scores that differ by less, beside one or themselves.
+# So are scores that differ by a smaller share, beside a thousandth.
 SCORE_TIE = 1e-9
 
 
@@ -89,7 +89,7 @@ def quantile(values, weight, share):
 
 def just_below(scores):
     """Scores less a rounding error: equal scores are not below it, others are."""
-    return scores - SCORE_TIE * np.maximum(1, np.abs(scores))
+    return scores - SCORE_TIE * (np.abs(scores) + 1e-3)
 
 
 def median_and_iqr(values, weight):
