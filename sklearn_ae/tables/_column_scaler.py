@@ -7,8 +7,6 @@ from sklearn_ae.tables._normal_scores import NormalScores
 from sklearn_ae.tables._rows import cell_blocks, systematic_sample
 
 MAX_QUANTILE_ROWS = 100_000  # as of scikit-learn's QuantileTransformer, times ten
-# Ranges from zero of a column of which float32 has three digits fewer.
-MIN_OFFSET = 1_000
 
 
 class ColumnScaler:
@@ -65,8 +63,9 @@ class ColumnScaler:
     def _fit_quantiles(self, X, sample_weight):
         # To ranges of about one, between which slopes are finite; by a power of two,
         # which rounds nothing and so breaks no ties. Neither does subtracting an offset
-        # from numbers that are close to it (Sterbenz, 1974. Floating-point computation).
-        has_offset = np.abs(self.shift_) > MIN_OFFSET * self.scale_
+        # from numbers that are close to it (Sterbenz, 1974. Floating-point computation):
+        # beyond 1,000 ranges, where float32 has three digits fewer.
+        has_offset = np.abs(self.shift_) / 1_000 > self.scale_
         self.shift_ = np.where(has_offset, self.shift_, 0.0)
         self.scale_ = np.exp2(np.floor(np.log2(self.scale_)))
         rows = systematic_sample(sample_weight, MAX_QUANTILE_ROWS)
