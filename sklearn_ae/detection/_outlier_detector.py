@@ -22,7 +22,7 @@ from sklearn_ae.detection._denoisers import Networks
 from sklearn_ae.detection._explanation import ExplanationMixin
 from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
 from sklearn_ae.detection._tail_probability import just_below, median_and_iqr, quantile
-from sklearn_ae.detection._trimming import without_copies
+from sklearn_ae.detection._trimming import in_copies, without_copies
 from sklearn_ae.tables._rows import checked_weight, merge_equal_rows, n_held_out
 
 # Training rows whose scores the threshold is computed from.
@@ -245,7 +245,7 @@ class AEOutlierDetector(
                 rows, weight = rows.repeat(2), weight.repeat(2) / 2
             # Within the task: callbacks at its end see the new threshold.
             with FitTasks(self, context, X, y, sample_weight):
-                self._learn(X[rows], weight, random, context)
+                self._learn(X[rows], in_copies(weight), random, context)
                 self.set_contamination(self.contamination)
         return self
 

@@ -219,8 +219,8 @@ def calibrated(component, rows, weight):
 
 
 def _finite(values):
-    """Scores with finite numbers for infinities; NaN becomes the lowest."""
-    return np.nan_to_num(values, nan=-1e300, posinf=1e300, neginf=-1e300)
+    """Scores of up to 1e280, that sums and units of them are finite; NaN is lowest."""
+    return np.clip(np.nan_to_num(values, nan=-np.inf), -1e280, 1e280)
 
 
 def _log(values):

@@ -22,6 +22,26 @@ MAX_INLYING_IQRS = 0.5
 FREQUENT_ROW_SHARE = 0.1
 
 
+def in_copies(weight):
+    """Weights of distinct rows in numbers of copies, by their ratios alone.
+
+    Whole numbers are divided by their greatest common divisor, others by their median:
+    a table is the same as twice the table, whatever its unit of weight.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n,)
+        Above 0.
+
+    Returns
+    -------
+    weight : ndarray of shape (n,)
+    """
+    if (weight < 2**53).all() and not np.mod(weight, 1).any():
+        return weight / np.gcd.reduce(weight.astype(np.int64))
+    return weight / np.median(weight)
+
+
 def without_copies(weight):
     """Weights of distinct rows by which outliers do not become normal by repetition.
 
