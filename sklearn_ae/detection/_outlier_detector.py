@@ -123,9 +123,13 @@ class AEOutlierDetector(
     each other's neighbors. Unless ``contamination=0``, training rows are therefore
     scored by the components of trusted rows, and with a weight of 0.1 the distance in
     the last scaling; with fewer than eight trusted rows for each column all rows are
-    scored by all components. A row that equals a training row, in float32, is taken to
-    be that row: neither it nor a copy of it is among its neighbors, unless it has more
-    than three times the copies of the median row.
+    scored by all components. A row whose values equal those of a training row, compared
+    in float64, is taken to be that row: neither it nor a copy of it is among its
+    neighbors, unless it has more than three times the copies of the median row.
+
+    The score of a row does not depend on the rows that it is sent with, beyond 1e-9 of
+    it; a score equal to the threshold is an inlier's, and equal to a held-out row's is
+    as low.
 
     The default autoencoder has ``hidden_layer_sizes=(64, 64, 64)``, as many components
     as there are columns, up to 128, and ``corruption_level=(0.05, 2.0)``. It is trained
@@ -220,7 +224,8 @@ class AEOutlierDetector(
         y : Ignored
             Present for API consistency; handed to callbacks that score with it.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; a row of weight w counts as w copies of it.
+            Non-negative weights; a row of weight w counts as w copies of it. Only
+            ratios count, also of weights that are no whole numbers.
 
         Returns
         -------

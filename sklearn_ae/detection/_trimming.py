@@ -6,7 +6,7 @@ from sklearn.utils import gen_batches
 
 from sklearn_ae.detection._neighbors import ROWS_PER_BLOCK, QueryRows
 from sklearn_ae.detection._score_components import MIN_DISTANCE
-from sklearn_ae.detection._tail_probability import median_and_iqr, quantile
+from sklearn_ae.detection._tail_probability import TIE, median_and_iqr, quantile
 
 # Share of the rows that the trimmed covariance is of, which Rousseeuw and Van Driessen
 # (1999) advise for fewer outliers than a quarter.
@@ -108,7 +108,9 @@ def outlyingness(X, weight, neighbors, scaled):
 
 def _robust_units(values, weight):
     median, iqr = median_and_iqr(values, weight)
-    return np.maximum((values - median) / (iqr if iqr > 0 else 1), -MAX_INLYING_IQRS)
+    # A range of rounding errors is none.
+    units = (values - median) / (iqr if iqr > TIE else 1)
+    return np.maximum(units, -MAX_INLYING_IQRS)
 
 
 def trimmed_mahalanobis(X, weight):
