@@ -16,9 +16,10 @@ SCORE_TIE = 1e-9
 class TailLogPValue:
     """-log p of a row; p is the share of calibration rows that are as far or farther.
 
-    It is interpolated between their values; equal values share a step. Beyond their 80 % quantile the excess is
-    taken to be exponential, as extreme value theory has it for a large class of
-    distributions: rows farther than all calibration rows differ in p, too.
+    It is interpolated between their values; equal values share a step. Beyond their
+    80 % quantile the excess is taken to be exponential, as extreme value theory has it
+    for a large class of distributions: rows farther than all calibration rows differ in
+    p, too.
 
     Parameters
     ----------

@@ -20,13 +20,17 @@ MAX_INLYING_IQRS = 0.5
 # Share of the weight from which on copies of one row are no outliers. Without it a row
 # repeated 100 times, apart from 200 others, scores below all of these, and not above.
 FREQUENT_ROW_SHARE = 0.1
+# Copies of the lightest row by which weights may be whole: beyond, their unit matters
+# little.
+MAX_COPIES_OF_LIGHTEST = 12
 
 
 def in_copies(weight):
     """Weights of distinct rows in numbers of copies, by their ratios alone.
 
-    Whole numbers are divided by their greatest common divisor, others by their median:
-    a table is the same as twice the table, whatever its unit of weight.
+    They are the smallest whole numbers in these ratios, or in units of the median if
+    the smallest is above ``MAX_COPIES_OF_LIGHTEST``: twice a table is the table, and
+    whole weights are repetition.
 
     Parameters
     ----------
@@ -37,8 +41,11 @@ def in_copies(weight):
     -------
     weight : ndarray of shape (n,)
     """
-    if (weight < 2**53).all() and not np.mod(weight, 1).any():
-        return weight / np.gcd.reduce(weight.astype(np.int64))
+    ratios = weight / weight.min()
+    for copies in range(1, MAX_COPIES_OF_LIGHTEST + 1):
+        whole = np.round(copies * ratios)
+        if np.allclose(copies * ratios, whole, rtol=1e-9, atol=0):
+            return whole
     return weight / np.median(weight)
 
 
