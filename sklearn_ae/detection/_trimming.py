@@ -20,17 +20,16 @@ MAX_INLYING_IQRS = 0.5
 # Share of the weight from which on copies of one row are no outliers. Without it a row
 # repeated 100 times, apart from 200 others, scores below all of these, and not above.
 FREQUENT_ROW_SHARE = 0.1
-# Copies of the lightest row by which weights may be whole: beyond, their unit matters
-# little.
+# Copies of the lightest row by which fractions may be whole numbers.
 MAX_COPIES_OF_LIGHTEST = 12
 
 
 def in_copies(weight):
     """Weights of distinct rows in numbers of copies, by their ratios alone.
 
-    They are the smallest whole numbers in these ratios, or in units of the median if
-    the smallest is above ``MAX_COPIES_OF_LIGHTEST``: twice a table is the table, and
-    whole weights are repetition.
+    They are the smallest whole numbers in these ratios: twice a table is the table, and
+    whole weights are repetition. Fractions whose smallest would be above
+    ``MAX_COPIES_OF_LIGHTEST`` are in units of their median.
 
     Parameters
     ----------
@@ -41,11 +40,14 @@ def in_copies(weight):
     -------
     weight : ndarray of shape (n,)
     """
-    ratios = weight / weight.min()
-    for copies in range(1, MAX_COPIES_OF_LIGHTEST + 1):
-        whole = np.round(copies * ratios)
-        if np.allclose(copies * ratios, whole, rtol=1e-9, atol=0):
-            return whole
+    if (weight < 2**53).all() and not np.mod(weight, 1).any():
+        return weight / np.gcd.reduce(weight.astype(np.int64))
+    if weight.max() / 2**53 < weight.min():
+        ratios = weight / weight.min()
+        for copies in range(1, MAX_COPIES_OF_LIGHTEST + 1):
+            whole = np.round(copies * ratios)
+            if np.allclose(copies * ratios, whole, rtol=1e-9, atol=0):
+                return whole
     return weight / np.median(weight)
 
 
