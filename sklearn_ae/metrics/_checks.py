@@ -6,6 +6,8 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import check_array
 
+from sklearn_ae._validation import refuse_masked
+
 INSTALL = 'pip install "sklearn-ae[images]"'
 
 
@@ -31,6 +33,8 @@ def two_tables(X_true, X_pred):
     ValueError
         If one is not 2-D, numeric and finite, or if their shapes differ.
     """
+    refuse_masked(X_true, "X_true")
+    refuse_masked(X_pred, "X_pred")
     X_true = check_array(X_true, input_name="X_true")
     X_pred = check_array(X_pred, input_name="X_pred")
     if X_true.shape != X_pred.shape:
