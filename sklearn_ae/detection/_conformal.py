@@ -11,11 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._runtime import all_or_nothing
 from sklearn_ae._validation import checked_table, checked_weight
+from sklearn_ae.detection._tail_probability import just_below
 
 # Of fewer calibration rows no p-value is as low as 0.05.
 MIN_CALIBRATION_ROWS = 19
-
-from sklearn_ae.detection._tail_probability import just_below
 
 
 class ConformalMixin:

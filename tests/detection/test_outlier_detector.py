@@ -165,6 +165,7 @@ def test_of_two_values_the_usual_one_is_no_outlier(contamination, n_rare):
     assert (fitted.predict(X[-n_rare:]) == -1).all()
 
 
+@pytest.mark.filterwarnings("ignore:No row is selected")
 @pytest.mark.parametrize("kind", ["auto", "clean"])
 @pytest.mark.parametrize(("offset", "spread"), [(0, 1), (1e9, 1), (10, 3e-8)])
 def test_an_offset_takes_nothing_from_scores_and_p_values(kind, offset, spread):
