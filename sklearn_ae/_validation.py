@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import os
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,22 @@ def refuse_masked(values, name):
         raise ValueError(
             f"{name} is a masked array with masked elements, which numpy would take "
             f"with the values below the mask. Use {ways_out.get(name, filled)}."
+        )
+
+
+def refuse_size(n_bytes, what):
+    """ValueError if arrays are larger than the machine's memory.
+
+    Where the system does not say its size, the limit is one TiB.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        memory = 2**40
+    if n_bytes > memory:
+        raise ValueError(
+            f"{what} takes {n_bytes // 2**30:,} GiB or more; this machine has "
+            f"{memory // 2**30:,} GiB. Set smaller numbers."
         )
 
 

@@ -27,6 +27,7 @@ from sklearn_ae.autoencoder._parameters import (
     learning_rate,
     max_batches,
     max_iterations,
+    refuse_beyond_memory,
     scale,
 )
 from sklearn_ae.nn import Autoencoder, Corruption, cost
@@ -91,7 +92,9 @@ def initial_autoencoder(params, data, random, *, corruption=None, pca=None):
     Autoencoder
     """
     n_components = 0.95 if params.n_components is None else params.n_components
-    needs_pca = params.init == "pca" or not isinstance(n_components, Integral)
+    is_given = isinstance(n_components, Integral)
+    refuse_beyond_memory(params, n_components if is_given else 1, data.matrix.shape[1])
+    needs_pca = params.init == "pca" or not is_given
     if pca is None and needs_pca:
         pca = principal_axes(data.matrix, data.weight, n_components, random)
     if pca is not None:
