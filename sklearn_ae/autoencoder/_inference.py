@@ -275,9 +275,10 @@ def _refuse_overflow(block, X, start, into):
         scaled = np.abs(np.nan_to_num(into(X[row : row + 1])))[0]
         column = int(np.argmax(scaled))
         raise ValueError(
-            f"Row {row} of X is too far from the rows of fit: what is computed from it "
-            f"is past {X.dtype}. Its value in column {column}, {X[row, column]:g}, is "
-            f"{scaled[column]:.1e} in scaled units. Clip the column, or drop the row."
+            f"Row {row} of X is too far from the rows of fit for {X.dtype}, or the "
+            f"network is at fault: what it computes is no finite number. Column "
+            f"{column} has {X[row, column]:g}, {scaled[column]:.1e} in scaled units. "
+            "Clip the column, or drop the row."
         )
 
 

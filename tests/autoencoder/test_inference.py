@@ -40,7 +40,7 @@ def test_rows_whose_code_is_past_all_range_are_refused(n):
     # In range before and after scaling, but not when added up.
     rows = np.full((n, 4), 3e38, np.float32)
     assert np.isfinite(ae._inference.columns.transform(rows)).all()
-    with pytest.raises(ValueError, match=r"Row 0 of X .* column 0, 3e\+38"):
+    with pytest.raises(ValueError, match=r"Row 0 of X .* Column 0 has 3e\+38"):
         ae.transform(rows)
 
 
