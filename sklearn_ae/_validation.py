@@ -91,8 +91,8 @@ def checked_weight(sample_weight, X, *, min_rows=0):
             f"minimum of {min_rows} is required."
         )
     if largest and not 1 / LARGEST_WEIGHT <= largest <= LARGEST_WEIGHT:
-        sample_weight = np.ldexp(sample_weight, -math.frexp(largest)[1])
-        sample_weight = sample_weight / sample_weight.mean()
+        sample_weight = sample_weight / largest
+        sample_weight /= sample_weight.mean()
     return sample_weight
 
 
