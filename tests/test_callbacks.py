@@ -284,7 +284,7 @@ def test_a_callback_sees_the_noise_of_the_iteration():
     ae = transformer(latent="gaussian", max_iter=15, learning_rate_init=0.005)
     ae.set_callbacks(monitor).fit(X)
     variances = monitor.get_logs().data_as_pandas["noise"]
-    assert variances.iloc[-1] < 0.9 * variances.iloc[0]
+    assert variances.nunique() == len(variances)
 
 
 # -- all estimators ----------------------------------------------------------------

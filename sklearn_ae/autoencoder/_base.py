@@ -27,7 +27,7 @@ from sklearn_ae.autoencoder._initialization import (
     initial_net,
     scaled_rows,
     training_config,
-    training_context,
+    training_threads,
     weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
@@ -101,7 +101,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 if not n_monitored and is_train is None:
                     n_monitored = n_in_sample_monitor(len(data))
                 monitored = rows.part(slice(n_monitored)) if n_monitored else None
-                with self._training_context(net, len(train)):
+                with training_threads(self, net, len(train), X.shape[1]):
                     config = training_config(self, len(train), self._random)
                     net.train(train, monitored, config, task)
                 prior = None
@@ -155,7 +155,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 net = self._net_to_train(data, corruption, cold=cold)
                 rows = weighted_rows(data, net.device)
                 config = training_config(self, len(rows), self._random, one_pass=True)
-                with self._training_context(net, len(rows)):
+                with training_threads(self, net, len(rows), X.shape[1]):
                     net.train(rows, None, config)
                 prior = None if cold else self._inference.prior
                 self._set_fitted(net, rows, prior)
@@ -208,10 +208,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         way_out = "Call fit with warm_start=False to start again."
         check_unchanged(self, "in partial_fit or with warm_start=True", way_out)
         return copy.deepcopy(self._net)
-
-    def _training_context(self, net, n_rows):
-        n_features = self.n_features_in_
-        return training_context(self, net, n_rows, n_features, self._random)
 
     def _set_fitted(self, net, rows, prior=None):
         """Set the attributes of an estimator that stops training with ``net``."""

@@ -16,7 +16,7 @@ from sklearn_ae.autoencoder._initialization import (
     initial_net,
     scaled_rows,
     training_config,
-    training_context,
+    training_threads,
     weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
@@ -171,7 +171,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
         rows = weighted_rows(data, net.device)
         train = rows.part(slice(data.n_held_out, None))
         n_monitored = data.n_held_out or n_in_sample_monitor(len(data))
-        with training_context(params, net, len(train), n_features, random):
+        with training_threads(params, net, len(train), n_features):
             config = training_config(params, len(train), random)
             if params.learning_rate_init == "auto":
                 # A step changes a component by the sum over its columns. Without the
@@ -196,7 +196,16 @@ def _data_range(X, rows, columns):
     if columns.scale is not None:
         return 1.0
     low, high = X.min(axis=1)[rows].min(), X.max(axis=1)[rows].max()
-    return (high - low) / columns.scale_[0]
+    with np.errstate(over="ignore"):
+        data_range = (np.float64(high) - low) / columns.scale_[0]
+        # Errors are relative to its square.
+        if not np.isfinite(np.square(data_range)):
+            raise ValueError(
+                f"X has cells of {low:g} and {high:g} in columns whose spread is small "
+                "beside them, too much for one unit of errors (scale=None): divide the "
+                "large columns by a constant, or set scale='minmax'."
+            )
+    return data_range
 
 
 def _residual_error(error_bound, is_integer, columns):

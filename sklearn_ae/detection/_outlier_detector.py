@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
@@ -236,7 +236,7 @@ class AEOutlierDetector(
         TypeError
             For sparse input, or an ``autoencoder`` of another type.
         """
-        with all_or_nothing(self), callback_management_context(self):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
             context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, sample_weight)
             random = random_generator(self.random_state)

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_ae._runtime import (
     enable_gradients,
-    fork_torch_rng,
     limit_threads,
     random_generator,
     resolve_device,
@@ -297,7 +296,6 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             self._early_layers_frozen(net.module_),
             limit_threads(flops_per_step),
             enable_gradients(),
-            fork_torch_rng(self._random, net.device),
         ):
             net.train(rows, monitored, config, tasks, all_tensors)
 
@@ -320,6 +318,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             generator=torch_generator(self._random),
             downweight_bad_rows=False,
             repeat=not one_pass,
+            has_user_network=callable(self.autoencoder_.architecture),
         )
 
     # -- fitted attributes -------------------------------------------------------
@@ -374,7 +373,11 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Return the outputs (n, n_outputs) of the head, float64."""
         X = self._check(X)
         coef, intercept = self._head
-        return self._inference.encode(X).astype(np.float64) @ coef.T + intercept
+        Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
+        # numpy's product would depend on BLAS's threads in its last bit.
+        with limit_threads(blas=False):
+            product = (Z @ torch.from_numpy(coef).T).numpy()
+        return product + intercept
 
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing
+from sklearn_ae._runtime import all_or_nothing, limit_threads
 from sklearn_ae._validation import checked_weight
 from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
@@ -221,7 +221,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
-        with all_or_nothing(self), callback_management_context(self):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
             context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target, self.classes_ = encode_classes(y)
@@ -270,7 +270,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             As in ``fit``; also if a label is not among the classes, if classes differ
             from those of the first call, or if no row of the batch is labelled.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
             target, self.classes_ = encode_classes(y, self._all_classes(classes))

@@ -5,7 +5,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback._callback_support import callback_management_context
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing
+from sklearn_ae._runtime import all_or_nothing, limit_threads
 from sklearn_ae._validation import checked_weight
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
@@ -182,7 +182,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
-        with all_or_nothing(self), callback_management_context(self):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
             context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target = encode_numbers(y)
@@ -225,7 +225,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         ValueError
             As in ``fit``.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
             target = encode_numbers(y)
