@@ -46,13 +46,29 @@ def checked_table(estimator, X, *, dtype=FLOATS, reset=False, min_rows=1):
     TypeError
         For sparse input and other objects.
     """
-    return _explained(
+    X = _explained(
         type(estimator).__name__,
         X,
         lambda: validate_data(
             estimator, X, dtype=dtype, reset=reset, ensure_min_samples=min_rows
         ),
     )
+    if reset:
+        _refuse_ranges(X, getattr(estimator, "feature_names_in_", range(X.shape[1])))
+    return X
+
+
+def _refuse_ranges(X, names):
+    """ValueError for a column whose range is past float64: it can't be scaled."""
+    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(high - low)
+    if not is_finite.all():
+        i = int(np.argmin(is_finite))
+        raise ValueError(
+            f"Column {names[i]!r} of X is too large to scale: its range from "
+            f"{low[i]:g} to {high[i]:g} is past float64. Divide it by a constant."
+        )
 
 
 def checked_codes(estimator, Z):

@@ -164,6 +164,14 @@ def test_cells_that_are_no_finite_numbers(table, match):
         SMALL.fit(table)
 
 
+@pytest.mark.parametrize("estimator", METHODS, ids=name_of)
+def test_a_range_past_float64_is_refused_by_its_column(estimator):
+    table = pd.DataFrame(X, columns=list("abcd"))
+    table["c"] = 1.7e308 * np.sign(X[:, 2])
+    with pytest.raises(ValueError, match=r"Column 'c' of X .* from -1.7e\+308 to"):
+        clone(estimator).fit(table, Y)
+
+
 @pytest.mark.parametrize("table", [[[{}, 1], [2, 3]], [[[1]], [[2]]], [[1], [2, 3]]])
 def test_other_errors_are_scikit_learns(table):
     with pytest.raises((TypeError, ValueError), match=r"float\(\)|dim|inhomogeneous"):

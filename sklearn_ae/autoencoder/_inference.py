@@ -124,13 +124,14 @@ class FittedAutoencoder:
         )
 
     def row_losses(self, X):
-        """Loss (n,) of each row of a table (n, d), in scaled units."""
-        return self._in_blocks(
+        """Loss (n,) of each row of a table (n, d), in scaled units; finite."""
+        losses = self._in_blocks(
             lambda parts, x: self.objective.reconstruction(x, _restored(parts, x)),
             X,
             self.columns.transform,
-            overflow=1,
+            refuse=False,
         )
+        return np.nan_to_num(losses, nan=np.finfo(losses.dtype).max)
 
     def denoising_losses(self, X, noise):
         """Denoising loss (n,) of rows of a table (n, d), in scaled units.
@@ -141,7 +142,7 @@ class FittedAutoencoder:
             lambda parts, x: self._cells(parts, x, noise)[0].mean(dim=1),
             X,
             self.columns.transform,
-            overflow=1,
+            refuse=False,
         )
 
     def denoised(self, X, noise):
@@ -150,7 +151,7 @@ class FittedAutoencoder:
             lambda parts, x: torch.cat(self._cells(parts, x, noise), 1),
             X,
             self.columns.transform,
-            overflow=1,
+            refuse=False,
         )
         losses, scaled = np.hsplit(both, 2)
         return losses, self.columns.inverse_transform(scaled)
@@ -190,7 +191,8 @@ class FittedAutoencoder:
         noise = torch.randn(shape, generator=generator, dtype=torch.float64)
         bound = functools.partial(_bound, noise, self.prior)
         with limit_threads():
-            return self._in_blocks(bound, X, self.columns.transform, overflow=-1)
+            bounds = self._in_blocks(bound, X, self.columns.transform, refuse=False)
+        return np.nan_to_num(bounds, nan=np.finfo(bounds.dtype).min)
 
     def sample(self, n, random, *, noise):
         """Table (n, d) drawn from prior, decoder and, with ``noise``, likelihood."""
@@ -207,11 +209,10 @@ class FittedAutoencoder:
         scaled = self._in_blocks(lambda parts, x: x, X, self.columns.transform)
         return scaled, self._in_blocks(_restored, X, self.columns.transform)
 
-    def _in_blocks(self, function, X, into=np.copy, out_of=None, overflow=None):
+    def _in_blocks(self, function, X, into=np.copy, out_of=None, refuse=True):
         """``out_of(function(parts, into(X)))``, block by block.
 
-        Results that are no finite numbers are the largest number with the sign of
-        ``overflow``, or with None a ValueError.
+        If ``refuse``, ValueError for a row whose result is no finite number.
         """
         parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
         result = None
@@ -221,12 +222,8 @@ class FittedAutoencoder:
                 with np.errstate(all="ignore"):
                     x = torch.from_numpy(into(X[rows])).to(self._device)
                     block = function(parts, x).cpu().numpy()
-                    if not math.isfinite(block.sum()):
-                        if overflow is None:
-                            _refuse_overflow(block, X, rows.start, into)
-                        else:
-                            largest = overflow * np.finfo(block.dtype).max
-                            np.nan_to_num(block, copy=False, nan=largest)
+                    if refuse and not math.isfinite(block.sum()):
+                        _refuse_overflow(block, X, rows.start, into)
                 block = block if out_of is None else out_of(block)
                 if len(block) == len(X):
                     return np.ascontiguousarray(block)
