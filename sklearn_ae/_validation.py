@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import os
 
 import numpy as np
 import pandas as pd
@@ -45,13 +46,29 @@ def checked_table(estimator, X, *, dtype=FLOATS, reset=False, min_rows=1):
     TypeError
         For sparse input and other objects.
     """
-    return _explained(
+    X = _explained(
         type(estimator).__name__,
         X,
         lambda: validate_data(
             estimator, X, dtype=dtype, reset=reset, ensure_min_samples=min_rows
         ),
     )
+    if reset:
+        _refuse_ranges(X, getattr(estimator, "feature_names_in_", range(X.shape[1])))
+    return X
+
+
+def _refuse_ranges(X, names):
+    """ValueError for a column whose range is past float64: it can't be scaled."""
+    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(high - low)
+    if not is_finite.all():
+        i = int(np.argmin(is_finite))
+        raise ValueError(
+            f"Column {names[i]!r} of X is too large to scale: its range from "
+            f"{low[i]:g} to {high[i]:g} is past float64. Divide it by a constant."
+        )
 
 
 def checked_codes(estimator, Z):
@@ -90,8 +107,8 @@ def checked_weight(sample_weight, X, *, min_rows=0):
             f"minimum of {min_rows} is required."
         )
     if largest and not 1 / LARGEST_WEIGHT <= largest <= LARGEST_WEIGHT:
-        sample_weight = np.ldexp(sample_weight, -math.frexp(largest)[1])
-        sample_weight = sample_weight / sample_weight.mean()
+        sample_weight = sample_weight / largest
+        sample_weight /= sample_weight.mean()
     return sample_weight
 
 
@@ -110,6 +127,22 @@ def refuse_masked(values, name):
         raise ValueError(
             f"{name} is a masked array with masked elements, which numpy would take "
             f"with the values below the mask. Use {ways_out.get(name, filled)}."
+        )
+
+
+def refuse_size(n_bytes, what):
+    """ValueError if arrays are larger than the machine's memory.
+
+    Where the system does not say its size, the limit is one TiB.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        memory = 2**40
+    if n_bytes > memory:
+        raise ValueError(
+            f"{what} takes {n_bytes // 2**30:,} GiB or more; this machine has "
+            f"{memory // 2**30:,} GiB. Set smaller numbers."
         )
 
 

@@ -131,13 +131,14 @@ class FittedAutoencoder:
         )
 
     def row_losses(self, X):
-        """Loss (n,) of each row of a table (n, d), in scaled units."""
-        return self._in_blocks(
+        """Loss (n,) of each row of a table (n, d), in scaled units; finite."""
+        losses = self._in_blocks(
             lambda parts, x: self.objective.reconstruction(x, _restored(parts, x)),
             X,
             self.columns.transform,
-            overflow=1,
+            refuse=False,
         )
+        return np.nan_to_num(losses, nan=np.finfo(losses.dtype).max)
 
     def denoising_losses(self, X, noise):
         """Denoising loss (n,) of rows of a table (n, d), in scaled units.
@@ -148,7 +149,7 @@ class FittedAutoencoder:
             lambda parts, x: self._cells(parts, x, noise)[0].mean(dim=1),
             X,
             self.columns.transform,
-            overflow=1,
+            refuse=False,
         )
 
     def denoised(self, X, noise):
@@ -157,7 +158,7 @@ class FittedAutoencoder:
             lambda parts, x: torch.cat(self._cells(parts, x, noise), 1),
             X,
             self.columns.transform,
-            overflow=1,
+            refuse=False,
         )
         losses, scaled = np.hsplit(both, 2)
         return losses, self.columns.inverse_transform(scaled)
@@ -192,7 +193,8 @@ class FittedAutoencoder:
         noise = torch.randn(shape, generator=generator, dtype=torch.float64)
         bound = functools.partial(_bound, noise, self.prior)
         with limit_threads():
-            return self._in_blocks(bound, X, self.columns.transform, overflow=-1)
+            bounds = self._in_blocks(bound, X, self.columns.transform, refuse=False)
+        return np.nan_to_num(bounds, nan=np.finfo(bounds.dtype).min)
 
     def sample(self, n, random, *, noise):
         """Table (n, d) drawn from prior and decoder, with ``noise`` by the sampler."""
@@ -209,11 +211,10 @@ class FittedAutoencoder:
         scaled = self._in_blocks(lambda parts, x: x, X, self.columns.transform)
         return scaled, self._in_blocks(_restored, X, self.columns.transform)
 
-    def _in_blocks(self, function, X, into=np.copy, out_of=None, overflow=None):
+    def _in_blocks(self, function, X, into=np.copy, out_of=None, refuse=True):
         """``out_of(function(parts, into(X)))``, block by block.
 
-        Results that are no finite numbers are the largest number with the sign of
-        ``overflow``, or with None a ValueError.
+        If ``refuse``, ValueError for a row whose result is no finite number.
         """
         result, width = None, max(self._width, X.shape[1])
         with limit_threads(blas=False), torch.inference_mode():
@@ -224,12 +225,8 @@ class FittedAutoencoder:
                 with np.errstate(all="ignore"):
                     x = torch.from_numpy(into(X[rows])).to(self._device)
                     block = function(parts, x).cpu().numpy()
-                    if not math.isfinite(block.sum()):
-                        if overflow is None:
-                            _refuse_overflow(block, X, rows.start, into)
-                        else:
-                            largest = overflow * np.finfo(block.dtype).max
-                            np.nan_to_num(block, copy=False, nan=largest)
+                    if refuse and not math.isfinite(block.sum()):
+                        _refuse_overflow(block, X, rows.start, into)
                 block = block if out_of is None else out_of(block)
                 if len(block) == len(X):
                     return np.ascontiguousarray(block)
@@ -284,9 +281,10 @@ def _refuse_overflow(block, X, start, into):
         scaled = np.abs(np.nan_to_num(into(X[row : row + 1])))[0]
         column = int(np.argmax(scaled))
         raise ValueError(
-            f"Row {row} of X is too far from the rows of fit: what is computed from it "
-            f"is past {X.dtype}. Its value in column {column}, {X[row, column]:g}, is "
-            f"{scaled[column]:.1e} in scaled units. Clip the column, or drop the row."
+            f"Row {row} of X is too far from the rows of fit for {X.dtype}, or the "
+            f"network is at fault: what it computes is no finite number. Column "
+            f"{column} has {X[row, column]:g}, {scaled[column]:.1e} in scaled units. "
+            "Clip the column, or drop the row."
         )
 
 

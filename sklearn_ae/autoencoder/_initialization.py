@@ -25,9 +25,10 @@ from sklearn_ae.autoencoder._parameters import (
     learning_rate,
     max_batches,
     max_iterations,
+    refuse_beyond_memory,
     scale,
 )
-from sklearn_ae.nn import Autoencoder, Corruption, cost
+from sklearn_ae.nn import Autoencoder, Corruption, GeneratorMode, cost
 from sklearn_ae.objective import Objective
 from sklearn_ae.tables._column_scaler import ColumnScaler
 from sklearn_ae.tables._rows import (
@@ -87,9 +88,45 @@ def initial_autoencoder(params, data, random, *, corruption=None, pca=None):
     Returns
     -------
     Autoencoder
+
+    Raises
+    ------
+    ValueError
+        For a network past the machine's memory, and for a user's that has no parameters
+        or returns NaN or infinity.
     """
+    module = _untrained(params, data, random, corruption, pca)
+    if not isinstance(params.architecture, str):
+        first_batch = data.matrix[: batch_size(params, len(data))]
+        _refuse_unusable(module, torch.from_numpy(first_batch.copy()))
+    return module
+
+
+def _refuse_unusable(module, rows):
+    """ValueError for a user's network that can't be trained from its start on."""
+    if not any(True for _ in module.parameters()):
+        raise ValueError(
+            "architecture returned networks without parameters: with init='random' "
+            "there is nothing to train."
+        )
+    module.eval()
+    with torch.no_grad(), GeneratorMode(torch.Generator()):
+        code = module.encoder(rows)
+        parts = {"encoder": code, "decoder": module.decoder(code)}
+    module.train()
+    for name, out in parts.items():
+        if not out.isfinite().all():
+            raise ValueError(
+                f"The {name} that architecture returned gives NaN or infinity for "
+                "rows of X, scaled, before any training: bound what it computes."
+            )
+
+
+def _untrained(params, data, random, corruption, pca):
     n_components = 0.95 if params.n_components is None else params.n_components
-    needs_pca = params.init == "pca" or not isinstance(n_components, Integral)
+    is_given = isinstance(n_components, Integral)
+    refuse_beyond_memory(params, n_components if is_given else 1, data.matrix.shape[1])
+    needs_pca = params.init == "pca" or not is_given
     if pca is None and needs_pca:
         pca = principal_axes(data.matrix, data.weight, n_components, random)
     if pca is not None:

@@ -6,13 +6,16 @@
 import copy
 import math
 import warnings
+from itertools import pairwise
 from numbers import Integral, Real
+from textwrap import shorten
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_ae._input_shape import MIN_SIDE, folded_shape
+from sklearn_ae._validation import refuse_size
 from sklearn_ae.nn import (
     ACTIVATIONS,
     CORRUPTIONS,
@@ -24,10 +27,19 @@ from sklearn_ae.objective import RECONSTRUCTION_LOSSES
 
 DEFAULT_MLP_WIDTHS = (128, 128, 128)
 
+# Squares of numbers between its inverse and itself are in range of float32.
+MAX_FLOAT = 2.0**63
+# Weights, gradient, AdamW's two moments, and the averaged, current, first and best
+# weights, in float32.
+TRAINING_BYTES_PER_WEIGHT = 8 * 4
+
+_count = Interval(Integral, 1, 2**63 - 1, closed="both")
+_strength = Interval(Real, 0, MAX_FLOAT, closed="both")
+
 CONSTRAINTS: dict = {
     "n_components": [
         None,
-        Interval(Integral, 1, None, closed="left"),
+        _count,
         Interval(Real, 0, 1, closed="neither"),
     ],
     "architecture": [StrOptions({"mlp", "conv"}), callable],
@@ -35,35 +47,35 @@ CONSTRAINTS: dict = {
     "hidden_layer_sizes": [
         StrOptions({"auto"}),
         "array-like",
-        Interval(Integral, 1, None, closed="left"),
+        _count,
     ],
     "activation": [StrOptions(set(ACTIVATIONS))],
     "init": [StrOptions({"pca", "random"})],
     "scale": [StrOptions({"auto", "standard", "minmax", "quantile"}), None],
     "loss": [StrOptions(set(RECONSTRUCTION_LOSSES))],
     "corruption": [StrOptions(set(CORRUPTIONS)), callable],
-    "corruption_level": [Interval(Real, 0, None, closed="left"), tuple, list],
+    "corruption_level": [_strength, tuple, list],
     "sparsity": [StrOptions({"kl", "l1"}), callable],
-    "sparsity_weight": [Interval(Real, 0, None, closed="left")],
+    "sparsity_weight": [_strength],
     "sparsity_target": [Interval(Real, 0, 1, closed="neither")],
-    "contraction_weight": [Interval(Real, 0, None, closed="left")],
+    "contraction_weight": [_strength],
     "latent": [StrOptions({"deterministic", "gaussian"})],
-    "beta": [Interval(Real, 0, None, closed="left")],
+    "beta": [_strength],
     "prior": [StrOptions({"auto", "normal", "mixture"})],
-    "alpha": [Interval(Real, 0, None, closed="left")],
+    "alpha": [_strength],
     "batch_size": [
         StrOptions({"auto"}),
-        Interval(Integral, 1, None, closed="left"),
+        _count,
     ],
     "learning_rate_init": [
         StrOptions({"auto"}),
-        Interval(Real, 0, None, closed="neither"),
+        Interval(Real, 0, MAX_FLOAT, closed="right"),
     ],
-    "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "max_iter": [StrOptions({"auto"}), _count],
     "tol": [Interval(Real, 0, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "n_iter_no_change": [_count],
     "shuffle": ["boolean"],
     "warm_start": ["boolean"],
     "device": [str],
@@ -176,6 +188,25 @@ def refuse_contradictions(params):
         )
 
 
+def refuse_beyond_memory(params, n_components, n_features):
+    """ValueError for a network that takes more than the machine's memory in training.
+
+    Its size is estimated from below: by the weights of single layers.
+    """
+    widths = hidden_widths(params) if isinstance(params.architecture, str) else ()
+    n_out = n_components * (2 if params.latent == "gaussian" else 1)
+    # A convolution's kernel has one weight or more for each pair of channels.
+    layers = [1 if is_conv(params) else n_features, *widths, n_out]
+    n_weights = n_features * n_out + sum(map(math.prod, pairwise(layers)))
+    if is_conv(params):
+        n_weights += 2 * sum(width**2 for width in widths)
+    refuse_size(
+        2 * n_weights * TRAINING_BYTES_PER_WEIGHT,
+        f"Training a network of n_components={n_components} and hidden_layer_sizes="
+        f"{shorten(repr(params.hidden_layer_sizes), 60)} for {n_features} columns",
+    )
+
+
 def warn_of_idle_settings(params):
     """Warn of settings that do nothing without another one, and name that one."""
     level, weight = params.corruption_level, params.sparsity_weight
@@ -235,10 +266,15 @@ def corruption_level(params):
     if isinstance(level, Real):
         return float(level)
     numbers = all(isinstance(s, Real) and not isinstance(s, bool) for s in level)
-    if not numbers or len(level) != 2 or not 0 < level[0] < level[1] < np.inf:
+    if not numbers or len(level) != 2 or not 0 < level[0] < level[1]:
         raise ValueError(
             "corruption_level must be a number, or two of them, the lowest level and "
             f"the highest, with 0 < low < high, got {level!r}."
+        )
+    if not 1 / MAX_FLOAT <= level[0] < level[1] <= MAX_FLOAT:
+        raise ValueError(
+            f"corruption_level={level!r} must be in the range [{1 / MAX_FLOAT:.1e}, "
+            f"{MAX_FLOAT:.1e}], whose squares are in range of float32."
         )
     return float(level[0]), float(level[1])
 

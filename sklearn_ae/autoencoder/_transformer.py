@@ -7,6 +7,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._runtime import random_generator
+from sklearn_ae._validation import refuse_size
 from sklearn_ae.autoencoder._available_if import available_if
 from sklearn_ae.autoencoder._base import _BaseAutoencoder
 from sklearn_ae.autoencoder._inference import CodesMixin
@@ -386,5 +387,8 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
         check_is_fitted(self, "module_")
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         check_scalar(noise, "noise", (bool, np.bool_))
+        # Codes, scaled rows and rows, in float64.
+        n_numbers = n_samples * (self.n_components_ + 2 * self.n_features_in_)
+        refuse_size(8 * n_numbers, f"Drawing n_samples={n_samples} rows")
         random = random_generator(random_state)
         return self._inference.sample(n_samples, random, noise=noise)

@@ -442,9 +442,7 @@ class AutoencoderCompressor(
     def _check(self, X, *, reset=False, min_rows=1):
         """Return X in a dtype that a stream may have."""
         given = X
-        # scikit-learn sums the cells to find infinite ones: large ones overflow.
-        with np.errstate(over="ignore", invalid="ignore"):
-            X = checked_table(self, X, dtype="numeric", reset=reset, min_rows=min_rows)
+        X = checked_table(self, X, dtype="numeric", reset=reset, min_rows=min_rows)
         X = storable(X)
         if self.error_bound is not None and X.dtype == np.float64:
             refuse_rounded(X, given)

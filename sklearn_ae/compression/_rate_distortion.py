@@ -22,6 +22,7 @@ from sklearn_ae.autoencoder._initialization import (
 from sklearn_ae.autoencoder._parameters import (
     max_iterations,
     picture_shape,
+    refuse_beyond_memory,
     refuse_contradictions,
     warn_of_idle_settings,
 )
@@ -161,6 +162,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
         distortion, n_components = rate.reverse_water_filling(
             variances, lambda psnr: error_of_psnr(psnr, data_range), residual_error
         )
+        refuse_beyond_memory(params, n_components, n_features)
         pca, step = pca.leading(n_components), math.sqrt(12 * distortion)
         module = initial_autoencoder(params, data, random, pca=pca)
         start = copy.deepcopy(module)

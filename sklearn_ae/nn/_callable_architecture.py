@@ -72,6 +72,12 @@ class CallableArchitecture:
                 "architecture must return an encoder and a decoder, two torch modules, "
                 f"got {built!r}."
             )
+        parameters = [set(map(id, part.parameters())) for part in built]
+        if parameters[0] & parameters[1]:
+            raise ValueError(
+                "The encoder and the decoder that architecture returned share a "
+                "parameter, but are trained apart: give each its own."
+            )
         return built[0], built[1]
 
 
@@ -106,7 +112,7 @@ def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
     try:
         with torch.no_grad(), GeneratorMode(Generator()):
             out = network(torch.zeros(3, n_in, dtype=torch.float32))
-        got = tuple(getattr(out, "shape", [type(out).__name__]))
+        got = tuple(out.shape) if isinstance(out, Tensor) else (type(out).__name__,)
     except Exception as error:
         raise ValueError(
             f"{name} fails on rows of shape (3, {n_in}): {error}"
@@ -117,3 +123,8 @@ def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
             f"(3, {n_out}). With latent='gaussian' the encoder returns two numbers per "
             "component, mean and log-variance."
         )
+    if out.dtype != torch.float32:
+        raise ValueError(f"{name} returns {out.dtype}, which has to be torch.float32.")
+    for label, values in network.named_parameters():
+        if not values.isfinite().all():
+            raise ValueError(f"{name} has NaN or infinity in {label!r} at its start.")

@@ -27,7 +27,10 @@ class ColumnScaler:
         self.scale = scale
 
     def fit(self, X, sample_weight):
-        """Fit to X (n, d), an array or a ``RowView``, and its weights (n,)."""
+        """Fit to X (n, d), an array or a ``RowView``, and its weights (n,).
+
+        The ranges of its columns are finite.
+        """
         low, high = np.inf, -np.inf
         with np.errstate(all="ignore"):
             for rows in cell_blocks(X):
@@ -38,7 +41,6 @@ class ColumnScaler:
             low, high = low.astype(np.float64), high.astype(np.float64)
             # The value of a constant column, else NaN.
             self.constant_ = np.where(low == high, low, np.nan)
-            self._refuse_overflow(low, high)
             if self.scale in ("minmax", "quantile"):
                 self._set_range(low, high)
             else:
@@ -96,16 +98,6 @@ class ColumnScaler:
         rows = systematic_sample(sample_weight, MAX_QUANTILE_ROWS)
         self._quantiles = NormalScores().fit(self._shifted(X[rows]))
 
-    def _refuse_overflow(self, low, high):
-        usable = np.isfinite(high - low)
-        if not usable.all():
-            column = int(np.argmin(usable))
-            raise ValueError(
-                f"Column {column} of X is too large to scale (scale={self.scale!r}): "
-                f"its range from {low[column]:g} to {high[column]:g} is past float64. "
-                "Divide the column by a constant."
-            )
-
     def _shifted(self, X):
         # In float64 even for float32: a large offset leaves few digits to subtract.
         shifted = X - self.shift_
@@ -114,10 +106,12 @@ class ColumnScaler:
 
     def transform(self, X):
         """Scaled columns of X (n, d), in X's dtype."""
-        scaled = self._shifted(X)
-        if self.scale == "quantile":
-            scaled = self._quantiles.transform(scaled)
-        return scaled.astype(X.dtype, copy=False)
+        # Rows far from those of fit may be past the range of the dtype.
+        with np.errstate(all="ignore"):
+            scaled = self._shifted(X)
+            if self.scale == "quantile":
+                scaled = self._quantiles.transform(scaled)
+            return scaled.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):
         """Columns of X (n, d) in the table's units, in X's dtype, within its range."""

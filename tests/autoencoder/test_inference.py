@@ -35,12 +35,13 @@ def test_equal_rows_have_one_score(ae):
 
 
 @pytest.mark.parametrize("n", [FEW, MANY])
-def test_rows_past_all_range_are_coded_in_silence(n):
+def test_rows_whose_code_is_past_all_range_are_refused(n):
     ae = AutoencoderTransformer(2, max_iter=5, random_state=0).fit(X[:100])
     # In range before and after scaling, but not when added up.
     rows = np.full((n, 4), 3e38, np.float32)
     assert np.isfinite(ae._inference.columns.transform(rows)).all()
-    assert not np.isfinite(ae.transform(rows)).all()
+    with pytest.raises(ValueError, match=r"Row 0 of X .* Column 0 has 3e\+38"):
+        ae.transform(rows)
 
 
 def test_rows_stay_as_they_are(ae):

@@ -577,6 +577,13 @@ BAD = [
     ("verbose", -1),
     *[("net_params", bad) for bad in ([], {"nonsense": 1}, {"lr": 0.1})],
     *[("net_params", {"callbacks": bad}) for bad in (3, [3])],
+    # Past float32, or past any machine's memory.
+    *[("corruption_level", bad) for bad in (1e39, (0.1, 1e39), (1e-300, 1.0))],
+    *[(name, 1e39) for name in ("sparsity_weight", "contraction_weight", "beta")],
+    *[(name, 1e39) for name in ("alpha", "learning_rate_init")],
+    *[("n_components", bad) for bad in (10**9, 10**30)],
+    *[("hidden_layer_sizes", bad) for bad in (10**12, (10**6, 10**6), 10**400)],
+    *[(name, 10**400) for name in ("batch_size", "max_iter", "n_iter_no_change")],
 ]
 
 

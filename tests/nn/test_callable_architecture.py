@@ -93,3 +93,42 @@ def test_a_module_is_no_function():
 def test_an_output_that_is_no_tensor_is_refused():
     with pytest.raises(ValueError, match=r"\('tuple',\), which has to be \(3, 2\)"):
         built(nn.LSTM(3, 2), nn.Linear(2, 3))
+
+
+class Cast(nn.Linear):
+    def __init__(self, n_in, n_out, cast):
+        super().__init__(n_in, n_out)
+        self.cast = cast
+
+    def forward(self, x):
+        return self.cast(super().forward(x))
+
+
+def as_complex(x):
+    return torch.complex(x, x)
+
+
+@pytest.mark.parametrize("cast", [torch.Tensor.double, torch.Tensor.half, as_complex])
+def test_an_output_of_another_dtype_is_refused(cast):
+    with pytest.raises(ValueError, match=r"encoder .* has to be torch.float32"):
+        built(Cast(3, 2, cast), nn.Linear(2, 3))
+
+
+def test_an_array_is_no_output():
+    with pytest.raises(ValueError, match=r"decoder .* to \('ndarray',\)"):
+        built(nn.Linear(3, 2), Cast(2, 3, lambda x: x.detach().numpy()))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers_are_refused(value):
+    decoder = nn.Linear(2, 3)
+    nn.init.constant_(decoder.bias, value)
+    with pytest.raises(ValueError, match=r"decoder .* NaN or infinity in 'bias'"):
+        built(nn.Linear(3, 2), decoder)
+
+
+def test_tied_weights_are_refused():
+    encoder, decoder = nn.Linear(3, 2, bias=False), nn.Linear(2, 3, bias=False)
+    decoder.weight = encoder.weight
+    with pytest.raises(ValueError, match=r"encoder and the decoder .* share a para"):
+        built(encoder, decoder)
