@@ -194,7 +194,7 @@ class _Images:
     def __call__(self, X, name="X"):
         # A range's width can be so small that a quotient overflows.
         with np.errstate(over="ignore"):
-            scaled = 2 * (X.astype(float) - self.low) / (self.high - self.low) - 1
+            scaled = 2 * ((X.astype(float) - self.low) / (self.high - self.low)) - 1
         self._refuse_far_values(X, scaled, name)
         images = torch.from_numpy(scaled.astype(np.float32)).reshape(-1, *self.shape)
         if self.sides != self.shape[1:]:

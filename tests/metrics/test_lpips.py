@@ -252,3 +252,6 @@ def test_it_is_finite_up_to_the_furthest_pixels_and_in_a_wide_range(net, files):
     for data_range in (2.0**-22, 1e200):
         found = lpips(X, restored, data_range=data_range, **settings)
         assert 0 <= found < np.inf
+    largest = np.finfo(float).max
+    found = lpips(largest * X, largest * restored, data_range=largest, **settings)
+    assert found == pytest.approx(lpips(X, restored, data_range=1, **settings))
