@@ -88,7 +88,9 @@ def faults(kind, estimator, X, y):
     found = []
     for name in METHODS[kind].split():
         result, fault = attempt(call, estimator, name, X, y)
-        if result is not None and name != "compress":
+        # scikit-learn's R² of one row is NaN.
+        of_one_row = name == "score" and len(X) < 2
+        if result is not None and name != "compress" and not of_one_row:
             fault = fault_of(kind, estimator, name, result, X)
         found += [f"{name}: {fault}"] if fault else []
     return found
