@@ -74,20 +74,20 @@ def repeated(stream, n):
     """Return the stream of n times the first block, which it takes to be whole."""
     header, blocks = unpack(stream)
     header = replace(header, n_rows=header.block_rows * int(n))
-    return pack(header, [bytes(blocks[0])] * int(n))
+    return pack(header, [bytes(next(iter(blocks)))] * int(n))
 
 
 def forged(stream, rng):
     """Change a stream in one of five ways and give it the checksums of its content."""
     header, blocks = unpack(stream)
-    first, how = bytes(blocks[0]), rng.integers(5)
+    blocks, how = [bytes(block) for block in blocks], rng.integers(5)
     if how == 0:
-        return pack(header, [mutated(bytes(block) or b"x", rng) for block in blocks])
+        return pack(header, [mutated(block or b"x", rng) for block in blocks])
     if how == 1:
         return repeated(stream, rng.integers(1, 16))
     if how == 2:
         header = replace(header, n_rows=int(rng.integers(1, header.block_rows + 1)))
-        return pack(header, [first])
+        return pack(header, blocks[:1])
     data = bytearray(stream[:-8])
     for _ in range(rng.integers(1, 4)):  # the header's bytes behind the magic number
         data[rng.integers(4, 28)] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
