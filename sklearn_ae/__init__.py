@@ -1,7 +1,7 @@
 """Autoencoders as scikit-learn estimators."""
 
 from sklearn_ae.autoencoder import AutoencoderTransformer
-from sklearn_ae.compression import AutoencoderCompressor
+from sklearn_ae.compression import AutoencoderCompressor, stream_info
 from sklearn_ae.detection import AEOutlierDetector
 from sklearn_ae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
 
@@ -14,4 +14,5 @@ __all__ = [
     "AutoencoderRegressor",
     "AutoencoderTransformer",
     "__version__",
+    "stream_info",
 ]

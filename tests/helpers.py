@@ -1,6 +1,7 @@
 """Helpers of several folders' tests: seeded draws, tensors, small estimators."""
 
 import copy
+import tracemalloc
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,6 +14,18 @@ from sklearn_ae import (
     AutoencoderCompressor,
     AutoencoderTransformer,
 )
+
+
+def memory_until_refused(call):
+    """Peak bytes that a call takes before it raises a ValueError, and the message."""
+    tracemalloc.start()
+    try:
+        call()
+    except ValueError as error:
+        return tracemalloc.get_traced_memory()[1], str(error)
+    finally:
+        tracemalloc.stop()
+    raise AssertionError
 
 
 def generator(seed=0):

@@ -14,6 +14,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_ae import (
+    AEOutlierDetector,
+    AutoencoderClassifier,
+    AutoencoderCompressor,
+    AutoencoderRegressor,
+    AutoencoderTransformer,
+)
 from tests import helpers
 
 X, y = load_wine(return_X_y=True)
@@ -116,6 +123,7 @@ MOMENTS = [
     ("end", "iteration", 0),
     ("end", "iteration", 3),
     ("end", "fit", 0),
+    ("teardown",),
 ]
 
 
@@ -276,4 +284,51 @@ def test_a_callback_sees_the_noise_of_the_iteration():
     ae = transformer(latent="gaussian", max_iter=15, learning_rate_init=0.005)
     ae.set_callbacks(monitor).fit(X)
     variances = monitor.get_logs().data_as_pandas["noise"]
-    assert variances.iloc[-1] < 0.9 * variances.iloc[0]
+    assert variances.nunique() == len(variances)
+
+
+# -- all estimators ----------------------------------------------------------------
+
+SMALL = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_iter=1)
+ESTIMATORS = [
+    AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_iter=1, random_state=0),
+    AEOutlierDetector(method="reconstruction", autoencoder=SMALL, random_state=0),
+    AutoencoderClassifier(SMALL, max_iter=1, random_state=0),
+    AutoencoderRegressor(SMALL, max_iter=1, random_state=0),
+    AutoencoderCompressor(n_components=2, autoencoder=SMALL, random_state=0),
+]
+
+
+class FailsAt:
+    """A callback one of whose hooks raises."""
+
+    def __init__(self, hook, error):
+        self.hook, self.error = hook, error
+
+    def _call(self, hook):
+        if hook == self.hook:
+            raise self.error
+
+    def setup(self, estimator, context):
+        self._call("setup")
+
+    def on_fit_task_begin(self, estimator, context):
+        self._call("begin" if context.task_name == "fit" else "begin of a task")
+
+    def on_fit_task_end(self, estimator, context):
+        self._call("end" if context.task_name == "fit" else "end of a task")
+
+    def teardown(self, estimator, context):
+        self._call("teardown")
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+@pytest.mark.parametrize("hook", ["setup", "begin", "end", "teardown"])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_a_hook_that_fails_leaves_every_estimator_as_it_was(estimator, hook, error):
+    fitted = clone(estimator).fit(X, y).set_callbacks(FailsAt(hook, error))
+    before = dict(vars(fitted))
+    with pytest.raises(type(error)):
+        fitted.fit(10 * X[30:90] + 5, y[30:90])
+    assert vars(fitted).keys() == before.keys()
+    assert all(vars(fitted)[name] is value for name, value in before.items())

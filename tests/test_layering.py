@@ -11,7 +11,7 @@ import pytest
 import sklearn_ae
 
 ROOT = Path(sklearn_ae.__file__).parent
-TOP = {"_callbacks", "_input_shape", "_runtime"}
+TOP = {"_callbacks", "_input_shape", "_runtime", "_validation"}
 TORCH_ONLY = {"nn", "objective"}
 SHARED = {"autoencoder", "tables", "training", *TORCH_ONLY, *TOP}
 # Folders, and files at the top, that each may import beside itself.
@@ -23,8 +23,8 @@ MAY_IMPORT = {
     "detection": SHARED,
     "semi_supervised": SHARED,
     "compression": SHARED,
-    "metrics": {"_input_shape"},
-    "plots": {"_input_shape", "metrics"},
+    "metrics": {"_input_shape", "_validation"},
+    "plots": {"_input_shape", "_validation", "metrics"},
     "__init__": {"autoencoder", "compression", "detection", "semi_supervised"},
 }
 # Packages that only some folders or files import.

@@ -1,7 +1,10 @@
 """What a call borrows from torch and numpy's global state, it gives back."""
 
+import os
 import random
-from contextlib import contextmanager
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -10,10 +13,12 @@ from sklearn.datasets import load_wine
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from sklearn_ae import _runtime
 from sklearn_ae._runtime import (
     MIN_FLOPS_FOR_THREADS,
     enable_gradients,
     limit_threads,
+    n_threads_outside,
     random_generator,
     resolve_device,
     torch_generator,
@@ -133,16 +138,57 @@ def test_large_work_gets_the_callers_threads():
     assert torch.get_num_threads() == N_THREADS
 
 
+class Worker:
+    """A thread that runs functions, one after another, as in a pool."""
+
+    def __init__(self):
+        self._pool = ThreadPoolExecutor(1)
+
+    def __call__(self, function, *args):
+        return self._pool.submit(function, *args).result(timeout=60)
+
+
 @pytest.mark.parametrize("first_out", [0, 1])
 @pytest.mark.parametrize("flops", [0, 2 * MIN_FLOPS_FOR_THREADS])
-def test_of_overlapping_contexts_the_last_restores(first_out, flops):
-    # As in two threads of one process, in either order.
+def test_overlapping_contexts_of_two_threads_leave_each_its_number(first_out, flops):
+    workers = [Worker(), Worker()]
     contexts = [limit_threads(), limit_threads(flops)]
-    for context in contexts:
-        context.__enter__()
+    # torch gives a thread its number at its first use.
+    assert workers[0](torch.get_num_threads) == N_THREADS
+    workers[1](torch.set_num_threads, 2)
+    for worker, context in zip(workers, contexts, strict=True):
+        worker(context.__enter__)
+    # A thread that begins meanwhile has the number that torch gives to new ones.
+    assert Worker()(torch.get_num_threads) == 2
+    inside = [worker(torch.get_num_threads) for worker in workers]
+    assert inside == [1, 2 if flops else 1]
     for i in (first_out, 1 - first_out):
-        contexts[i].__exit__(None, None, None)
+        workers[i](contexts[i].__exit__, None, None, None)
+    assert [worker(torch.get_num_threads) for worker in workers] == [3, 2]
     assert torch.get_num_threads() == N_THREADS
+    assert Worker()(torch.get_num_threads) == 2
+
+
+def test_products_take_one_thread_after_torch_was_given_a_number():
+    # torch.set_num_threads fixes the number of MKL, too.
+    a = torch.ones(600, 600)
+
+    def n_started(*contexts):
+        def multiply():
+            before = len(os.listdir("/proc/self/task"))
+            with ExitStack() as stack:
+                for context in contexts:
+                    stack.enter_context(context)
+                _ = a @ a
+            return len(os.listdir("/proc/self/task")) - before
+
+        return Worker()(multiply)
+
+    if not os.path.exists("/proc/self/task"):
+        pytest.skip("Linux alone lists the threads of a process")
+    large = limit_threads(2 * MIN_FLOPS_FOR_THREADS)
+    assert n_started(limit_threads()) == 0
+    assert n_started(limit_threads(), large) > 0
 
 
 def blas_threads():
@@ -157,12 +203,13 @@ def test_of_overlapping_contexts_the_last_restores_blas(first_out, also):
         assert max(before) == 2
         with limit_threads(blas=False):
             assert blas_threads() == before
+        workers = [Worker(), Worker()]
         contexts = [limit_threads(blas=also), limit_threads()]
-        for context in contexts:
-            context.__enter__()
+        for worker, context in zip(workers, contexts, strict=True):
+            worker(context.__enter__)
         assert max(blas_threads()) == 1
         for i in (first_out, 1 - first_out):
-            contexts[i].__exit__(None, None, None)
+            workers[i](contexts[i].__exit__, None, None, None)
         assert blas_threads() == before
 
 
@@ -170,6 +217,49 @@ def test_an_error_inside_restores():
     with pytest.raises(KeyboardInterrupt), limit_threads():
         raise KeyboardInterrupt
     assert torch.get_num_threads() == N_THREADS
+
+
+def test_ctrl_c_at_any_line_before_the_block_restores():
+    def interrupt_at(n):
+        """Raise at the n-th line of the module; return True if there are as many."""
+        left = n
+
+        def trace(frame, event, arg):
+            nonlocal left
+            if frame.f_code.co_filename != _runtime.__file__:
+                return None
+            if event == "line":
+                left -= 1
+                if left == 0:
+                    print(n, frame.f_lineno, frame.f_code.co_name)
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            with limit_threads():
+                sys.settrace(before)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before, n = blas_threads(), 1
+        while interrupt_at(n):
+            assert (torch.get_num_threads(), blas_threads()) == (N_THREADS, before)
+            assert n_threads_outside() == N_THREADS
+            n += 1
+    assert n > 20
+
+
+def test_threads_outside_are_the_callers():
+    with limit_threads(), limit_threads():
+        assert torch.get_num_threads() == 1
+        assert n_threads_outside() == N_THREADS
+    assert n_threads_outside() == N_THREADS
 
 
 def test_gradients_are_on_inside_a_callers_context():

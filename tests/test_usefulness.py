@@ -131,6 +131,7 @@ KNOBS = {  # name -> score, rows, knob, strengths (off, good, bad), margin, the 
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*does nothing without")
 @pytest.mark.parametrize("name", KNOBS)
 def test_a_good_strength_wins(name):
     score, load, knob, strengths, margin, params = KNOBS[name]
@@ -147,6 +148,7 @@ def accuracy_under_other_noise(pipeline, X, y):
     return pipeline.score(noisy(X, seed=1), y)
 
 
+@pytest.mark.filterwarnings("ignore:.*does nothing without")
 def test_a_search_over_all_knobs_beats_the_plain_setting():
     # Trained on few clean rows, used on noisy ones: only a code that was taught to stay
     # put does so where no row was. The search judges its folds of the training rows

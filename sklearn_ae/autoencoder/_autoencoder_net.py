@@ -1,13 +1,14 @@
 """The training loop of an autoencoder: its loss and gradients."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_ae.nn import Corruption, cost
+from sklearn_ae.nn import Corruption, GeneratorMode, cost
 from sklearn_ae.objective import noise_variance
 from sklearn_ae.training._batches import Batch, WeightedRows
 from sklearn_ae.training._net import Net
@@ -109,10 +110,19 @@ class AutoencoderNet(Net):
                 x, self._forward_backward(x_in, levels)[0]
             )
         else:
-            x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
-            losses = self.criterion_(
-                x, x_hat, x_in, z, log_variance, weight, generator, kl_warmup=kl_warmup
-            )
+            custom = self._config.has_user_network
+            with GeneratorMode(generator) if custom else nullcontext():
+                x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
+                losses = self.criterion_(
+                    x,
+                    x_hat,
+                    x_in,
+                    z,
+                    log_variance,
+                    weight,
+                    generator,
+                    kl_warmup=kl_warmup,
+                )
         if levels is not None:
             losses = losses * self._importance(levels)
         return losses

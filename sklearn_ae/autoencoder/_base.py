@@ -5,9 +5,10 @@ from contextlib import nullcontext
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
+from sklearn.callback._callback_support import callback_management_context
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import (
@@ -16,6 +17,7 @@ from sklearn_ae._runtime import (
     limit_threads,
     random_generator,
 )
+from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._autoencoder_net import AutoencoderNet
 from sklearn_ae.autoencoder._code_prior import fitted_prior
 from sklearn_ae.autoencoder._inference import FittedAutoencoder
@@ -25,7 +27,7 @@ from sklearn_ae.autoencoder._initialization import (
     initial_net,
     scaled_rows,
     training_config,
-    training_context,
+    training_threads,
     weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
@@ -36,8 +38,9 @@ from sklearn_ae.autoencoder._parameters import (
     max_iterations,
     picture_shape,
     refuse_contradictions,
+    warn_of_idle_settings,
 )
-from sklearn_ae.tables._rows import checked_weight, column_moments, n_in_sample_monitor
+from sklearn_ae.tables._rows import column_moments, n_in_sample_monitor
 
 
 class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
@@ -76,11 +79,10 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         """
         return self._fit(X, y, sample_weight)
 
-    @with_callbacks
     def _fit(self, X, y=None, sample_weight=None, is_train=None):
         """As ``fit``; with ``is_train`` see ``fit_subset``."""
-        context = self._init_callback_context(max_subtasks=max_iterations(self))
-        with all_or_nothing(self):
+        with all_or_nothing(self), callback_management_context(self):
+            context = self._init_callback_context(max_subtasks=max_iterations(self))
             cold = not (self.warm_start and hasattr(self, "module_"))
             X, weight = self._validate(X, sample_weight, reset=cold)
             tasks = self._fit_tasks(context, X, y, sample_weight)
@@ -99,7 +101,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 if not n_monitored and is_train is None:
                     n_monitored = n_in_sample_monitor(len(data))
                 monitored = rows.part(slice(n_monitored)) if n_monitored else None
-                with self._training_context(net, len(train)):
+                with training_threads(self, net, len(train), X.shape[1]):
                     config = training_config(self, len(train), self._random)
                     net.train(train, monitored, config, task)
                 prior = None
@@ -153,7 +155,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 net = self._net_to_train(data, corruption, cold=cold)
                 rows = weighted_rows(data, net.device)
                 config = training_config(self, len(rows), self._random, one_pass=True)
-                with self._training_context(net, len(rows)):
+                with training_threads(self, net, len(rows), X.shape[1]):
                     net.train(rows, None, config)
                 prior = None if cold else self._inference.prior
                 self._set_fitted(net, rows, prior)
@@ -166,13 +168,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
     def _validate(self, X, sample_weight, *, reset):
         refuse_contradictions(self)
-        X = validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            reset=reset,
-            ensure_min_samples=2 if reset else 1,
-        )
+        if reset:
+            warn_of_idle_settings(self)
+        X = checked_table(self, X, reset=reset, min_rows=2 if reset else 1)
         if self.input_shape is not None:
             picture_shape(self, X.shape[1])
         return X, checked_weight(sample_weight, X, min_rows=2 if reset else 0)
@@ -211,10 +209,6 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         check_unchanged(self, "in partial_fit or with warm_start=True", way_out)
         return copy.deepcopy(self._net)
 
-    def _training_context(self, net, n_rows):
-        n_features = self.n_features_in_
-        return training_context(self, net, n_rows, n_features, self._random)
-
     def _set_fitted(self, net, rows, prior=None):
         """Set the attributes of an estimator that stops training with ``net``."""
         if can_sample(self):
@@ -252,7 +246,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         # check_is_fitted takes as long as a row's code.
         if not hasattr(self, "_inference"):
             check_is_fitted(self, "module_")
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return checked_table(self, X)
 
     def score(self, X, y=None, sample_weight=None):
         """Share of the variance of X that the reconstruction explains.
@@ -280,14 +274,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         X = self._check(X)
         sample_weight = checked_weight(sample_weight, X)
         scaled, reconstruction = self._inference.scaled(X)
-        return float(
-            r2_score(
-                scaled,
-                reconstruction,
-                sample_weight=sample_weight,
-                multioutput="variance_weighted",
-            )
-        )
+        return explained_variance(scaled, reconstruction, sample_weight)
 
     def score_samples(self, X):
         """Minus the reconstruction error of each row: higher is more typical.
@@ -332,3 +319,24 @@ def fit_subset(autoencoder, X, weight, is_train):
     loss is not monitored, and the last weights are kept.
     """
     return autoencoder._fit(X, sample_weight=weight, is_train=is_train)
+
+
+def explained_variance(X, X_hat, sample_weight):
+    """Share of the variance of X (n, d) that X_hat explains, as in ``score``.
+
+    ``r2_score(X, X_hat, multioutput="variance_weighted")``, but finite for all finite
+    numbers.
+    """
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    X, X_hat, weight = X[weight > 0], X_hat[weight > 0], weight[weight > 0]
+    if len(X) < 2:
+        return r2_score(X, X_hat)
+    # By a power of two, which rounds nothing: squares of far rows are in range.
+    power = -np.frexp(max(np.abs(X).max(), np.abs(X_hat).max()))[1]
+    X, X_hat = (np.ldexp(a.astype(np.float64), power) for a in (X, X_hat))
+    moments = column_moments(X, weight)
+    residual = np.average(np.square(X - X_hat), axis=0, weights=weight)
+    varies = moments.low < moments.high
+    if not varies.any():
+        return float(np.mean(residual == 0))
+    return float(1 - residual[varies].sum() / moments.variance[varies].sum())

@@ -2,20 +2,14 @@
 
 import copy
 import functools
-import threading
-import warnings
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from sklearn_ae._runtime import torch_generator
 from sklearn_ae.nn import GaussianEncoder
 from sklearn_ae.tables._rows import n_held_out, systematic_sample
-
-# The list of warning filters is shared by all threads of the process.
-_filters = threading.Lock()
 
 
 class StandardNormal:
@@ -58,12 +52,11 @@ class Mixture:
             covariance_type=covariance,
             # Codes are standardised: no component collapses onto a single one.
             reg_covar=1e-4,
+            # Nearly all converge in a hundred steps: it is not to warn of the others.
+            max_iter=1_000,
             random_state=random,
         )
-        with _filters, warnings.catch_warnings():
-            # Sizes are compared by held-out likelihood, converged or not.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model.fit((codes - self.shift) / self.scale)
+        self.model.fit((codes - self.shift) / self.scale)
         self.model.set_params(random_state=None)
 
     def sample(self, n, random):
@@ -140,10 +133,10 @@ def _sized(is_normal, random, codes, size):
 
 def _best_size(fit, codes, held_out):
     """Return the size with the highest mean log-density of the held-out codes."""
-    density = {}
+    density, n_distinct = {}, len(np.unique(codes, axis=0))
     for size in (1, 2, 4, 8, 16, 32):
         # Each component needs at least one code more than it has dimensions.
-        if size * (codes.shape[1] + 1) > len(codes):
+        if size * (codes.shape[1] + 1) > len(codes) or size > n_distinct:
             break
         density[size] = fit(codes, size).log_density(held_out).mean()
         # Two doublings without a gain end the search.

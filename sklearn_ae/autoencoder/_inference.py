@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array
 from torch import nn
 
 from sklearn_ae._runtime import limit_threads
+from sklearn_ae._validation import checked_codes
 from sklearn_ae.autoencoder._code_prior import StandardNormal
 from sklearn_ae.nn import GaussianEncoder, cost, plain_forward
 from sklearn_ae.objective import importance_weights
@@ -28,7 +28,7 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _checked_code(self, Z):
         """Codes as an array; ValueError if they have another width."""
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="X")
+        Z = checked_codes(self, Z)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but the code of this "
@@ -129,6 +129,7 @@ class FittedAutoencoder:
             lambda parts, x: self.objective.reconstruction(x, _restored(parts, x)),
             X,
             self.columns.transform,
+            overflow=1,
         )
 
     def denoising_losses(self, X, noise):
@@ -140,6 +141,7 @@ class FittedAutoencoder:
             lambda parts, x: self._cells(parts, x, noise)[0].mean(dim=1),
             X,
             self.columns.transform,
+            overflow=1,
         )
 
     def denoised(self, X, noise):
@@ -148,6 +150,7 @@ class FittedAutoencoder:
             lambda parts, x: torch.cat(self._cells(parts, x, noise), 1),
             X,
             self.columns.transform,
+            overflow=1,
         )
         losses, scaled = np.hsplit(both, 2)
         return losses, self.columns.inverse_transform(scaled)
@@ -187,7 +190,7 @@ class FittedAutoencoder:
         noise = torch.randn(shape, generator=generator, dtype=torch.float64)
         bound = functools.partial(_bound, noise, self.prior)
         with limit_threads():
-            return self._in_blocks(bound, X, self.columns.transform)
+            return self._in_blocks(bound, X, self.columns.transform, overflow=-1)
 
     def sample(self, n, random, *, noise):
         """Table (n, d) drawn from prior, decoder and, with ``noise``, likelihood."""
@@ -201,19 +204,29 @@ class FittedAutoencoder:
 
     def scaled(self, X):
         """Scaled columns (n, d) of a table, and their reconstruction (n, d)."""
-        X = self.columns.transform(X)
-        return X, self._in_blocks(_restored, X)
+        scaled = self._in_blocks(lambda parts, x: x, X, self.columns.transform)
+        return scaled, self._in_blocks(_restored, X, self.columns.transform)
 
-    def _in_blocks(self, function, X, into=np.copy, out_of=None):
-        """``out_of(function(parts, into(X)))``, block by block."""
+    def _in_blocks(self, function, X, into=np.copy, out_of=None, overflow=None):
+        """``out_of(function(parts, into(X)))``, block by block.
+
+        Results that are no finite numbers are the largest number with the sign of
+        ``overflow``, or with None a ValueError.
+        """
         parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
         result = None
         with limit_threads(blas=False), torch.inference_mode():
             for rows in row_blocks(len(X), width, torch.float64):
-                x = torch.from_numpy(into(X[rows])).to(self._device)
                 # numpy warns of overflow where torch does not.
                 with np.errstate(all="ignore"):
+                    x = torch.from_numpy(into(X[rows])).to(self._device)
                     block = function(parts, x).cpu().numpy()
+                    if not math.isfinite(block.sum()):
+                        if overflow is None:
+                            _refuse_overflow(block, X, rows.start, into)
+                        else:
+                            largest = overflow * np.finfo(block.dtype).max
+                            np.nan_to_num(block, copy=False, nan=largest)
                 block = block if out_of is None else out_of(block)
                 if len(block) == len(X):
                     return np.ascontiguousarray(block)
@@ -252,6 +265,20 @@ class FittedAutoencoder:
         # A model trained on a GPU loads anywhere; functions are made again when needed.
         module = copy.deepcopy(self.module).cpu()
         return vars(self) | {"module": module, "_parts": {}}
+
+
+def _refuse_overflow(block, X, start, into):
+    """ValueError if a row of a block that starts at that row of X is not finite."""
+    overflows = ~np.isfinite(block).all(axis=1)
+    if overflows.any():
+        row = start + int(np.argmax(overflows))
+        scaled = np.abs(np.nan_to_num(into(X[row : row + 1])))[0]
+        column = int(np.argmax(scaled))
+        raise ValueError(
+            f"Row {row} of X is too far from the rows of fit: what is computed from it "
+            f"is past {X.dtype}. Its value in column {column}, {X[row, column]:g}, is "
+            f"{scaled[column]:.1e} in scaled units. Clip the column, or drop the row."
+        )
 
 
 class _Parts(NamedTuple):

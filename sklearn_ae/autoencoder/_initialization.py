@@ -4,14 +4,12 @@
 """
 
 import functools
-from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
 import torch
 
 from sklearn_ae._runtime import (
-    fork_torch_rng,
     limit_threads,
     resolve_device,
     torch_generator,
@@ -189,17 +187,15 @@ def training_config(params, n_rows, random, *, one_pass=False):
         keep_start_unless_significant=params.init == "pca",
         verbose=bool(params.verbose),
         generator=torch_generator(random),
+        has_user_network=callable(params.architecture),
     )
 
 
-@contextmanager
-def training_context(params, net, n_rows, n_features, random):
-    """Threads by the size of a step, and torch's global generators put back."""
+def training_threads(params, net, n_rows, n_features):
+    """Return a context with the number of threads that a step of training is worth."""
     # A step's products: forward, and backward by weights and by inputs.
     flops = 6 * cost(net.module_, n_features).n_multiplications
-    threads = limit_threads(flops * batch_size(params, n_rows))
-    with threads, fork_torch_rng(random, net.device):
-        yield
+    return limit_threads(flops * batch_size(params, n_rows))
 
 
 def _training_moments(matrix, *, common_scale):

@@ -5,6 +5,7 @@
 
 import copy
 import math
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -173,6 +174,30 @@ def refuse_contradictions(params):
             f"1, got {params.corruption_level!r}. Only of corruption='gaussian' may it "
             "be above."
         )
+
+
+def warn_of_idle_settings(params):
+    """Warn of settings that do nothing without another one, and name that one."""
+    level, weight = params.corruption_level, params.sparsity_weight
+    above_0 = "sparsity_weight above 0"
+    needed = {
+        ("corruption", "gaussian"): (level, "corruption_level above 0"),
+        ("sparsity", "kl"): (weight, above_0),
+        ("sparsity_target", 0.05): (
+            _is_squashed(params),
+            "sparsity='kl'" if weight else above_0,
+        ),
+        ("beta", 1.0): (params.latent == "gaussian", "latent='gaussian'"),
+    }
+    for (name, default), (is_used, way_out) in needed.items():
+        value = getattr(params, name)
+        if value != default and not is_used:
+            warnings.warn(
+                f"{name}={value!r} does nothing without {way_out}: set that too, or "
+                f"leave {name} at its default, {default!r}.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def validate_given(autoencoder, estimator):

@@ -4,29 +4,45 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_scalar
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._runtime import random_generator
+from sklearn_ae.autoencoder._available_if import available_if
 from sklearn_ae.autoencoder._base import _BaseAutoencoder
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import can_sample, corruption_level
 
 
-def _was_corrupted(estimator):
-    """True if rows were corrupted in fit or, before it, will be."""
+def _check_corrupted(estimator):
+    """AttributeError if rows were not corrupted in fit or, before it, will not be."""
     inference = getattr(estimator, "_inference", None)
     if inference is None:
         is_corrupted = corruption_level(estimator) != 0
     else:
         is_corrupted = inference.corruption is not None
-    if is_corrupted:
-        return True
-    raise AttributeError(
-        f"This {type(estimator).__name__} has no attribute 'denoise': it has "
-        "corruption_level=0, or was fitted so, and has learnt to remove no noise. Set "
-        "corruption_level to the level of the noise, and call fit."
-    )
+    if not is_corrupted:
+        raise AttributeError(
+            f"This {type(estimator).__name__} has no attribute 'denoise': it has "
+            "corruption_level=0, or was fitted so, and has learnt to remove no noise. "
+            "Set corruption_level to the level of the noise, and call fit."
+        )
+
+
+def _check_samples(estimator):
+    """AttributeError if the code has no distribution that rows are drawn from."""
+    inference = getattr(estimator, "_inference", None)
+    if inference is None:
+        has_prior = can_sample(estimator)
+    else:
+        has_prior = inference.prior is not None
+    if not has_prior:
+        raise AttributeError(
+            f"This {type(estimator).__name__} has no attribute 'sample': its code is "
+            "deterministic and has no distribution to draw from, and codes drawn from "
+            "another would be decoded into rows unlike the data. Set "
+            "latent='gaussian', or prior='mixture', which fits one to the codes, and "
+            "call fit."
+        )
 
 
 class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
@@ -295,7 +311,7 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
         X = self._check(X)
         return self._inference.reconstruct(X)
 
-    @available_if(_was_corrupted)
+    @available_if(_check_corrupted)
     def denoise(self, X, *, level=None):
         """Remove noise from the rows of X.
 
@@ -339,12 +355,12 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
             )
         return self._inference.reconstruct(X, float(level))
 
-    @property
-    def sample(self):
-        """Draw rows: ``sample(n_samples=1, *, noise=True, random_state=None)``.
+    @available_if(_check_samples)
+    def sample(self, n_samples=1, *, noise=True, random_state=None):
+        """Draw rows: a code is drawn from ``prior`` and decoded.
 
-        A code is drawn from ``prior`` and decoded. The method exists,
-        and ``hasattr`` says so, only if the code has a distribution.
+        Available only if the code has a distribution: ``latent="gaussian"`` or
+        ``prior="mixture"``.
 
         Parameters
         ----------
@@ -362,18 +378,6 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
         X : ndarray of shape (n_samples, n_features_in_)
             Rows in input units, float64.
         """
-        codec = getattr(self, "_inference", None)
-        if can_sample(self) if codec is None else codec.prior is not None:
-            return self._sample
-        raise AttributeError(
-            f"This {type(self).__name__} has no attribute 'sample': its code is "
-            "deterministic and has no distribution to draw from, and codes drawn from "
-            "another would be decoded into rows unlike the data. Set "
-            "latent='gaussian', or prior='mixture', which fits one to the codes, and "
-            "call fit."
-        )
-
-    def _sample(self, n_samples=1, *, noise=True, random_state=None):
         check_is_fitted(self, "module_")
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         check_scalar(noise, "noise", (bool, np.bool_))

@@ -14,6 +14,11 @@ from sklearn_ae.compression._residuals import ResidualGrid
 # A block of float64 cells takes at most 32 MiB, unless a row alone takes more. Streams
 # depend on it: a decoder refuses blocks of another size.
 MAX_CELLS_PER_BLOCK = 2**22
+# Where Pillow refuses to decode a picture: twice its MAX_IMAGE_PIXELS of three bytes.
+# A stream of repeated blocks, made without the model, holds as much in some kilobytes.
+MAX_TABLE_BYTES = 2**29
+# Flag of a stream whose blocks have the signs of zeros; others have no -0.0.
+SIGNED_ZEROS = 1
 
 
 class Codec:
@@ -88,18 +93,34 @@ class Codec:
     def compress(self, X):
         """Encode rows X (n, d), of a dtype that a stream may have, as bytes."""
         (n, d), n_rows = X.shape, self.block_rows
-        header = Header(X.dtype.newbyteorder("<").str, n, d, n_rows, self.fingerprint)
-        starts = range(0, n, n_rows)
-        return pack(header, [self.encode(X[i : i + n_rows]) for i in starts])
+        blocks = [X[i : i + n_rows] for i in range(0, n, n_rows)]
+        signed = self.residuals is not None and any(
+            map(self.residuals.has_negative_zeros, blocks)
+        )
+        flags = SIGNED_ZEROS if signed else 0
+        dtype = X.dtype.newbyteorder("<").str
+        header = Header(dtype, n, d, n_rows, self.fingerprint, flags)
+        return pack(header, [self.encode(block, signed) for block in blocks])
 
-    def decompress(self, stream):
-        """Decode a stream to rows in their dtype; ValueError if it is damaged."""
+    def decompress(self, stream, max_rows="auto"):
+        """Decode a stream to rows in their dtype; ValueError if it is damaged.
+
+        More rows than ``max_rows`` are refused before memory is taken for them. "auto"
+        is as many as take ``MAX_TABLE_BYTES``; None is any number.
+        """
         header, blocks = unpack(stream)
         self._refuse_others(header)
+        _refuse_many(header, max_rows)
         X = _empty(header)
         for i, block in enumerate(blocks):
             rows = X[i * header.block_rows :][: header.block_rows]
-            rows[:] = _cast(self.decode(block, len(rows)), X.dtype)
+            try:
+                decoded = self.decode(block, len(rows), header.flags == SIGNED_ZEROS)
+            except ValueError as error:
+                raise ValueError(
+                    f"Block {i} of the stream is damaged: {error}"
+                ) from error
+            rows[:] = _cast(decoded, X.dtype)
         return X
 
     def _refuse_others(self, header):
@@ -108,11 +129,13 @@ class Codec:
                 f"The stream has {header.n_features} columns, the model "
                 f"{self._n_features}: it was written by another one."
             )
-        if header.flags or header.block_rows != self.block_rows:
+        flags = (0,) if self.residuals is None else (0, SIGNED_ZEROS)
+        if header.flags not in flags or header.block_rows != self.block_rows:
             raise ValueError(
                 f"The stream has flags={header.flags} and blocks of "
-                f"{header.block_rows} rows; this sklearn-ae writes 0 and "
-                f"{self.block_rows}. A later one may read it."
+                f"{header.block_rows} rows; this sklearn-ae writes "
+                f"{' or '.join(map(str, flags))} and {self.block_rows}. A later one "
+                "may read it."
             )
         if header.fingerprint != self.fingerprint:
             raise ValueError(
@@ -123,25 +146,30 @@ class Codec:
 
     # -- blocks ------------------------------------------------------------------
 
-    def encode(self, X):
+    def encode(self, X, signed_zeros=False):
         """Encode a block of rows X (n, d) as bytes."""
         symbols = self.symbols(X)
-        code = self.quantiser.models.encode(symbols)
-        payload = pack_varints(np.array([len(code)])) + code
+        sections = [self.quantiser.models.encode(symbols)]
+        if signed_zeros:
+            sections.append(self.residuals.encode_signs(X))
+        payload = b"".join(pack_varints(np.array([len(s)])) + s for s in sections)
         if self.residuals is not None:
             payload += self.residuals.encode(X, self._predicted(symbols))
         return payload
 
-    def decode(self, payload, n):
+    def decode(self, payload, n, signed_zeros=False):
         """Decode a block to n rows (n, d), float64; ValueError if it is damaged."""
-        (length,), start = unpack_varints(payload, 1)
-        end = start + int(length)
-        if end > len(payload) or (self.residuals is None and end < len(payload)):
-            raise ValueError("A block of the stream has another length than it states.")
-        symbols = self.quantiser.models.decode(payload[start:end], n)
+        code, payload = _section(payload)
         if self.residuals is None:
-            return self.decoded(symbols)
-        return self.residuals.decode(payload[end:], self._predicted(symbols))
+            if len(payload):
+                raise ValueError(_WRONG_LENGTH)
+            return self.decoded(self.quantiser.models.decode(code, n))
+        signs, payload = _section(payload) if signed_zeros else (None, payload)
+        symbols = self.quantiser.models.decode(code, n)
+        X = self.residuals.decode(payload, self._predicted(symbols))
+        if signed_zeros:
+            self.residuals.decode_signs(signs, X)
+        return X
 
     def decoded(self, symbols):
         """Return rows (n, d), float64, of symbols, decoded in float32."""
@@ -179,11 +207,34 @@ class Codec:
             yield self.residuals.state()
 
 
+_WRONG_LENGTH = "A block of the stream has another length than it states."
+
+
+def _section(payload):
+    """Split a payload into a section, after its length, and the rest."""
+    (length,), start = unpack_varints(payload, 1)
+    end = start + int(length)
+    if end > len(payload):
+        raise ValueError(_WRONG_LENGTH)
+    return payload[start:end], payload[end:]
+
+
+def _refuse_many(header, max_rows):
+    row_bytes = header.n_features * header.table_dtype.itemsize
+    if max_rows == "auto":
+        max_rows = MAX_TABLE_BYTES // row_bytes
+    if max_rows is not None and header.n_rows > max_rows:
+        raise ValueError(
+            f"The stream states {header.n_rows} rows, {header.n_rows * row_bytes} bytes"
+            f" when decoded, more than max_rows={max_rows}. If you expect so many, "
+            f"pass max_rows={header.n_rows}."
+        )
+
+
 def _empty(header):
-    dtype = np.dtype(header.dtype).newbyteorder("=")
     try:
         # The operating system provides a page of memory only once it is written to.
-        return np.empty((header.n_rows, header.n_features), dtype)
+        return np.empty((header.n_rows, header.n_features), header.table_dtype)
     except (MemoryError, ValueError) as error:
         raise ValueError(
             f"The stream states {header.n_rows} rows, for which there is no memory."

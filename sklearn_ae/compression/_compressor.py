@@ -2,17 +2,19 @@
 
 import math
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
+from sklearn.callback._callback_support import callback_management_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
+from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import (
     CONSTRAINTS,
@@ -30,7 +32,6 @@ from sklearn_ae.compression._rate_target import Rate
 from sklearn_ae.compression._residuals import ResidualGrid
 from sklearn_ae.compression._step_search import fit_codec, search
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
-from sklearn_ae.tables._rows import checked_weight
 
 
 class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
@@ -64,9 +65,9 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     error_bound : float, array-like of shape (n_features,) or None, default=None
         Maximum absolute error of a cell, in input units, for all columns or each. A
         Series is aligned with the names of the columns. 0 is lossless, for columns of
-        integers only. Without ``target_psnr``, ``bits_per_component`` and
-        ``n_components`` the step minimises the bits of code and residuals together.
-        None does not bound the error.
+        integers only, and keeps the sign of -0.0. Without ``target_psnr``,
+        ``bits_per_component`` and ``n_components`` the step minimises the bits of code
+        and residuals together. None does not bound the error.
     autoencoder : AutoencoderTransformer or None, default=None
         Settings of the network and its training. A clone is fitted, also of a fitted
         one, with this estimator's ``random_state``. ``latent``, ``prior``, ``loss``,
@@ -94,8 +95,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     Attributes
     ----------
     bits_per_row_ : float
-        Mean code length of a held-out row, in bits. A stream adds 52 bytes, and some 20
-        for each block of up to 4,096 rows.
+        Mean code length of a held-out row, in bits. A stream adds 52 bytes, some 20 for
+        each block of up to 4,096 rows, and the signs of zeros if one is -0.0.
     psnr_ : float
         PSNR (dB) of the held-out rows, decoded without residuals.
     step_ : float
@@ -157,7 +158,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         "target_psnr": [None, Interval(Real, 0, None, closed="neither")],
         "bits_per_component": [None, Interval(Real, 0, None, closed="neither")],
         "n_components": CONSTRAINTS["n_components"],
-        "error_bound": [None, Interval(Real, 0, 1e300, closed="both"), "array-like"],
+        "error_bound": [None, Interval(Real, 0, None, closed="left"), "array-like"],
         "autoencoder": [AutoencoderTransformer, None],
         "scale": [StrOptions({"auto", "minmax"}), None],
         **{
@@ -201,7 +202,6 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     # -- fit ---------------------------------------------------------------------
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Fit the network, the step and the tables of frequencies to X.
@@ -231,8 +231,8 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         ImportError
             Without the extra ``sklearn-ae[compression]``, before training.
         """
-        context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
+            context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, sample_weight)
             with FitTasks(self, context, X, y, sample_weight):
                 self._learn(X, weight, context)
@@ -248,7 +248,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         if self.autoencoder is not None:
             validate_given(self.autoencoder, self)
             check_settings(self.autoencoder, self.scale)
-        X = self._check(X, reset=True)
+        X = self._check(X, reset=True, min_rows=2)
         return X, checked_weight(sample_weight, X, min_rows=2)
 
     def _learn(self, X, weight, context):
@@ -268,13 +268,14 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         best, fits = search(fit, X, rate, residuals)
         last = fits[-1]
         self.psnr_ = last.psnr_of(best.error)
-        if best.falls_short:
+        # An interruption is warned of, and more training may reach the target.
+        if best.falls_short and not last.net.was_interrupted:
             warnings.warn(
                 f"target_psnr={rate.target_psnr:g} is not reached: decoded rows have "
                 f"{self.psnr_:.1f} dB. Ask for less, give more components or more "
                 "rows, or set error_bound.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         self._codec = fit_codec(best, last.data, X, residuals)
         self.bits_per_row_, self.step_ = best.bits, best.step
@@ -332,8 +333,9 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in input units. Integers and floats of up to 64 bits keep their dtype;
-            booleans become uint8, all other numbers float64.
+            Rows in input units; none make a stream of no rows. Integers and floats of
+            up to 64 bits keep their dtype; booleans become uint8, all other numbers
+            float64.
 
         Returns
         -------
@@ -346,14 +348,21 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             ``error_bound``.
         """
         check_is_fitted(self, "_codec")
-        return self._codec.compress(self._check(X, reset=False))
+        return self._codec.compress(self._check(X, min_rows=0))
 
-    def decompress(self, stream):
+    def decompress(self, stream, *, max_rows="auto"):
         """Decode a stream of ``compress``.
 
         Parameters
         ----------
         stream : bytes-like
+            From anywhere: any bytes give rows or a ``ValueError``.
+        max_rows : int, None or "auto", default="auto"
+            Maximum number of rows. A stream that states more is refused before memory
+            is taken for them: the number is not bounded by the size of a stream, which
+            anyone can write. "auto" is as many rows as take 512 MiB in their dtype;
+            None is any number, for streams that you trust. ``stream_info`` reads the
+            number beforehand.
 
         Returns
         -------
@@ -363,10 +372,19 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For a stream that is truncated, damaged, or written by another model.
+            For a stream that is truncated, damaged, of more than ``max_rows`` rows, or
+            written by another model.
+        TypeError
+            For another kind of ``max_rows``.
+
+        See Also
+        --------
+        stream_info : Number of rows, columns and dtype of a stream.
         """
         check_is_fitted(self, "_codec")
-        return self._codec.decompress(stream)
+        if max_rows is not None and max_rows != "auto":
+            check_scalar(max_rows, "max_rows", Integral, min_val=0)
+        return self._codec.decompress(stream, max_rows)
 
     # -- codes -------------------------------------------------------------------
 
@@ -384,7 +402,7 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             Whole multiples of ``step_``: float32 for float32, else float64.
         """
         check_is_fitted(self, "_codec")
-        X = self._check(X, reset=False)
+        X = self._check(X)
         values = self._codec.quantiser.values(self._codec.symbols(X))
         return values.astype(np.float32) if X.dtype == np.float32 else values
 
@@ -418,12 +436,12 @@ class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Size of the code."""
         return self.module_.n_components
 
-    def _check(self, X, *, reset):
+    def _check(self, X, *, reset=False, min_rows=1):
         """Return X in a dtype that a stream may have."""
         given = X
-        X = validate_data(
-            self, X, dtype="numeric", reset=reset, ensure_min_samples=2 if reset else 1
-        )
+        # scikit-learn sums the cells to find infinite ones: large ones overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            X = checked_table(self, X, dtype="numeric", reset=reset, min_rows=min_rows)
         X = storable(X)
         if self.error_bound is not None and X.dtype == np.float64:
             refuse_rounded(X, given)

@@ -4,6 +4,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Header:
     fingerprint : bytes
         Hash (16 bytes) of the model that wrote the stream.
     flags : int, default=0
-        In [0, 2**16), reserved: version 1 writes 0.
+        In [0, 2**16): 1 if the blocks have the signs of zeros, else 0.
     """
 
     dtype: str
@@ -47,6 +48,80 @@ class Header:
     def n_blocks(self):
         """Number of blocks that hold the rows."""
         return -(-self.n_rows // self.block_rows)
+
+    @property
+    def table_dtype(self):
+        """The dtype in native byte order."""
+        return np.dtype(self.dtype).newbyteorder("=")
+
+
+class StreamInfo(NamedTuple):
+    """Header of a stream of ``AutoencoderCompressor.compress``.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+        Shape of the table.
+    dtype : numpy.dtype
+        Dtype of the table.
+    version : int
+        Version of the format.
+    fingerprint : str
+        Hash of the fitted compressor that wrote the stream, 32 hexadecimal digits.
+        Only that one decodes it.
+    """
+
+    n_rows: int
+    n_features: int
+    dtype: np.dtype
+    version: int
+    fingerprint: str
+
+
+def stream_info(stream):
+    """Read the header of a compressed table, without decoding it.
+
+    No fitted compressor is needed, and only the first 44 bytes are read: the start of a
+    file is enough. What follows is not checked, and the header is not signed, so a
+    stream may hold less than it states, but ``decompress`` makes no more of it.
+
+    Parameters
+    ----------
+    stream : bytes-like
+        A stream of ``AutoencoderCompressor.compress``, or its start.
+
+    Returns
+    -------
+    info : StreamInfo
+        Named tuple of ``n_rows``, ``n_features``, ``dtype``, ``version`` and
+        ``fingerprint``.
+
+    Raises
+    ------
+    ValueError
+        For anything that does not begin with the header of a stream that this version
+        reads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ae import AutoencoderCompressor, stream_info
+    >>> X = np.arange(120, dtype="float32").reshape(40, 3)
+    >>> stream = AutoencoderCompressor(20, random_state=0).fit(X).compress(X)
+    >>> info = stream_info(stream[:44])
+    >>> info.n_rows, info.n_features, info.dtype, info.version
+    (40, 3, dtype('float32'), 1)
+    >>> info.n_rows * info.n_features * info.dtype.itemsize  # bytes, decoded
+    480
+    """
+    header = _header(_bytes(stream))
+    return StreamInfo(
+        header.n_rows,
+        header.n_features,
+        header.table_dtype,
+        _VERSION,
+        header.fingerprint.hex(),
+    )
 
 
 def pack(header, blocks):
@@ -88,7 +163,8 @@ def pack(header, blocks):
 def unpack(data):
     """Return the header and blocks of a stream that ``pack`` made.
 
-    Memory is in proportion to the data's size, whatever sizes they state.
+    No memory is taken for what the header states: blocks are views of the data, made
+    one after the other.
 
     Parameters
     ----------
@@ -97,48 +173,54 @@ def unpack(data):
     Returns
     -------
     header : Header
-    blocks : list of memoryview
-        Views of the data.
+    blocks : iterator of memoryview
+        ``header.n_blocks`` views of the data.
 
     Raises
     ------
     ValueError
-        For anything that ``pack`` does not write; the message names the fault.
+        For anything that ``pack`` does not write; the message names the fault. A block
+        whose own checksum differs is refused when it is reached.
     """
     data = _bytes(data)
-    header, n_blocks = _header(data)
-    _check(header, n_blocks)
-    start = _HEADER.size + n_blocks * _BLOCK_ENTRY.itemsize
+    header = _header(data)
+    start = _HEADER.size + header.n_blocks * _BLOCK_ENTRY.itemsize
     if start + _CHECKSUM_BYTES > len(data):
         raise ValueError("The stream is truncated: its table of blocks is cut off.")
     table = np.frombuffer(data[_HEADER.size : start], _BLOCK_ENTRY)
-    lengths = table["length"].tolist()
-    _check_size(len(data), start + sum(lengths) + _CHECKSUM_BYTES)
+    stated = start + int(table["length"].sum(dtype=np.uint64)) + _CHECKSUM_BYTES
+    _check_size(len(data), stated)
     if _checksum(data[:-_CHECKSUM_BYTES]) != data[-_CHECKSUM_BYTES:]:
         raise ValueError("The stream is damaged: its checksum differs.")
-    blocks = []
-    for crc, length in zip(table["crc"].tolist(), lengths, strict=True):
-        blocks.append(data[start : start + length])
-        start += length
-        if zlib.crc32(blocks[-1]) != crc:
-            raise ValueError(f"Block {len(blocks) - 1} of the stream is damaged.")
-    return header, blocks
+    return header, _blocks(data[start:], table)
+
+
+def _blocks(data, table):
+    """Yield the blocks at the start of data."""
+    for i, (crc, length) in enumerate(table):
+        block, data = data[:length], data[length:]
+        if zlib.crc32(block) != crc:
+            raise ValueError(f"Block {i} of the stream is damaged.")
+        yield block
 
 
 def storable(X):
     """Return X in a dtype that a stream holds, in native byte order.
 
-    Booleans become uint8, long doubles float64; ValueError for other than numbers.
+    Booleans become uint8, long doubles float64; ValueError for numbers beyond it.
     """
-    if X.dtype.kind not in "biuf":
-        raise ValueError(
-            f"X has the dtype {X.dtype}, which can't be stored: convert it to numbers."
-        )
     if X.dtype == bool:
         return X.astype(np.uint8)
-    if X.dtype.newbyteorder("<").str not in DTYPES:
-        return X.astype(np.float64)
-    return X.astype(X.dtype.newbyteorder("="), copy=False)
+    if X.dtype.newbyteorder("<").str in DTYPES:
+        return X.astype(X.dtype.newbyteorder("="), copy=False)
+    limit = np.finfo(np.float64).max
+    beyond = (np.abs(X) > limit).any(axis=0)
+    if beyond.any():
+        raise ValueError(
+            f"Column {int(np.argmax(beyond))} of X has cells beyond float64, {limit:g}:"
+            " divide it by a constant."
+        )
+    return X.astype(np.float64)
 
 
 def _bytes(data):
@@ -152,11 +234,11 @@ def _bytes(data):
 
 
 def _header(data):
-    """Read the header and the number of blocks."""
-    if len(data) < _HEADER.size + _CHECKSUM_BYTES:
+    """Read the header; refuse fields out of range or at odds with each other."""
+    if len(data) < _HEADER.size:
         raise ValueError(
-            f"The stream is too short: {len(data)} bytes, and the shortest one has "
-            f"{_HEADER.size + _CHECKSUM_BYTES}."
+            f"The stream is too short: {len(data)} bytes, and a header alone has "
+            f"{_HEADER.size}."
         )
     magic, version, dtype, flags, *sizes, fingerprint = _HEADER.unpack_from(data)
     if magic != _MAGIC:
@@ -170,7 +252,8 @@ def _header(data):
         raise ValueError(f"The stream has an unknown dtype, number {dtype}.")
     n_rows, n_features, block_rows, n_blocks = sizes
     header = Header(DTYPES[dtype], n_rows, n_features, block_rows, fingerprint, flags)
-    return header, n_blocks
+    _check(header, n_blocks)
+    return header
 
 
 def _check(header, n_blocks):

@@ -126,13 +126,7 @@ class SymbolModels:
         return _Groups(context, self._width, len(self._tables))
 
     def _models(self):
-        stream = require_constriction()
-        return [
-            # Each symbol gets one unit and its share of the others: these are whole, so
-            # what is coded with is the table itself, on every machine.
-            stream.model.Categorical(t.frequencies - 1.0, perfect=False)
-            for t in self._tables
-        ]
+        return [_categorical(t.frequencies) for t in self._tables]
 
     def _encode(self, groups, models):
         encoder = require_constriction().queue.RangeEncoder()
@@ -143,9 +137,9 @@ class SymbolModels:
             beyond.append(escaped)
             places.append(_to_bits(group, table.shift))
         escapes = pack_varints(_joined(beyond, np.int64))
-        words = encoder.get_compressed().astype("<u4").tobytes()
         places = np.packbits(_joined(places, np.uint8)).tobytes()
-        return pack_varints(np.array([len(escapes)])) + escapes + places + words
+        size = pack_varints(np.array([len(escapes)]))
+        return size + escapes + places + _words(encoder)
 
     def _decode(self, payload, sizes, models):
         escapes, places, words = self._sections(payload, sizes)
@@ -170,9 +164,11 @@ class SymbolModels:
             raise ValueError("The payload is cut off.")
         section = payload[start:end]
         n_escapes = int((np.frombuffer(section, np.uint8) < 128).sum())
+        if n_escapes > sum(sizes):
+            raise ValueError("The payload has more values beyond tables than cells.")
         escapes, _ = unpack_varints(section, n_escapes)
         places = np.unpackbits(np.frombuffer(payload[end:last], np.uint8), count=n_bits)
-        return escapes, places, np.frombuffer(payload[last:], "<u4").astype(np.uint32)
+        return escapes, places, payload[last:]
 
 
 class _Groups:
@@ -350,8 +346,20 @@ def require_constriction():
     return stream
 
 
+def _categorical(frequencies):
+    # Each symbol gets one unit and its share of the others: these are whole, so what is
+    # coded with is the table itself, on every machine.
+    model = require_constriction().model
+    return model.Categorical(frequencies - 1.0, perfect=False)
+
+
+def _words(encoder):
+    return encoder.get_compressed().astype("<u4").tobytes()
+
+
 def _decode_words(words, sizes, models):
     """Decode the places in their tables, a list of (m,) int32, of each context."""
+    words = np.frombuffer(words, "<u4").astype(np.uint32)
     try:
         decoder = require_constriction().queue.RangeDecoder(words)
         return [decoder.decode(m, n) for m, n in zip(models, sizes, strict=True)]
@@ -361,6 +369,31 @@ def _decode_words(words, sizes, models):
         if panic or isinstance(error, (AssertionError, ValueError)):
             raise ValueError("The payload cannot be decoded.") from error
         raise
+
+
+def encode_bits(bits):
+    """Encode bits (n,), bool, as bytes: their sum, and each at its entropy."""
+    encoder = require_constriction().queue.RangeEncoder()
+    encoder.encode(bits.astype(np.int32), _binary(int(bits.sum()), len(bits)))
+    return pack_varints(np.array([bits.sum()])) + _words(encoder)
+
+
+def decode_bits(payload, n):
+    """Decode a payload of ``encode_bits`` to bits (n,), bool; ValueError for others."""
+    (n_ones,), start = unpack_varints(payload, 1)
+    words = payload[start:]
+    if n_ones > n or len(words) % 4:
+        raise ValueError("The payload has a damaged list of bits.")
+    (bits,) = _decode_words(words, [n], [_binary(int(n_ones), n)])
+    if encode_bits(bits > 0) != bytes(payload):
+        raise ValueError(f"The payload is not that of {n} bits.")
+    return bits > 0
+
+
+def _binary(n_ones, n):
+    """Return the model of bits of which n_ones in n are ones."""
+    ones = max(1, min(_FREQUENCY_TOTAL * n_ones // max(n, 1), _FREQUENCY_TOTAL - 1))
+    return _categorical(np.array([_FREQUENCY_TOTAL - ones, ones]))
 
 
 def _joined(parts, dtype):

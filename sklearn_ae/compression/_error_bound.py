@@ -29,7 +29,7 @@ def bounds_of_columns(error_bound, names, n_features):
         bound = bound[names]
     try:
         bound = np.asarray(bound, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             "error_bound must be one number or one for each column of X, got "
             f"{error_bound!r}."
@@ -45,9 +45,10 @@ def bounds_of_columns(error_bound, names, n_features):
 def refuse_rounded(X, given):
     """Refuse integers that were rounded in the conversion to X (n, d), float64.
 
-    ``given`` is X before it: columns of floats have not been rounded.
+    ``given`` is X before it: floats of up to 64 bits have not been rounded.
     """
-    rounded = ~_were_floats(given) & (np.abs(X) > 2**53).any(axis=0)
+    large = (np.abs(X) > 2**53).any(axis=0)
+    rounded = large & ~_were_float64(given) if large.any() else large
     if rounded.any():
         raise ValueError(
             f"Column {int(np.argmax(rounded))} of X has integers beyond 2**53, which "
@@ -55,8 +56,17 @@ def refuse_rounded(X, given):
         )
 
 
-def _were_floats(given):
-    """Return True for columns of floats, of shape (d,), or () if all are alike."""
+def _were_float64(given):
+    """Return True for columns that float64 holds, of shape (d,), or () if all do."""
     if hasattr(given, "dtypes"):
-        return np.array(["float" in str(dtype).lower() for dtype in given.dtypes])
-    return np.array(np.asarray(given).dtype.kind == "f")
+        return np.array([_is_float64(dtype) for dtype in given.dtypes])
+    if hasattr(given, "dtype"):
+        return np.array(_is_float64(given.dtype))
+    cells = np.asarray(given, dtype=object)
+    return np.array([all(isinstance(c, float) for c in column) for column in cells.T])
+
+
+def _is_float64(dtype):
+    """Return True for floats of up to 64 bits, of numpy, pandas or polars."""
+    is_long = getattr(dtype, "itemsize", 8) > 8
+    return "float" in str(dtype).lower() and not is_long

@@ -24,8 +24,9 @@ class Quantiser:
 
     def symbols(self, Z):
         """Return the quantised codes (n, k), int64, in steps."""
-        symbols = np.rint(np.asarray(Z, np.float64) / self.step)
         # Rows far from the training data may have codes that overflow.
+        with np.errstate(over="ignore"):
+            symbols = np.rint(np.asarray(Z, np.float64) / self.step)
         symbols = np.nan_to_num(symbols, nan=0.0)
         return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int64)
 

@@ -16,13 +16,14 @@ from sklearn_ae.autoencoder._initialization import (
     initial_net,
     scaled_rows,
     training_config,
-    training_context,
+    training_threads,
     weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
     max_iterations,
     picture_shape,
     refuse_contradictions,
+    warn_of_idle_settings,
 )
 from sklearn_ae.compression._rate_net import RateDistortionNet
 from sklearn_ae.nn import LogisticEntropyModel
@@ -130,6 +131,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
     params, n_features = autoencoder, X.shape[1]
     context = params._init_callback_context(max_subtasks=max_iterations(params))
     refuse_contradictions(params)
+    warn_of_idle_settings(params)
     picture_shape(params, n_features)
     X = X if X.dtype == np.float32 else X.astype(np.float64, copy=False)
     random = random_generator(params.random_state)
@@ -167,7 +169,7 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
         rows = weighted_rows(data, net.device)
         train = rows.part(slice(data.n_held_out, None))
         n_monitored = data.n_held_out or n_in_sample_monitor(len(data))
-        with training_context(params, net, len(train), n_features, random):
+        with training_threads(params, net, len(train), n_features):
             config = training_config(params, len(train), random)
             if params.learning_rate_init == "auto":
                 # A step changes a component by the sum over its columns. Without the
@@ -192,7 +194,16 @@ def _data_range(X, rows, columns):
     if columns.scale is not None:
         return 1.0
     low, high = X.min(axis=1)[rows].min(), X.max(axis=1)[rows].max()
-    return (high - low) / columns.scale_[0]
+    with np.errstate(over="ignore"):
+        data_range = (np.float64(high) - low) / columns.scale_[0]
+        # Errors are relative to its square.
+        if not np.isfinite(np.square(data_range)):
+            raise ValueError(
+                f"X has cells of {low:g} and {high:g} in columns whose spread is small "
+                "beside them, too much for one unit of errors (scale=None): divide the "
+                "large columns by a constant, or set scale='minmax'."
+            )
+    return data_range
 
 
 def _residual_error(error_bound, is_integer, columns):

@@ -104,12 +104,14 @@ def _root(rising, variances, wanted):
     if high <= 0:
         return 0.0
     low = 1e-18 * high
-    if rising(high) <= wanted:
-        return high
-    if rising(low) >= wanted:
-        return low
 
     def excess(log_distortion):
         return rising(np.exp(log_distortion)) - wanted
 
-    return float(np.exp(brentq(excess, np.log(low), np.log(high))))
+    # The ends in logarithms, too: exp(log(high)) may lie below high.
+    ends = np.log(low), np.log(high)
+    if excess(ends[1]) <= 0:
+        return high
+    if excess(ends[0]) >= 0:
+        return low
+    return float(np.exp(brentq(excess, *ends)))

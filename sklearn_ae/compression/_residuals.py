@@ -5,6 +5,8 @@ import numpy as np
 from sklearn_ae.compression._entropy_coding import (
     MAX_SYMBOL,
     SymbolModels,
+    decode_bits,
+    encode_bits,
     pack_varints,
     unpack_varints,
 )
@@ -135,8 +137,8 @@ class ResidualGrid:
     def decode(self, payload, X_hat):
         """Decode cells (n, d), float64, given the predictions of ``encode``.
 
-        They are within the bound, also if cast to the dtype of floats that ``encode``
-        had. Clip them to an integer dtype's range before a cast to it.
+        They are within the bound, also if cast to the dtype that ``encode`` had. Round
+        them and clip them to an integer dtype's range before a cast to it.
 
         Raises
         ------
@@ -159,8 +161,23 @@ class ResidualGrid:
         np.put(X, exact, values)
         return X
 
+    def has_negative_zeros(self, X):
+        """Return True if X has a -0.0 in a column of bound 0, where it is no 0.0."""
+        if X.dtype.kind != "f":
+            return False
+        return bool(np.signbit(X[self._exact_zeros(X)]).any())
+
+    def encode_signs(self, X):
+        """Encode the signs of zeros in columns of bound 0 as bytes."""
+        return encode_bits(np.signbit(X[self._exact_zeros(X)]))
+
+    def decode_signs(self, payload, X):
+        """Give the zeros of X, as decoded, their signs; ValueError if damaged."""
+        zeros = self._exact_zeros(X)
+        X[zeros] = np.where(decode_bits(payload, int(zeros.sum())), -0.0, 0.0)
+
     def bits(self, X, X_hat):
-        """Return code lengths (n,), float64, of rows in bits, without their lists."""
+        """Return code lengths (n,) of rows in bits, without lists and signs."""
         m, _ = self._predicted(np.asarray(X_hat, np.float64))
         k = self._grid(np.asarray(X))
         return self._models.bits(k - m, self._contexts(m))
@@ -174,6 +191,9 @@ class ResidualGrid:
             + b"".join(edges)
             + self._models.state()
         )
+
+    def _exact_zeros(self, X):
+        return (X == 0) & (self._bound == 0)
 
     def _grid(self, X):
         """Return the integers (n, d), int64, of cells."""
@@ -218,11 +238,9 @@ class ResidualGrid:
     def _missed(self, X, k):
         """Mark cells that rounding to float64 or their dtype takes past the bound."""
         values, on_grid = _values(X), _on_grid(k, self._step)
-        missed = np.abs(on_grid - values) > self._bound
-        if X.dtype.kind == "f":
-            rounded = _rounded(on_grid, X.dtype)
-            missed |= ~(np.abs(rounded - values) <= self._bound)
-        return missed
+        cells = _rounded(on_grid, X.dtype) if X.dtype.kind == "f" else np.rint(on_grid)
+        error = np.maximum(np.abs(on_grid - values), np.abs(cells - values))
+        return ~(error <= self._bound)
 
 
 def _ends(values, weight, max_ranges=64, min_cells_per_range=256):
@@ -319,6 +337,8 @@ def _zigzag(m):
 def _unpack_lists(payload, n_cells):
     """Return places and m of listed cells, places and values of exact ones, the end."""
     (n_listed, n_exact), start = unpack_varints(payload, 2)
+    if max(n_listed, n_exact) > n_cells:
+        raise ValueError("The payload lists a cell that is not there.")
     count = int(2 * n_listed + n_exact)
     numbers, used = unpack_varints(payload[start:], count)
     start += used

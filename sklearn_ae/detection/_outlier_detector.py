@@ -4,17 +4,19 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import CallbackSupportMixin
+from sklearn.callback._callback_support import callback_management_context
 from sklearn.utils._param_validation import (
     Interval,
     Options,
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing, random_generator
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
+from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.detection._conformal import ConformalMixin
@@ -23,7 +25,7 @@ from sklearn_ae.detection._explanation import ExplanationMixin
 from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
 from sklearn_ae.detection._tail_probability import median_and_iqr, quantile
 from sklearn_ae.detection._trimming import without_copies
-from sklearn_ae.tables._rows import checked_weight, merge_equal_rows, n_held_out
+from sklearn_ae.tables._rows import merge_equal_rows, n_held_out
 
 # Training rows whose scores the threshold is computed from.
 MAX_THRESHOLD_ROWS = 20_000
@@ -208,7 +210,6 @@ class AEOutlierDetector(
 
     # -- fit ---------------------------------------------------------------------
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Learn what is normal from the rows of X.
@@ -235,8 +236,8 @@ class AEOutlierDetector(
         TypeError
             For sparse input, or an ``autoencoder`` of another type.
         """
-        context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
+            context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, sample_weight)
             random = random_generator(self.random_state)
             rows, weight = merge_equal_rows(X, weight, random.randint(2**31 - 1))
@@ -252,7 +253,7 @@ class AEOutlierDetector(
     def _validate(self, X, sample_weight):
         if self.autoencoder is not None:
             validate_given(self.autoencoder, self)
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        X = checked_table(self, X, dtype=np.float64, reset=True, min_rows=2)
         return X, checked_weight(sample_weight, X, min_rows=2)
 
     def _learn(self, X, weight, random, context):
@@ -364,4 +365,4 @@ class AEOutlierDetector(
 
     def _check(self, X):
         check_is_fitted(self, "networks_")
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return checked_table(self, X, dtype=np.float64)

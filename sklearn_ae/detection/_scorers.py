@@ -3,9 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
 
-from sklearn_ae._runtime import limit_threads
+from sklearn_ae._runtime import limit_threads, n_threads_outside
 from sklearn_ae.autoencoder._parameters import is_conv
 from sklearn_ae.detection._denoisers import MAX_CALIBRATION_ROWS, default_scalings
 from sklearn_ae.detection._neighbors import (
@@ -69,7 +68,7 @@ class Scorers:
         """Explanation of ``scores``."""
         contributions, expected = np.empty_like(X), np.empty_like(X)
         for scorer, rows, is_training_row in self._parts(X):
-            with _allow_overflow():
+            with limit_threads(), _allow_overflow():
                 explanation = scorer.explain(QueryRows(X[rows], is_training_row))
             contributions[rows], expected[rows] = explanation
         return Explanation(contributions, expected)
@@ -93,18 +92,18 @@ def _blocks(n_rows, n_features):
 
 
 def _scores(X, parts, self_weight=0.0):
-    """Scores (n,) by (scorer, rows, is_training_row), by torch's number of threads."""
+    """Scores (n,) by (scorer, rows, is_training_row), on torch's number of threads."""
     self_weight = np.broadcast_to(self_weight, len(X))
-    scores, n_threads = np.empty(len(X)), torch.get_num_threads()
+    scores, n_threads = np.empty(len(X)), n_threads_outside()
 
     def score(part):
         scorer, rows, is_training_row = part
-        with _allow_overflow():
+        with limit_threads(), _allow_overflow():
             scores[rows] = scorer.scores(
                 QueryRows(X[rows], is_training_row, self_weight[rows])
             )
 
-    with limit_threads(), ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(n_threads) as pool:
         # Exceptions of the threads are raised with their results.
         for _ in pool.map(score, parts):
             pass

@@ -5,6 +5,8 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import check_array
 
+from sklearn_ae._validation import refuse_masked
+
 # Cells of a block of rows: twice as many take a third longer in SSIM.
 CELLS = 2**15
 INSTALL = 'pip install "sklearn-ae[images]"'
@@ -32,12 +34,7 @@ def two_tables(X_true, X_pred):
 
 
 def _table(X, name):
-    # check_array would drop the mask.
-    if np.ma.is_masked(X):
-        raise ValueError(
-            f"{name} is a masked array with {np.ma.count_masked(X)} masked cells. "
-            "Leave out their rows, in both tables, or fill them, as by X.filled(0)."
-        )
+    refuse_masked(X, name)
     X = check_array(
         X,
         input_name=name,

@@ -4,6 +4,7 @@ from sklearn_ae.nn._autoencoder import Autoencoder, cost, plain_forward
 from sklearn_ae.nn._callable_architecture import CallableArchitecture
 from sklearn_ae.nn._conv import ConvArchitecture, ConvDecoder, ConvEncoder, ConvFilter
 from sklearn_ae.nn._corruption import CORRUPTIONS, Corruption
+from sklearn_ae.nn._generator_mode import GeneratorMode
 from sklearn_ae.nn._head import Head, early_layers, freeze, thaw
 from sklearn_ae.nn._latent import GaussianEncoder
 from sklearn_ae.nn._levels import LevelFeatures, WienerEncoder
@@ -28,6 +29,7 @@ __all__ = [
     "CorrectedLinear",
     "Corruption",
     "GaussianEncoder",
+    "GeneratorMode",
     "Head",
     "LevelFeatures",
     "LogisticEntropyModel",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from sklearn_ae.nn._generator_mode import GeneratorMode
 from sklearn_ae.nn._latent import GaussianEncoder, draw
 from sklearn_ae.nn._levels import N_LEVEL_FEATURES, LevelFeatures, WienerEncoder
 from sklearn_ae.nn._mlp import (
@@ -400,8 +401,8 @@ def _convolved(
         return passes
     hooks = [part.register_forward_hook(record) for part in parts]
     try:
-        # Dropout would draw.
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        # A user's network may have dropout.
+        with torch.no_grad(), GeneratorMode(torch.Generator()):
             device = module.noise_variance.device
             module(torch.zeros(1, n_features, dtype=torch.float32, device=device))
     finally:

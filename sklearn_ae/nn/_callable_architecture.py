@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sklearn_ae.nn._generator_mode import GeneratorMode
+
 # (n_features, n_components) -> (encoder, decoder)
 Build = Callable[[int, int], tuple[nn.Module, nn.Module]]
 
@@ -22,8 +24,7 @@ class CallableArchitecture:
         ``(n_features, n_components) -> (encoder, decoder)``.
     n_features : int
     generator : torch.Generator
-        Seeds torch's global generator while a network is built; its state is restored
-        afterwards.
+        Random initial weights are drawn from it.
     """
 
     build: Build
@@ -63,9 +64,7 @@ class CallableArchitecture:
                 "architecture must be a function of n_features and n_components that "
                 f"returns an encoder and a decoder, got the module {self.build!r}."
             )
-        with torch.random.fork_rng(devices=[]):
-            seed = int(torch.randint(2**62, (), generator=self.generator))
-            torch.default_generator.manual_seed(seed)
+        with GeneratorMode(self.generator):
             built = self.build(self.n_features, n_code)
         pair = isinstance(built, tuple | list) and len(built) == 2
         if not pair or not all(isinstance(part, nn.Module) for part in built):
@@ -105,7 +104,7 @@ def _refuse(network: nn.Module, n_in: int, n_out: int, which: int) -> None:
                 "best weights. Use LayerNorm or GroupNorm."
             )
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), GeneratorMode(Generator()):
             out = network(torch.zeros(3, n_in, dtype=torch.float32))
         got = tuple(getattr(out, "shape", [type(out).__name__]))
     except Exception as error:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from sklearn_ae.nn._generator_mode import GeneratorMode
+
 # One level for all rows, or a tensor (n, 1) with one per row.
 Level = float | Tensor
 Corrupt = Callable[[Tensor, Level, Generator], Tensor]
@@ -122,7 +124,9 @@ class Corruption:
             return x, None
         level = self._level(x, generator)
         if not isinstance(self.kind, str):
-            corrupted = self._checked(x, self.kind(x.clone(), level, generator))
+            # A function that does not use the generator is to repeat, too.
+            with GeneratorMode(generator):
+                corrupted = self._checked(x, self.kind(x.clone(), level, generator))
         else:
             columns = Statistics(*(column.to(x) for column in self.columns))
             corrupted = CORRUPTIONS[self.kind](x, level, generator, columns)

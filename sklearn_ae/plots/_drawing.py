@@ -4,10 +4,12 @@ import numpy as np
 from sklearn.utils import check_array
 
 from sklearn_ae._input_shape import folded_shape
+from sklearn_ae._validation import refuse_masked
 
 
 def checked_rows(X, name):
     """Validate rows; return an array (n_samples, n_features) of finite numbers."""
+    refuse_masked(X, name)
     return check_array(X, input_name=name)
 
 

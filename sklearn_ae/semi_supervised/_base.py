@@ -9,20 +9,16 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_ae._runtime import (
     enable_gradients,
-    fork_torch_rng,
     limit_threads,
     random_generator,
     resolve_device,
     torch_generator,
 )
+from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._base import check_unchanged
 from sklearn_ae.autoencoder._inference import CodesMixin, inference_of
 from sklearn_ae.autoencoder._parameters import (
@@ -36,7 +32,7 @@ from sklearn_ae.semi_supervised._consistency import consistency_radius
 from sklearn_ae.semi_supervised._head_net import HeadNet
 from sklearn_ae.semi_supervised._labels import MergedRows
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
-from sklearn_ae.tables._rows import checked_weight, n_held_out
+from sklearn_ae.tables._rows import n_held_out
 from sklearn_ae.training._batches import LabelledRows
 from sklearn_ae.training._net import TrainingConfig
 
@@ -75,13 +71,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
     # -- pretraining -------------------------------------------------------------
 
     def _validate(self, X, y, sample_weight, *, reset):
-        X = validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            reset=reset,
-            ensure_min_samples=2 if reset else 1,
-        )
+        X = checked_table(self, X, reset=reset, min_rows=2 if reset else 1)
         if y is not None:
             check_consistent_length(X, y)
         weight = checked_weight(sample_weight, X)
@@ -306,7 +296,6 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             self._early_layers_frozen(net.module_),
             limit_threads(flops_per_step),
             enable_gradients(),
-            fork_torch_rng(self._random, net.device),
         ):
             net.train(rows, monitored, config, tasks, all_tensors)
 
@@ -329,6 +318,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             generator=torch_generator(self._random),
             downweight_bad_rows=False,
             repeat=not one_pass,
+            has_user_network=callable(self.autoencoder_.architecture),
         )
 
     # -- fitted attributes -------------------------------------------------------
@@ -383,11 +373,15 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Return the outputs (n, n_outputs) of the head, float64."""
         X = self._check(X)
         coef, intercept = self._head
-        return self._inference.encode(X).astype(np.float64) @ coef.T + intercept
+        Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
+        # numpy's product would depend on BLAS's threads in its last bit.
+        with limit_threads(blas=False):
+            product = (Z @ torch.from_numpy(coef).T).numpy()
+        return product + intercept
 
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return checked_table(self, X)
 
 
 def _to_tensors(net, rows):

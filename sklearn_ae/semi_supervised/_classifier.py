@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.callback import with_callbacks
+from sklearn.callback._callback_support import callback_management_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing
+from sklearn_ae._runtime import all_or_nothing, limit_threads
+from sklearn_ae._validation import checked_weight
 from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
@@ -192,7 +193,6 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Pretrain on all rows of X and fine-tune on the labels of y.
@@ -221,8 +221,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
-        context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
+            context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target, self.classes_ = encode_classes(y)
             self._start_random(reset=True)
@@ -270,7 +270,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             As in ``fit``; also if a label is not among the classes, if classes differ
             from those of the first call, or if no row of the batch is labelled.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
             target, self.classes_ = encode_classes(y, self._all_classes(classes))
@@ -431,6 +431,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         """
         check_is_fitted(self, "autoencoder_")
         rows = np.flatnonzero(has_label(y, self.classes_))
+        sample_weight = checked_weight(sample_weight, X)
         X, y, sample_weight = select_rows(rows, X, y, sample_weight)
         # A list: numpy finds the dtype that labels have without missing ones.
         return super().score(X, np.array(list(y)), sample_weight)

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sklearn_ae.nn import GeneratorMode
 from sklearn_ae.objective import virtual_adversarial
 from sklearn_ae.training._batches import Batch, RowBatches, RowLoader, WeightedRows
 from sklearn_ae.training._net import IterationTask, Net, TrainingConfig
@@ -95,13 +97,18 @@ class HeadNet(Net):
 
     def _loss(self, batch: Batch) -> Tensor:
         self._flat.grad.zero_()
-        x, weight, target = batch
+        custom = self._config.has_user_network
+        with GeneratorMode(self._config.generator) if custom else nullcontext():
+            loss = self._mean_loss(*batch)
+        loss.backward()
+        return loss.detach()
+
+    def _mean_loss(self, x: Tensor, weight: Tensor, target: Tensor) -> Tensor:
         loss = (self.criterion_.losses(self.module_(x), target) * weight).mean()
         if self._all_batches is not None:
             consistency = self._consistency_loss(*next(self._all_batches))
             loss = loss + self.consistency_weight * consistency
-        loss.backward()
-        return loss.detach()
+        return loss
 
     def _consistency_loss(
         self, x: Tensor, weight: Tensor, unlabelled: Tensor

@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from sklearn_ae._validation import refuse_masked
 from sklearn_ae.tables._rows import merge_equal_rows
 
 UNLABELLED = -1
@@ -106,6 +107,7 @@ def stratified_holdout(target, n):
 def _one_column(y):
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
+    refuse_masked(y, "y")
     if isinstance(y, pd.Series) and isinstance(y.dtype, pd.CategoricalDtype):
         y = y.astype(object)
     if not hasattr(y, "dtype") and np.asarray(y).dtype.kind in "US":

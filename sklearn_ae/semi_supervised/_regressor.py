@@ -2,10 +2,11 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.callback import with_callbacks
+from sklearn.callback._callback_support import callback_management_context
 
 from sklearn_ae._callbacks import FitTasks
-from sklearn_ae._runtime import all_or_nothing
+from sklearn_ae._runtime import all_or_nothing, limit_threads
+from sklearn_ae._validation import checked_weight
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import encode_numbers, merge_rows, select_rows
@@ -155,7 +156,6 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Pretrain on all rows of X and fine-tune on the numbers of y.
@@ -182,8 +182,8 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
-        context = self._init_callback_context(max_subtasks=None)
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads(), callback_management_context(self):
+            context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target = encode_numbers(y)
             self._start_random(reset=True)
@@ -225,7 +225,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         ValueError
             As in ``fit``.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
             target = encode_numbers(y)
@@ -301,4 +301,5 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             At most 1; predicting the mean scores 0.
         """
         rows = np.flatnonzero(~np.isnan(encode_numbers(y)))
+        sample_weight = checked_weight(sample_weight, X)
         return super().score(*select_rows(rows, X, y, sample_weight))

@@ -7,6 +7,10 @@ from sklearn_ae.tables._normal_scores import NormalScores
 from sklearn_ae.tables._rows import cell_blocks, systematic_sample
 
 MAX_QUANTILE_ROWS = 100_000  # as of scikit-learn's QuantileTransformer, times ten
+# Squares of numbers between its inverse and itself, and their sums, are in the range of
+# float64; so are those of numbers 2**-53 times as far apart.
+LARGEST_SQUARED = 2.0**256
+HALF_OF_THE_DIGITS = 2.0**26  # of float64's 53 binary ones
 
 
 class ColumnScaler:
@@ -24,40 +28,61 @@ class ColumnScaler:
 
     def fit(self, X, sample_weight):
         """Fit to X (n, d), an array or a ``RowView``, and its weights (n,)."""
-        by_range = self.scale in ("minmax", "quantile")
-        scaler, low, high = StandardScaler(), np.inf, -np.inf
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        low, high = np.inf, -np.inf
+        with np.errstate(all="ignore"):
             for rows in cell_blocks(X):
                 block = X[rows]
                 low = np.minimum(low, block.min(axis=0))
                 high = np.maximum(high, block.max(axis=0))
-                if not by_range:
-                    scaler.partial_fit(block, sample_weight=sample_weight[rows])
+            # In float32 the difference of two of its numbers may be infinite.
+            low, high = low.astype(np.float64), high.astype(np.float64)
             # The value of a constant column, else NaN.
             self.constant_ = np.where(low == high, low, np.nan)
-            if by_range:
+            self._refuse_overflow(low, high)
+            if self.scale in ("minmax", "quantile"):
                 self._set_range(low, high)
             else:
-                self._set_moments(scaler)
+                self._set_moments(X, sample_weight, low, high)
             if self.scale == "quantile":
                 self._fit_quantiles(X, sample_weight)
         return self
 
-    def _set_moments(self, scaler):
+    def _set_moments(self, X, sample_weight, low, high):
+        largest = np.maximum(np.abs(low), np.abs(high))
+        # A common offset takes digits from the squares.
+        has_offset = largest > HALF_OF_THE_DIGITS * (high - low)
+        origin = np.where(has_offset & (low < high), low, 0.0)
+        unit = self._unit(np.where(has_offset, high - low, largest))
+        scaler = StandardScaler()
+        for rows in cell_blocks(X):
+            block = X[rows]
+            if (origin != 0).any() or (unit != 1).any():
+                block = (block - origin) / unit
+            scaler.partial_fit(block, sample_weight=sample_weight[rows])
         # The mean of a constant 1e30 is off it by a rounding error, no small number.
         varies = np.isnan(self.constant_)
-        mean = np.where(varies, scaler.mean_, self.constant_)
-        variance = np.where(varies, scaler.var_, 0.0)
-        self._refuse_overflow(mean, variance)
-        self.shift_, self.scale_ = mean, np.where(varies, scaler.scale_, 1.0)
+        mean, std = origin + unit * scaler.mean_, np.sqrt(scaler.var_)
+        self.shift_ = np.where(varies, mean, self.constant_)
         if self.scale is None:
-            common = np.sqrt(variance.mean())
-            self.scale_ = np.full_like(self.scale_, common if common > 0 else 1.0)
+            common = unit[0] * np.sqrt(np.mean(np.where(varies, scaler.var_, 0.0)))
+            self.scale_ = np.full_like(mean, common if common > 0 else 1.0)
+            return
+        # Numbers that differ in their last digit alone differ by a rounding error.
+        is_rounded = unit * std < np.spacing(largest)
+        self.scale_ = np.where(is_rounded, largest, unit * std)
+        self.scale_[~varies] = 1.0
+
+    def _unit(self, size):
+        """Powers of two, which round nothing, by which squares of X are in range."""
+        if self.scale is None:
+            size = np.full_like(size, size.max())
+        is_extreme = (size > LARGEST_SQUARED) | (size < 1 / LARGEST_SQUARED)
+        power = np.ldexp(0.5, np.frexp(size)[1])
+        return np.where(is_extreme & (size > 0), power, 1.0)
 
     def _set_range(self, low, high):
         # Not MinMaxScaler: it takes a range below 2e-15 for a constant.
         spread = high - low
-        self._refuse_overflow(low, spread)
         self.shift_, self.scale_ = low, np.where(spread > 0, spread, 1.0)
 
     def _fit_quantiles(self, X, sample_weight):
@@ -68,13 +93,14 @@ class ColumnScaler:
         rows = systematic_sample(sample_weight, MAX_QUANTILE_ROWS)
         self._quantiles = NormalScores().fit(self._shifted(X[rows]))
 
-    def _refuse_overflow(self, location, spread):
-        usable = np.isfinite(location) & np.isfinite(spread)
+    def _refuse_overflow(self, low, high):
+        usable = np.isfinite(high - low)
         if not usable.all():
+            column = int(np.argmin(usable))
             raise ValueError(
-                f"Column {int(np.argmin(usable))} of X holds values too large to "
-                f"scale (scale={self.scale!r}): their spread is past float64. Divide "
-                "the column by a constant."
+                f"Column {column} of X is too large to scale (scale={self.scale!r}): "
+                f"its range from {low[column]:g} to {high[column]:g} is past float64. "
+                "Divide the column by a constant."
             )
 
     def _shifted(self, X):
@@ -91,13 +117,19 @@ class ColumnScaler:
         return scaled.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X):
-        """Columns of X (n, d) in the table's units, in X's dtype."""
+        """Columns of X (n, d) in the table's units, in X's dtype, within its range."""
         scaled = X
         if self.scale == "quantile":
             scaled = self._quantiles.inverse_transform(X)
-        back = scaled * self.scale_
-        back += self.shift_
-        return back.astype(X.dtype, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            back = scaled * self.scale_
+            back += self.shift_
+            back = back.astype(X.dtype, copy=False)
+            is_finite = np.isfinite(back.sum())
+        if not is_finite:
+            limit = np.finfo(back.dtype).max
+            np.clip(back, -limit, limit, out=back)
+        return back
 
     def transform_float32(self, X):
         """Scaled columns of X (n, d), an array or a ``RowView``, in float32."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import _check_sample_weight
 
 Floats = NDArray[np.floating]
 
@@ -22,25 +21,6 @@ MAX_VARIANCE_SHARE = 0.1  # a row above it would decide a column's held-out loss
 # An odd 64-bit constant: 2**64 divided by the golden ratio (Fibonacci hashing; Knuth,
 # D. E., 1998. The art of computer programming 3, 6.4).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def checked_weight(sample_weight, X, *, min_rows=0):
-    """Sample weights (n_samples,) as non-negative float64; None if there are none.
-
-    ValueError if fewer than ``min_rows`` are above zero.
-    """
-    if sample_weight is None:
-        return None
-    sample_weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
-    n_rows = np.count_nonzero(sample_weight)
-    if n_rows < min_rows:
-        raise ValueError(
-            f"sample_weight is above zero for {n_rows} of the rows of X, while a "
-            f"minimum of {min_rows} is required."
-        )
-    return sample_weight
 
 
 # -- blocks and views ----------------------------------------------------------------
@@ -83,7 +63,8 @@ def merge_equal_rows(
     The order is that of a seeded hash of the rows: random, but a function of the rows
     and the seed alone. A model trained on the merged rows depends neither on their
     order nor on whether a row is repeated or weighted; and no row can stand on both
-    sides of a validation split. Rows of weight zero are left out.
+    sides of a validation split. Rows of weight zero are left out. Rows are hashed in
+    float32: a table and its copy in float32 have one order.
 
     Parameters
     ----------
@@ -97,26 +78,31 @@ def merge_equal_rows(
         Indices into X.
     weight : ndarray of shape (n_distinct,)
     """
-    key = _row_hash(X, seed)
     if sample_weight is None:
-        order = np.argsort(key, kind="stable")
         sample_weight = np.ones(len(X))
-    else:
-        # Equal rows by weight: the last bit of a sum depends on its order.
-        order = np.lexsort((sample_weight, key))
-        order = order[sample_weight[order] > 0]
+    # Equal rows by weight: the last bit of a sum depends on its order.
+    keys = [sample_weight, _row_hash(X, seed, np.float32)]
+    if X.dtype == np.float64:
+        # Rows that float32 can't tell apart have an order, too.
+        keys.insert(1, _row_hash(X, seed, np.float64))
+    order = np.lexsort(keys)
+    order = order[sample_weight[order] > 0]
+    key = keys[1]
     same_hash = np.flatnonzero(key[order[1:]] == key[order[:-1]])
     same = same_hash[(X[order[same_hash]] == X[order[same_hash + 1]]).all(axis=1)]
     starts = np.delete(np.arange(len(order)), same + 1)
     return order[starts], np.add.reduceat(sample_weight[order], starts)
 
 
-def _row_hash(X: Floats, seed: int) -> NDArray[np.uint64]:
-    bits = np.dtype(f"u{X.dtype.itemsize}")
+def _row_hash(X: Floats, seed: int, dtype: type) -> NDArray[np.uint64]:
+    """Hash (n,) of each row of X, of its values in a dtype."""
+    bits = np.dtype(f"u{np.dtype(dtype).itemsize}")
     key = np.full(len(X), seed, dtype=np.uint64) * _GOLDEN
     for column in X.T:
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(column, dtype=dtype)
         # Adding zero turns -0.0 into 0.0: equal numbers need equal bits.
-        key ^= (np.ascontiguousarray(column) + X.dtype.type(0)).view(bits)
+        key ^= (values + dtype(0)).view(bits)
         # Twice: one round leaves the orders of two seeds correlated.
         for shift in (np.uint64(32), np.uint64(29)):
             key *= _GOLDEN
@@ -126,8 +112,7 @@ def _row_hash(X: Floats, seed: int) -> NDArray[np.uint64]:
 
 def float32_hash(X: Floats) -> NDArray[np.uint64]:
     """Hash (n,) of each row of X: the same in float32 and in float64."""
-    with np.errstate(over="ignore"):
-        return _row_hash(X.astype(np.float32), seed=0)
+    return _row_hash(X, 0, np.float32)
 
 
 def systematic_sample(weight: NDArray[np.float64], max_rows: int) -> NDArray[np.intp]:

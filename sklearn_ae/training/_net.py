@@ -67,6 +67,8 @@ class TrainingConfig:
         Source of the order of the mini-batches, and of all other random numbers.
     repeat : bool
         An iteration has ``max_batches`` even of few rows, in several passes.
+    has_user_network : bool
+        A user wrote the network: dropout in it draws from ``generator``, too.
     """
 
     n_iterations: int
@@ -82,6 +84,7 @@ class TrainingConfig:
     generator: torch.Generator
     downweight_bad_rows: bool = True
     repeat: bool = False
+    has_user_network: bool = False
 
 
 class Net(NeuralNet):

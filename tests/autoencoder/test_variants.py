@@ -13,6 +13,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_ae import (
+    AEOutlierDetector,
+    AutoencoderClassifier,
+    AutoencoderCompressor,
+)
 from sklearn_ae.autoencoder._base import fit_subset
 from tests import helpers
 from tests.helpers import drawn, tensor
@@ -49,9 +54,40 @@ def mean_jacobian_norm(ae, X):
     return jacobian.square().sum(dim=(1, 2)).mean().item()
 
 
+IDLE = [
+    ({"corruption": "masking"}, "corruption='masking' .* corruption_level above 0"),
+    ({"corruption": lambda x, level, generator: x}, "corruption=.* corruption_level"),
+    ({"sparsity": "l1"}, "sparsity='l1' .* sparsity_weight above 0"),
+    ({"sparsity_target": 0.2}, "sparsity_target=0.2 .* sparsity_weight above 0"),
+    (
+        {"sparsity": "l1", "sparsity_weight": 0.1, "sparsity_target": 0.2},
+        "sparsity_target=0.2 .* sparsity='kl'",
+    ),
+    ({"beta": 2.0}, "beta=2.0 .* latent='gaussian'"),
+]
+
+
+@pytest.mark.parametrize(("params", "advice"), IDLE)
+def test_a_setting_that_does_nothing_is_warned_of(params, advice):
+    with pytest.warns(UserWarning, match=advice) as caught:
+        transformer(max_iter=1, **params).fit(TRAIN)
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [AEOutlierDetector, AutoencoderClassifier, AutoencoderCompressor],
+)
+def test_every_estimator_warns_of_a_given_autoencoder(estimator):
+    given = transformer(max_iter=1, hidden_layer_sizes=(4,), corruption="swap")
+    with pytest.warns(UserWarning, match="corruption='swap' does nothing"):
+        estimator(autoencoder=given).fit(TRAIN[:60], np.arange(60) % 2)
+
+
 # -- off ---------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*does nothing without")
 @pytest.mark.parametrize("params", KINDS)
 def test_at_strength_0_a_kind_changes_nothing(params):
     off = {name: 0.0 for name in params if name in STRENGTHS}
@@ -77,6 +113,7 @@ def test_above_0_it_does_and_what_is_fitted_is_deterministic(params):
 # -- denoising -----------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*does nothing without")
 def test_the_target_is_the_clean_row():
     # A masked cell can be restored from its copies; a network that was shown the
     # corrupted rows as its target would restore the mask.
@@ -383,6 +420,7 @@ def test_with_rising_weight_the_mean_activity_goes_to_the_target():
     assert sorted(scores, reverse=True) == scores
 
 
+@pytest.mark.filterwarnings("ignore:.*does nothing without")
 def test_with_rising_weight_the_mean_absolute_code_falls():
     fits = [
         transformer(sparsity="l1", sparsity_weight=w, max_iter=30).fit(TRAIN)
@@ -766,7 +804,8 @@ def test_a_kind_that_is_off_may_change():
     # It goes on as one whose settings stayed, from what the first fit learnt.
     np.testing.assert_array_equal(ae.transform(TEST), twin.transform(TEST))
     assert ae.validation_curve_ == twin.validation_curve_
-    assert ae.validation_curve_[0] < clone(ae).fit(TRAIN).validation_curve_[0]
+    again = transformer(max_iter=2).fit(TRAIN)
+    assert ae.validation_curve_[0] < again.validation_curve_[0]
 
 
 @pytest.mark.parametrize("params", KINDS)

@@ -4,9 +4,12 @@ import pytest
 from sklearn_ae.compression._entropy_coding import (
     MAX_SYMBOL,
     SymbolModels,
+    decode_bits,
+    encode_bits,
     pack_varints,
     unpack_varints,
 )
+from tests.helpers import memory_until_refused
 
 
 def columns(n, seed=0):
@@ -186,6 +189,37 @@ def test_a_payload_must_be_used_up(models):
             models.decode(payload, n)
     with pytest.raises(ValueError, match="payload"):
         models.decode(b"", 0)
+
+
+def test_more_escapes_than_cells_are_refused_before_they_take_memory(models):
+    escapes, payload = b"\1" * 100_000, models.encode(columns(3))
+    assert payload[:1] == b"\0"
+    forged = pack_varints(np.array([len(escapes)])) + escapes + payload[1:]
+    peak, said = memory_until_refused(lambda: models.decode(forged, 3))
+    assert "more values beyond tables than cells" in said
+    # As integers they would take 0.8 MB.
+    assert peak < 4e5
+
+
+@pytest.mark.parametrize("share", [0, 1e-3, 0.3, 1])
+@pytest.mark.parametrize("n", [0, 1, 10_000])
+def test_bits_come_back_at_their_entropy(share, n):
+    bits = np.random.default_rng(0).random(n) < share
+    packed = encode_bits(bits)
+    np.testing.assert_array_equal(decode_bits(memoryview(packed), n), bits)
+    p = np.clip(bits.mean() if n else 0, 1e-12, 1 - 1e-12)
+    entropy = -n * (p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    assert len(packed) <= 1.01 * entropy / 8 + 12
+
+
+def test_bits_of_another_number_are_refused():
+    bits = np.arange(200) % 3 == 0
+    packed = encode_bits(bits)
+    for wrong in (packed[:-4], packed + bytes(4), b"\1" + packed[1:], b"\xff" * 9):
+        with pytest.raises(ValueError, match="payload"):
+            decode_bits(wrong, 200)
+    with pytest.raises(ValueError, match="payload"):
+        decode_bits(packed, 50)
 
 
 class PanicException(BaseException):

@@ -22,6 +22,7 @@ def test_whatever_a_code_is_it_has_a_symbol():
     symbols = Quantiser(0.25).symbols(strange)
     expected = [[MAX_SYMBOL, -MAX_SYMBOL, 0], [MAX_SYMBOL, -MAX_SYMBOL, 0]]
     np.testing.assert_array_equal(symbols, expected)
+    assert Quantiser(1e-9).symbols(np.array([[1.7e308]])) == MAX_SYMBOL
 
 
 def test_bits_are_near_the_entropy_of_a_normal_variable():

@@ -44,6 +44,13 @@ def test_more_than_can_be_lost_and_less_than_can_be_kept():
     assert distortion_of_error(np.zeros(3), 1.0) == 0
 
 
+def test_a_rate_next_to_none_is_solved_whatever_its_logarithm_rounds_to():
+    # The exponential of a logarithm may be a little more or less than the number.
+    for high in np.random.default_rng(0).uniform(0, 1, 300):
+        for bits in (5e-324, 1e-300, 1e-17):
+            assert distortion_of_bits(np.array([high]), bits) == pytest.approx(high)
+
+
 def test_a_psnr_is_the_error_of_a_cell_in_units_of_the_range():
     found, k = distortion(target_psnr=20.0)
     # An error of 10**2 / 100 a cell, 5 in all five: 16 and 4 lose 1.875 each.

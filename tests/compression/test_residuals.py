@@ -1,9 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from sklearn_ae.compression._entropy_coding import SymbolModels, pack_varints
 from sklearn_ae.compression._residuals import ResidualGrid
+from tests.helpers import memory_until_refused
 
 RNG = np.random.default_rng(0)
 FACTORS = RNG.normal(size=(3_000, 2))
@@ -300,6 +303,16 @@ def test_the_state_tells_grids_apart():
     weight = np.arange(len(X)) < len(X) // 2
     weighted = ResidualGrid(0.01).fit(X, X_HAT, WHOLE, weight.astype(float))
     assert weighted._models.state() != grids[0]._models.state()
+
+
+def test_more_cells_than_there_are_are_refused_before_they_take_memory():
+    grid = fitted()
+    numbers = b"\1" * 300_000
+    for counts in ([100_000, 0], [0, 300_000], [37, 0], [2**55, 2**55]):
+        forged = pack_varints(np.array(counts)) + numbers
+        peak, said = memory_until_refused(partial(grid.decode, forged, X_HAT[:9]))
+        assert "lists a cell that is not there" in said
+        assert peak < 1e5
 
 
 @pytest.mark.parametrize("gaps", [[0], [37], [5, 0], [20, 17], [2**56 - 1] * 255])

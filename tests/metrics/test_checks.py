@@ -134,9 +134,10 @@ def test_other_metrics_need_no_extra(metric, monkeypatch):
 @pytest.mark.parametrize("metric", METRICS)
 def test_masked_cells_are_refused_rather_than_compared(metric):
     masked = np.ma.array(X, mask=X > 0.9)
-    n_masked = (X > 0.9).sum()
-    with pytest.raises(ValueError, match=f"X_true is a masked.*{n_masked} masked"):
+    with pytest.raises(ValueError, match="X_true is a masked array"):
         metric(masked, X, **SETTINGS)
+    with pytest.raises(ValueError, match="X_true is a masked array"):
+        metric(list(masked), X, **SETTINGS)
     with pytest.raises(ValueError, match="X_pred is a masked array"):
         metric(X, masked, **SETTINGS)
 

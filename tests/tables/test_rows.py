@@ -70,6 +70,30 @@ def test_the_order_is_random_and_the_seed_decides_it():
         assert abs(np.corrcoef(np.argsort(a), np.argsort(b))[0, 1]) < 0.25
 
 
+def test_a_table_and_its_float32_copy_have_one_order():
+    X = np.random.default_rng(0).normal(size=(300, 3)) * [1, 1e300, 1e-300]
+    with np.errstate(over="ignore"):
+        copy = X.astype(np.float32)
+    rows, _ = merge_equal_rows(X, None, seed=3)
+    of_copy, _ = merge_equal_rows(copy, None, seed=3)
+    np.testing.assert_array_equal(rows, of_copy)
+    # The same numbers in float64 again.
+    np.testing.assert_array_equal(
+        rows, merge_equal_rows(copy.astype(float), None, 3)[0]
+    )
+
+
+def test_rows_that_float32_cannot_tell_apart_are_ordered_by_their_values_alone():
+    X = 1e9 + np.arange(50.0)[:, None]
+    rows, weight = merge_equal_rows(X, None, seed=3)
+    np.testing.assert_array_equal(weight, np.ones(50))
+    p = np.random.default_rng(0).permutation(50)
+    np.testing.assert_array_equal(
+        X[rows], X[p][merge_equal_rows(X[p], None, seed=3)[0]]
+    )
+    assert not np.array_equal(rows, np.sort(rows))
+
+
 def test_minus_zero_is_zero():
     X = np.array([[0.0, 1.0], [-0.0, 1.0], [-0.0, -1.0]])
     rows, weight = merge_equal_rows(X, None, seed=0)
@@ -83,7 +107,7 @@ def test_columns_do_not_commute_in_the_hash():
 
 def test_a_collision_of_the_hash_does_not_merge_different_rows(X, monkeypatch):
     monkeypatch.setattr(
-        _rows, "_row_hash", lambda X, seed: np.zeros(len(X), dtype=np.uint64)
+        _rows, "_row_hash", lambda X, seed, dtype: np.zeros(len(X), dtype=np.uint64)
     )
     rows, weight = merge_equal_rows(X, None, seed=0)
     total = {}
