@@ -3,7 +3,11 @@
 from sklearn_ae.autoencoder import AutoencoderTransformer
 from sklearn_ae.compression import AutoencoderCompressor, stream_info
 from sklearn_ae.detection import AEOutlierDetector
-from sklearn_ae.semi_supervised import AutoencoderClassifier, AutoencoderRegressor
+from sklearn_ae.semi_supervised import (
+    AutoencoderClassifier,
+    AutoencoderRegressor,
+    SemiSupervisedSplit,
+)
 
 __version__ = "0.1.0"
 
@@ -13,6 +17,7 @@ __all__ = [
     "AutoencoderCompressor",
     "AutoencoderRegressor",
     "AutoencoderTransformer",
+    "SemiSupervisedSplit",
     "__version__",
     "stream_info",
 ]

@@ -82,7 +82,7 @@ PREDICTORS = [
     AutoencoderClassifier(
         setting(), max_iter=2, early_stopping=False, alpha=10.0, class_weight="balanced"
     ),
-    AutoencoderClassifier(conv(), fine_tune=False),
+    AutoencoderClassifier(conv(), fine_tune=False, missing_label=None),
     AutoencoderRegressor(
         setting(latent="gaussian"), max_iter=2, fine_tune=1, consistency_weight=0.0
     ),

@@ -11,7 +11,7 @@ import pytest
 import sklearn_ae
 
 ROOT = Path(sklearn_ae.__file__).parent
-TOP = {"_callbacks", "_input_shape", "_runtime", "_validation"}
+TOP = {"_callbacks", "_input_shape", "_pickling", "_runtime", "_validation"}
 TORCH_ONLY = {"nn", "objective"}
 SHARED = {"autoencoder", "tables", "training", *TORCH_ONLY, *TOP}
 # Folders, and files at the top, that each may import beside itself.
@@ -33,7 +33,7 @@ RESERVED = {
     "matplotlib": {"plots"},
     "constriction": {"compression/_entropy_coding"},
     "torch": {*TORCH_ONLY, "training", "autoencoder", "detection", "semi_supervised"}
-    | {"compression", "metrics", "_runtime"},
+    | {"compression", "metrics", "_pickling", "_runtime"},
     "sklearn": set(MAY_IMPORT) - TORCH_ONLY - {"_input_shape"},
 }
 FILES = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}

@@ -13,7 +13,6 @@ from sklearn.datasets import load_wine
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sklearn_ae import _runtime
 from sklearn_ae._runtime import (
     MIN_FLOPS_FOR_THREADS,
     enable_gradients,
@@ -220,18 +219,18 @@ def test_an_error_inside_restores():
 
 
 def test_ctrl_c_at_any_line_before_the_block_restores():
+    # A line of limit_threads itself: Python enters and leaves a lock as one step.
     def interrupt_at(n):
-        """Raise at the n-th line of the module; return True if there are as many."""
+        """Raise at the n-th line; return True if there are as many."""
         left = n
 
         def trace(frame, event, arg):
             nonlocal left
-            if frame.f_code.co_filename != _runtime.__file__:
+            if frame.f_code is not limit_threads.__wrapped__.__code__:
                 return None
             if event == "line":
                 left -= 1
                 if left == 0:
-                    print(n, frame.f_lineno, frame.f_code.co_name)
                     raise KeyboardInterrupt
             return trace
 
@@ -252,7 +251,7 @@ def test_ctrl_c_at_any_line_before_the_block_restores():
             assert (torch.get_num_threads(), blas_threads()) == (N_THREADS, before)
             assert n_threads_outside() == N_THREADS
             n += 1
-    assert n > 20
+    assert n > 10
 
 
 def test_threads_outside_are_the_callers():

@@ -48,7 +48,7 @@ class AutoencoderNet(Net):
         self._forward_backward = self._manual_backward()
 
     def _release(self) -> None:
-        # It has views of the parameters, which are not pickled.
+        # It has views of the parameters as they were in training.
         self._forward_backward = None
 
     def _width(self, rows: WeightedRows) -> int:

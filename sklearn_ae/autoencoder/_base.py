@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import (
     all_or_nothing,
     enable_gradients,
@@ -43,7 +44,7 @@ from sklearn_ae.autoencoder._parameters import (
 from sklearn_ae.tables._rows import column_moments, n_in_sample_monitor
 
 
-class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
+class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
     """Fit, partial_fit and scores."""
 
     _parameter_constraints: dict = CONSTRAINTS
@@ -108,6 +109,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                 if has_mixture(self):
                     prior = fitted_prior(net.module_, rows.x, data.weight, self._random)
                 self._set_fitted(net, train, prior)
+                self._keep_moments(net, self.warm_start and is_train is None)
                 self.n_iter_, self.best_loss_ = net.n_iter_, net.best_loss_
                 self.loss_curve_ = net.loss_curve_
                 self.validation_curve_ = net.validation_curve_
@@ -119,7 +121,9 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
 
         The first call fits scaling, ``n_components`` and the start on its rows, and so
         should be given a representative batch of two or more; later ones keep them. No
-        row is held out. After ``fit`` it goes on from there.
+        row is held out. After ``fit`` it goes on from the fitted weights. The estimator
+        then keeps the optimiser's moments, as with ``warm_start``, and is three times
+        as large, in memory and in a pickle.
 
         Parameters
         ----------
@@ -159,6 +163,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
                     net.train(rows, None, config)
                 prior = None if cold else self._inference.prior
                 self._set_fitted(net, rows, prior)
+                self._keep_moments(net, True)
                 curve = [] if cold else self.loss_curve_
                 self.loss_curve_ = [*curve, *net.loss_curve_]
                 self.n_iter_ = len(self.loss_curve_)
@@ -197,7 +202,7 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
         return data
 
     def _net_to_train(self, data, corruption, *, cold):
-        """A new net at its start, or a copy of the fitted one."""
+        """A new net, at its start or with a copy of the fitted network."""
         if cold:
             # A module of its own: skorch would train a given one on.
             module = initial_autoencoder(
@@ -207,13 +212,16 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             return initial_net(self, AutoencoderNet, module, corruption=corruption)
         way_out = "Call fit with warm_start=False to start again."
         check_unchanged(self, "in partial_fit or with warm_start=True", way_out)
-        return copy.deepcopy(self._net)
+        module = copy.deepcopy(self._inference.module)
+        corruption = self._inference.corruption
+        net = initial_net(self, AutoencoderNet, module, corruption=corruption)
+        net.resume(getattr(self, "_moments", None))
+        return net
 
     def _set_fitted(self, net, rows, prior=None):
         """Set the attributes of an estimator that stops training with ``net``."""
         if can_sample(self):
             net.measure(rows)
-        self._net = net
         self._inference = FittedAutoencoder(
             self._columns,
             net.module_,
@@ -227,6 +235,12 @@ class _BaseAutoencoder(CallbackSupportMixin, BaseEstimator):
             self.n_active_components_ = net.n_active_
         else:
             vars(self).pop("n_active_components_", None)
+
+    def _keep_moments(self, net, wanted):
+        """Keep the optimiser's moments, of twice the size of the network, if wanted."""
+        vars(self).pop("_moments", None)
+        if wanted:
+            self._moments = net.moments()
 
     def _attributes_now(self, net):
         """Attributes as if training ended now, for callbacks."""

@@ -89,9 +89,12 @@ class FittedAutoencoder:
         self.corruption = corruption
         self.was_interrupted = was_interrupted
         self.module = copy.deepcopy(module).eval()
-        self._width = cost(self.module, len(columns.shift_)).width
         if prior is None and self.is_random:
             self.prior = StandardNormal(module.n_components)
+        self._prepare()
+
+    def _prepare(self):
+        self._width = cost(self.module, len(self.columns.shift_)).width
         self._parts = {}
 
     def encode(self, X):
@@ -160,19 +163,14 @@ class FittedAutoencoder:
         return self.corruption.noise_std(level).cpu().numpy()
 
     def with_encoder(self, encoder):
-        """Return the same autoencoder with a copy of another encoder."""
-        # A shallow copy shares the decoder.
+        """Return the same autoencoder with another encoder, and the same decoder."""
         module = copy.copy(self.module)
-        module._modules = dict(self.module._modules)
-        module.encoder = copy.deepcopy(encoder).to(self.module.noise_variance)
-        return FittedAutoencoder(
-            self.columns,
-            module,
-            self.objective,
-            self.prior,
-            self.corruption,
-            self.was_interrupted,
-        )
+        module._modules = self.module._modules | {
+            "encoder": encoder.to(self._device).eval()
+        }
+        fitted = copy.copy(self)
+        fitted.module = module
+        return fitted
 
     @property
     def is_random(self):
@@ -240,18 +238,21 @@ class FittedAutoencoder:
         return self.module.noise_variance.device
 
     def _parts_for(self, dtype):
-        if dtype not in self._parts:
+        parts = self._parts.get(dtype)
+        if parts is None:
             module = self.module
             if dtype == np.float64:
                 module = copy.deepcopy(module).double()
             encode, decode = map(plain_forward, (module.encoder, module.decoder))
-            self._parts[dtype] = _Parts(module, encode, decode)
-        return self._parts[dtype]
+            parts = _Parts(module, encode, decode)
+            # Of threads that make them at once the first one's are kept.
+            parts = self._parts.setdefault(dtype, parts)
+        return parts
 
     def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""
         level = noise.level if self.module.is_noise_conditional else None
-        draws = torch.from_numpy(noise.draws).to(x)
+        draws = torch.tensor(noise.draws).to(x)  # copied: they may be mapped
         # Without noise both signs give the same.
         added = torch.cat([draws, -draws]) if noise.level else draws[:1]
         losses, total = torch.zeros_like(x), torch.zeros_like(x)
@@ -262,9 +263,12 @@ class FittedAutoencoder:
         return losses / len(added), total / len(added)
 
     def __getstate__(self):
-        # A model trained on a GPU loads anywhere; functions are made again when needed.
-        module = copy.deepcopy(self.module).cpu()
-        return vars(self) | {"module": module, "_parts": {}}
+        made_again = ("_parts", "_width")
+        return {k: v for k, v in vars(self).items() if k not in made_again}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._prepare()
 
 
 def _refuse_overflow(block, X, start, into):

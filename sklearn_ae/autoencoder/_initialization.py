@@ -161,7 +161,7 @@ def initial_net(params, kind, module, **settings):
             f"net_params={params.net_params!r} is not accepted by skorch's NeuralNet "
             f"or by the optimizer: {error}"
         ) from error
-    # Weights are pickled once, as net.module_.
+    # A callback may pickle the net: its weights once, as net.module_.
     net.module = type(module)
     return net
 

@@ -136,7 +136,9 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
     shuffle : bool, default=True
         If True, shuffle the rows in each iteration.
     warm_start : bool, default=False
-        If True, ``fit`` continues from the fitted weights and scaling.
+        If True, ``fit`` continues from the fitted weights and scaling, and keeps the
+        optimiser's moments for that: the estimator and pickles of it are three times as
+        large.
     device : str, default="auto"
         A torch device. "auto" is "cuda" if there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._inference import CodesMixin
@@ -34,7 +35,9 @@ from sklearn_ae.compression._step_search import fit_codec, search
 from sklearn_ae.tables._column_scaler import columns_look_like_pixels
 
 
-class AutoencoderCompressor(CodesMixin, CallbackSupportMixin, BaseEstimator):
+class AutoencoderCompressor(
+    CodesMixin, PicklingMixin, CallbackSupportMixin, BaseEstimator
+):
     """Lossy or error-bounded compression of rows by an autoencoder.
 
     The code of an autoencoder is quantised uniformly and entropy-coded. The network is

@@ -19,14 +19,18 @@ class ExplanationMixin:
         """Contribution of each cell to the scores, and the value expected in it.
 
         Each component of the score is divided among the cells: a distance by their
-        parts in it, the error of a network by how much less it is with the column's
-        median in the cell (one pass through the network for each column). Components
-        weigh by their part in the score. With ``method="reconstruction"`` a cell
-        contributes its own error.
+        parts in it, the error of a network by how much less it is with the conditional
+        mean in the cell. That is the mean given the row's other cells, under a Gaussian
+        of up to 1,000 training rows in the last scaling (normal scores by default): a
+        cell that holds a usual value is found, too, if it does not fit the others. Of a
+        row's cells the 32 farthest from it, in standard deviations, have a part in
+        the error. Components weigh by their part in the score. With
+        ``method="reconstruction"`` a cell contributes its error.
 
-        Expected is the mean of the three nearest trusted training rows, by all cells
-        but the one that contributes most (of all training rows with
-        ``contamination=0``); with ``method="reconstruction"`` the reconstruction.
+        Expected, in the cell that contributes most, is the conditional mean; in the
+        others the mean of the three nearest trusted training rows by all cells but that
+        one (of all training rows with ``contamination=0``). With
+        ``method="reconstruction"`` it is the reconstruction.
 
         Parameters
         ----------

@@ -1,6 +1,7 @@
 """Distances to the nearest training rows."""
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.metrics import euclidean_distances
@@ -55,6 +56,12 @@ class QueryRows:
         return self._scaled[columns]
 
 
+class Sample(NamedTuple):
+    """Rows (n, d), in input units, that neighbors in several scalings share."""
+
+    X: np.ndarray
+
+
 class Neighbors:
     """Nearest rows among a sample of the training rows, in scaled columns.
 
@@ -65,11 +72,15 @@ class Neighbors:
     X : ndarray of shape (n, d)
     weight : ndarray of shape (n,)
         A row of weight w counts as w rows.
+    sample : Sample, optional
+        That of neighbors in another scaling of the same rows.
     """
 
-    def __init__(self, columns, X, weight):
-        self.columns = columns
-        rows = QueryRows(X[systematic_sample(weight, MAX_REFERENCE_ROWS)])
+    def __init__(self, columns, X, weight, sample=None):
+        if sample is None:
+            sample = Sample(X[systematic_sample(weight, MAX_REFERENCE_ROWS)])
+        self.columns, self.sample = columns, sample
+        rows = QueryRows(sample.X)
         # Around zero: beside a large offset float64 loses small differences.
         self.center = np.median(rows.scaled(columns), axis=0)
         self.references = self._scaled(rows)
@@ -87,6 +98,10 @@ class Neighbors:
         # Five per cent of few rows are fewer than five.
         n_nearest = max(5, int(NEIGHBOURHOOD_SHARE * len(self._thinned)))
         self._n_neighbourhood = min(n_nearest, len(self._thinned))
+
+    def __reduce__(self):
+        # A pickle has the rows once, and not in each scaling.
+        return Neighbors, (self.columns, None, None, self.sample)
 
     def mean_distances(self, rows, k):
         """Mean distance (n,) of rows to the k nearest.

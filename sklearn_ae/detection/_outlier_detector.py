@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
@@ -35,7 +36,12 @@ TUKEY_FENCE_IQRS = 2.0
 
 
 class AEOutlierDetector(
-    ConformalMixin, ExplanationMixin, CallbackSupportMixin, OutlierMixin, BaseEstimator
+    ConformalMixin,
+    ExplanationMixin,
+    PicklingMixin,
+    CallbackSupportMixin,
+    OutlierMixin,
+    BaseEstimator,
 ):
     """Outlier and novelty detection by denoising autoencoders and nearest neighbors.
 
@@ -74,7 +80,8 @@ class AEOutlierDetector(
         :class:`AutoencoderTransformer`.
     validation_fraction : float, default=0.15
         Proportion of the rows that no network is trained on; 50 or a quarter of a small
-        table at least, 5,000 at most. Errors and ``p_values`` are calibrated by them.
+        table at least, 5,000 at most. Errors are calibrated by them, and ``p_values``
+        until ``calibrate`` gives other rows.
     device : str, default="auto"
         Torch device of the networks. "auto" is that of ``autoencoder``, whose "auto" is
         "cuda" if there is a GPU, else "cpu".
@@ -276,6 +283,8 @@ class AEOutlierDetector(
 
     def set_contamination(self, contamination):
         """Set the threshold by the scores of the training rows, without refitting.
+
+        After ``calibrate`` it is set by the scores of its rows.
 
         Parameters
         ----------

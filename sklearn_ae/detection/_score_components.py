@@ -9,6 +9,10 @@ from sklearn_ae.detection._tail_probability import TailLogPValue
 
 # With five, mean AUROC on 20 tables of ADBench is within 0.002.
 N_NEIGHBORS = 3
+# Cells of a row, the farthest from their conditional means, that take part in what a
+# network's error is divided among. With all of them, one pass through the network for
+# each column, as many wrong cells are found.
+MAX_OCCLUDED = 32
 # Distances and errors, in scaled columns, below which they are equal to zero.
 MIN_DISTANCE = 1e-9
 
@@ -40,7 +44,8 @@ class NearestDistance:
     """Mean distance to the three nearest training rows.
 
     Like every score component it has ``values(rows)``, one number (n,) for each row,
-    higher for outliers, and ``shares(rows)``, the share (n, d) of each cell in it.
+    higher for outliers, and ``shares(rows, expectation)``, the share (n, d) of each
+    cell in it.
     """
 
     def __init__(self, neighbors):
@@ -50,7 +55,7 @@ class NearestDistance:
         """Logarithm (n,) of the distance."""
         return _log(self.neighbors.mean_distances(rows, N_NEIGHBORS))
 
-    def shares(self, rows):
+    def shares(self, rows, expectation):
         """Share (n, d) of each cell in the distance."""
         return _shares(self.neighbors.parts(rows, N_NEIGHBORS))
 
@@ -65,7 +70,7 @@ class NeighbourhoodDistance:
         """Logarithm (n,) of the distance."""
         return _log(self.neighbors.neighbourhood_distances(rows))
 
-    def shares(self, rows):
+    def shares(self, rows, expectation):
         """Share (n, d) of each cell in the distance."""
         return _shares(self.neighbors.neighbourhood_parts(rows))
 
@@ -94,12 +99,13 @@ class DenoisingError:
         values = self._values(rows.X)
         return -_finite(-values) if self.autoencoder.is_random else _log(values)
 
-    def shares(self, rows):
-        """Share (n, d) of each cell: the loss that its column's median in it removes.
+    def shares(self, rows, expectation):
+        """Share (n, d) of each cell: the loss that its conditional mean in it removes.
 
         The loss of the cell itself would not do: networks copy values far from those
-        they were trained on, and the loss is then in other columns. Shares are equal
-        where no median lowers the loss.
+        they were trained on, and the loss is then in other columns. Nor would the
+        column's median, as a wrong cell may hold it. Only the 32 cells farthest from
+        their conditional means are tried; shares are equal where none lowers the loss.
 
         References
         ----------
@@ -107,12 +113,14 @@ class DenoisingError:
         networks. ECCV (occlusion).
         """
         X = rows.X
-        values, gains = self._values(X), np.empty_like(X)
-        for column, median in enumerate(self.median):
+        values, gains = self._values(X), np.zeros_like(X)
+        farthest = np.argsort(-expectation.deviations, axis=1, kind="stable")
+        for columns in farthest[:, :MAX_OCCLUDED].T:
+            cells = np.arange(len(X)), columns
             occluded = X.copy()
-            occluded[:, column] = median
+            occluded[cells] = expectation.means[cells]
             with np.errstate(invalid="ignore"):
-                gains[:, column] = values - self._values(occluded)
+                gains[cells] = values - self._values(occluded)
         return _shares(np.maximum(gains, 0))
 
     def _values(self, X):
@@ -131,6 +139,8 @@ class HarmonicMeanPValue:
     components : list of (component, TailLogPValue)
     typical : Neighbors
         Of rows that are trusted to be no outliers.
+    conditional_means : ConditionalMeans
+        Of all training rows.
     weights : sequence of float, optional
         Of the components, above 0; equal by default.
 
@@ -140,9 +150,10 @@ class HarmonicMeanPValue:
     116(4).
     """
 
-    def __init__(self, components, typical, weights=None):
+    def __init__(self, components, typical, conditional_means, weights=None):
         self.components = components
         self.typical = typical
+        self.conditional_means = conditional_means
         weights = np.ones(len(components)) if weights is None else np.array(weights)
         self._log_weights = np.log(weights / weights.sum())[:, None]
 
@@ -154,18 +165,20 @@ class HarmonicMeanPValue:
         """Explanation of the scores: components by their part in the mean of 1/p.
 
         Expected is the mean of the nearest typical rows by all cells but the one that
-        contributes most: a network that restores a row copies its bad cell.
+        contributes most, and there its conditional mean: a network that restores a row
+        copies its bad cell.
         """
-        terms = self._terms(rows)
+        terms, expectation = self._terms(rows), self.conditional_means(rows)
         shares = sum(
-            part[:, None] * component.shares(rows)
+            part[:, None] * component.shares(rows, expectation)
             for part, (component, _) in zip(
                 softmax(terms, axis=0), self.components, strict=True
             )
         )
-        expected = self.typical.mean_of_nearest(
-            rows, N_NEIGHBORS, without=shares.argmax(axis=1)
-        )
+        worst = shares.argmax(axis=1)
+        expected = self.typical.mean_of_nearest(rows, N_NEIGHBORS, without=worst)
+        cells = np.arange(len(worst)), worst
+        expected[cells] = expectation.means[cells]
         return Explanation(-logsumexp(terms, axis=0)[:, None] * shares, expected)
 
     def _terms(self, rows):

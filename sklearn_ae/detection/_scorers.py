@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_ae._runtime import limit_threads, n_threads_outside
 from sklearn_ae.autoencoder._parameters import is_conv
+from sklearn_ae.detection._conditional_means import ConditionalMeans
 from sklearn_ae.detection._denoisers import MAX_CALIBRATION_ROWS, default_scalings
 from sklearn_ae.detection._neighbors import (
     CELLS_PER_BLOCK,
@@ -130,7 +131,10 @@ def fused_scorers(detector, X, weight, networks):
         for scaling in _scalings(detector)
     ]
     clean = detector.contamination == 0
-    neighbors = [Neighbors(c, X, weight) for c in columns]
+    neighbors = [Neighbors(columns[0], X, weight)]
+    sample = neighbors[0].sample
+    neighbors += [Neighbors(c, X, weight, sample) for c in columns[1:]]
+    conditional_means = ConditionalMeans(columns[-1], X, weight)
     calibration = slice(MAX_CALIBRATION_ROWS)
     rows, rows_weight = QueryRows(X[calibration], True), weight[calibration]
     distances = [calibrated(NearestDistance(n), rows, rows_weight) for n in neighbors]
@@ -140,21 +144,24 @@ def fused_scorers(detector, X, weight, networks):
     error = networks.error(is_train, n_steps=600 if clean else 175)
     whole = calibrated(error, QueryRows(X[held_out], True), weight[held_out])
     if clean:
-        scorer = HarmonicMeanPValue([*distances, whole], typical=neighbors[-1])
+        scorer = HarmonicMeanPValue(
+            [*distances, whole], neighbors[-1], conditional_means
+        )
         return Scorers(scorer, scorer, X)
     outlying = outlyingness(X, weight, neighbors, columns[0].transform(X))
     trusted = _trusted(outlying, weight, is_train)
     typical = Neighbors(columns[-1], X[trusted], weight[trusted])
     components = [networks.error(trusted, n_steps=125), NeighbourhoodDistance(typical)]
     of_trusted = [calibrated(c, rows, rows_weight) for c in components]
-    new = HarmonicMeanPValue([*distances, whole, *of_trusted], typical)
+    shared = typical, conditional_means
+    new = HarmonicMeanPValue([*distances, whole, *of_trusted], *shared)
     if trusted.sum() < MIN_TRUSTED_ROWS_PER_COLUMN * X.shape[1]:
         return Scorers(new, new, X)
     # The first network was trained on the outliers among the training rows, and these
     # are near to each other: by one scorer for all rows mean average precision on 20
     # contaminated tables of ADBench is 0.439, not 0.475.
     weights = (1, 1, NEAREST_DISTANCE_WEIGHT)
-    training = HarmonicMeanPValue([*of_trusted, distances[-1]], typical, weights)
+    training = HarmonicMeanPValue([*of_trusted, distances[-1]], *shared, weights)
     return Scorers(new, training, X)
 
 

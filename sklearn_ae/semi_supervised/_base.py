@@ -9,8 +9,11 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sklearn_ae._callbacks import FitTasks
+from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import (
     enable_gradients,
     limit_threads,
@@ -36,6 +39,8 @@ from sklearn_ae.tables._rows import n_held_out
 from sklearn_ae.training._batches import LabelledRows
 from sklearn_ae.training._net import TrainingConfig
 
+# Differences of two outputs are finite.
+LARGEST_OUTPUT = np.finfo(np.float64).max / 4
 PREDICTOR_CONSTRAINTS: dict = {
     "autoencoder": [AutoencoderTransformer, FrozenEstimator, None],
     **{name: CONSTRAINTS[name] for name in ("architecture", "input_shape")},
@@ -60,7 +65,9 @@ PREDICTOR_CONSTRAINTS: dict = {
 }
 
 
-class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
+class _PretrainedPredictor(
+    CodesMixin, PicklingMixin, CallbackSupportMixin, BaseEstimator
+):
     """An autoencoder is pretrained, then its encoder and a linear head fine-tuned.
 
     A subclass has ``_linear_head(Z, target, weight)``,
@@ -81,7 +88,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Seed the random state, or copy it: a failing call must not advance it."""
         if reset:
             # A previous fit's networks would otherwise be trained on.
-            for name in ("_net", "_inference"):
+            for name in ("_inference", "_loss_terms", "_moments"):
                 vars(self).pop(name, None)
             self._random = random_generator(self.random_state)
         else:
@@ -158,6 +165,12 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
                 f"are {list(ours)}."
             )
 
+    def _fit_tasks(self, context, X, y, weight, has_label):
+        """Tasks whose callbacks get the labelled rows, as scorers take no others."""
+        rows = slice(None) if has_label.all() else has_label
+        weight = None if weight is None else weight[rows]
+        return FitTasks(self, context, X[rows], y[rows], weight, self._attributes_now)
+
     # -- fine-tuning -------------------------------------------------------------
 
     def _fine_tune(self, labelled, unlabelled, tasks):
@@ -188,12 +201,17 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
             self._set_head(self._fit_head(labelled))
             self.loss_curve_, self.validation_curve_ = [], []
         all_rows = self._all_rows(labelled, unlabelled)
-        if hasattr(self, "_net"):
-            net = copy.deepcopy(self._net)
-        else:
-            net = self._head_net(self._head, labelled, all_rows)
+        criterion, radius = getattr(self, "_loss_terms", (None, 0.0))
+        if criterion is None:
+            criterion = self._criterion_of(labelled)
+        radius = radius or _radius(all_rows)
+        net = self._head_net(
+            self._inference.module.encoder, self._head, criterion, radius
+        )
+        net.resume(getattr(self, "_moments", None))
         self._train(net, self._tensors(net, labelled), None, all_rows, None)
         self._set_fitted(net, None)
+        self._moments = net.moments()
         self.best_loss_ = np.nan
         self.loss_curve_ = [*self.loss_curve_, *net.loss_curve_]
 
@@ -206,7 +224,9 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         """Train a new net without the rows held out; return it and these as tensors."""
         kept = np.setdiff1d(np.arange(len(labelled.X)), held_out)
         train = labelled.select(kept)
-        net = self._head_net(self._fit_head(train), labelled, all_rows)
+        encoder = self.autoencoder_.module_.encoder
+        criterion, radius = self._criterion_of(labelled), _radius(all_rows)
+        net = self._head_net(encoder, self._fit_head(train), criterion, radius)
         monitored = None
         if len(held_out):
             monitored = self._tensors(net, labelled.select(held_out))
@@ -230,26 +250,23 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         codes = inference_of(self.autoencoder_).encode(rows.X)
         return self._linear_head(codes, rows.target, rows.weight)
 
-    def _head_net(self, head, labelled, all_rows):
-        """Return an untrained net: the autoencoder's encoder and a linear head."""
-        autoencoder = self.autoencoder_.module_
+    def _criterion_of(self, labelled):
         device = resolve_device(self.device)
-        criterion = self._criterion(labelled.target, labelled.weight, device)
+        return self._criterion(labelled.target, labelled.weight, device)
+
+    def _head_net(self, encoder, head, criterion, radius):
+        """Return an untrained net: a copy of an encoder, and a linear head."""
         net = HeadNet(
-            Head(
-                copy.deepcopy(autoencoder.encoder), *(torch.from_numpy(p) for p in head)
-            ),
+            Head(copy.deepcopy(encoder), *(torch.tensor(p) for p in head)),
             lambda: criterion,
-            radius=consistency_radius(all_rows.X) if len(all_rows.X) else 0.0,
+            radius=radius,
             consistency_weight=float(self.consistency_weight),
-            width=cost(autoencoder, self.n_features_in_).width,
-            device=device,
+            width=cost(self.autoencoder_.module_, self.n_features_in_).width,
+            device=resolve_device(self.device),
             optimizer__weight_decay=self.alpha,
         )
         with self._early_layers_frozen(net.module):
             net.initialize()
-        # A lambda cannot be pickled, and the module is already in module_.
-        net.module, net.criterion = Head, type(criterion)
         return net
 
     @contextmanager
@@ -330,7 +347,7 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
 
     def _set_fitted(self, net, monitored):
         """Predict by a fine-tuned net; ``monitored`` are the rows held out, or None."""
-        self._net = net
+        self._loss_terms = net.criterion_, net.radius
         encoder = copy.deepcopy(net.module_.encoder)
         thaw(encoder)
         self._inference = inference_of(self.autoencoder_).with_encoder(encoder)
@@ -374,14 +391,46 @@ class _PretrainedPredictor(CodesMixin, CallbackSupportMixin, BaseEstimator):
         X = self._check(X)
         coef, intercept = self._head
         Z = torch.from_numpy(self._inference.encode(X).astype(np.float64))
+        # A copy: torch warns of a mapped file, which it may not write to.
+        coef = torch.tensor(coef)
         # numpy's product would depend on BLAS's threads in its last bit.
         with limit_threads(blas=False):
-            product = (Z @ torch.from_numpy(coef).T).numpy()
-        return product + intercept
+            outputs = (Z @ coef.T).numpy() + intercept
+        if not np.abs(outputs).max() < LARGEST_OUTPUT:
+            row = (np.abs(outputs) < LARGEST_OUTPUT).all(axis=1).argmin()
+            column = np.abs(X[row]).argmax()
+            raise ValueError(
+                f"Row {row} of X is too far from the rows of fit: its prediction is "
+                f"past float64. Its largest value is {X[row, column]!s}, in column "
+                f"{column}. Clip the column, or drop the row."
+            )
+        return outputs
+
+    def _labelled_rows(self, labelled, X, sample_weight):
+        """Return the rows of X with a label and a positive weight, and their weights.
+
+        The first item returned is their indices among the labelled rows.
+        """
+        check_consistent_length(X, labelled)
+        weight = checked_weight(sample_weight, X)
+        rows = np.flatnonzero(labelled)
+        kept = np.arange(len(rows)) if weight is None else np.flatnonzero(weight[rows])
+        if not len(kept):
+            raise ValueError(
+                "No row of X has a label and a sample_weight above zero: there is "
+                "nothing to score."
+            )
+        rows = rows[kept]
+        return kept, _safe_indexing(X, rows), None if weight is None else weight[rows]
 
     def _check(self, X):
         check_is_fitted(self, "autoencoder_")
         return checked_table(self, X)
+
+
+def _radius(all_rows):
+    """Return the norm of perturbations; 0 without rows, which have none then."""
+    return consistency_radius(all_rows.X) if len(all_rows.X) else 0.0
 
 
 def _to_tensors(net, rows):

@@ -8,18 +8,17 @@ from sklearn.callback._callback_support import callback_management_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, limit_threads
-from sklearn_ae._validation import checked_weight
 from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
+    MISSING_LABELS,
     UNLABELLED,
     class_weights,
     encode_classes,
-    has_label,
     merge_rows,
-    select_rows,
+    read_classes,
+    read_labels,
     stratified_holdout,
 )
 from sklearn_ae.semi_supervised._linear_heads import logistic_head
@@ -62,6 +61,18 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         the cross-entropy. At 0 fine-tuning is supervised.
     class_weight : dict, "balanced" or None, default=None
         Class weights, as in scikit-learn's classifiers.
+    missing_label : {"auto", -1, None}, default="auto"
+        Meaning of the number -1 in y. None, NaN and NA always mark a missing label.
+
+        - -1: it marks one, as in scikit-learn's semi-supervised estimators.
+        - None: it is a class like any other.
+        - "auto": as -1, except that labels -1 and 1 alone are two classes, as in
+          scikit-learn's other classifiers. A warning is issued then, and for -1
+          beside other negative labels, beside None, NaN or NA, or beside 0 and 1 alone
+          if one of them is as frequent.
+
+        The text "-1", "nan", "None" or "<NA>" is a class, with a warning unless
+        ``missing_label`` is None.
     alpha : float, default=0.01
         Weight decay of fine-tuning (decoupled, AdamW).
     batch_size : int or "auto", default="auto"
@@ -120,6 +131,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     See Also
     --------
     AutoencoderRegressor : The same for numbers.
+    SemiSupervisedSplit : Cross-validation with few labels.
     sklearn.semi_supervised.SelfTrainingClassifier : Learns from its own predictions.
 
     Notes
@@ -151,7 +163,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     """
 
     _parameter_constraints: dict = PREDICTOR_CONSTRAINTS | {
-        "class_weight": [dict, StrOptions({"balanced"}), None]
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "missing_label": MISSING_LABELS,
     }
 
     def __init__(
@@ -163,6 +176,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         fine_tune=True,
         consistency_weight=1.0,
         class_weight=None,
+        missing_label="auto",
         alpha=0.01,
         batch_size="auto",
         learning_rate_init="auto",
@@ -181,6 +195,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         self.fine_tune = fine_tune
         self.consistency_weight = consistency_weight
         self.class_weight = class_weight
+        self.missing_label = missing_label
         self.alpha = alpha
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
@@ -202,8 +217,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         X : array-like of shape (n_samples, n_features)
             At least two rows of finite numbers.
         y : array-like of shape (n_samples,)
-            Labels, numbers or text. None, NaN and the number -1 mark missing labels; if
-            the only other label is 1, -1 is a class.
+            Labels: whole numbers, booleans or text. None, NaN and NA mark a missing
+            label, as does the number -1, but see ``missing_label``. Nullable and
+            categorical dtypes keep the type of their values.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights. A row of weight w counts as w copies of it.
 
@@ -215,25 +231,25 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            If X has missing or infinite values, y fewer than two classes, a class only
-            rows of weight zero, a parameter is out of range, or a fitted
-            ``autoencoder`` has other columns.
+            If X has missing or infinite values, y fewer than two classes, both numbers
+            and text, or masked elements, a class only rows of weight zero, a parameter
+            is out of range, or a fitted ``autoencoder`` has other columns.
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
         with all_or_nothing(self), limit_threads(), callback_management_context(self):
             context = self._init_callback_context(max_subtasks=None)
             X, weight = self._validate(X, y, sample_weight, reset=True)
-            target, self.classes_ = encode_classes(y)
+            target, self.classes_ = encode_classes(y, None, self.missing_label)
             self._start_random(reset=True)
             labelled, unlabelled = self._merge_rows(X, target, weight)
             self._class_weight = class_weights(
                 self.class_weight, self.classes_, labelled
             )
             self._check_no_empty_class(labelled.target)
-            with FitTasks(
-                self, context, X, y, sample_weight, self._attributes_now
-            ) as tasks:
+            scored = None if sample_weight is None else weight
+            y, has_label = self.classes_[target], target != UNLABELLED
+            with self._fit_tasks(context, X, y, scored, has_label) as tasks:
                 self.autoencoder_ = self._pretrain(X, weight, context)
                 self._set_head(self._fit_head(labelled))
                 self._fine_tune(labelled, unlabelled, tasks)
@@ -245,7 +261,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
 
         Unlabelled rows contribute as in ``fit``, and no rows are held out. If the first
         call was not preceded by ``fit`` and ``autoencoder`` is not fitted, it pretrains
-        on its rows: its batch should be representative.
+        on its rows: its batch should be representative. The estimator keeps the
+        optimiser's moments from then on, twice the size of encoder and head.
 
         Parameters
         ----------
@@ -254,8 +271,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         y : array-like of shape (n_samples,)
             Labels, as in ``fit``.
         classes : array-like of shape (n_classes,), default=None
-            All classes. The first call needs them if its batch lacks some. If -1 is
-            among them, it is a class.
+            All classes. The first call needs them if its batch lacks some. With
+            ``missing_label="auto"`` -1 is a class if it is among them, else no label.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
 
@@ -273,7 +290,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         with all_or_nothing(self), limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
-            target, self.classes_ = encode_classes(y, self._all_classes(classes))
+            target, self.classes_ = encode_classes(
+                y, self._all_classes(classes), self.missing_label
+            )
             self._start_random(reset=is_first)
             labelled, unlabelled = self._merge_rows(X, target, weight)
             if is_first:
@@ -293,8 +312,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         if len(empty):
             name = self.classes_.tolist()[empty[0]]
             raise ValueError(
-                f"sample_weight is zero for all rows of class {name!r}: give them "
-                "weight, or leave them out."
+                f"sample_weight is zero for all rows of class {name!r}, or nothing "
+                "beside the largest: give them weight, or leave them out."
             )
 
     def _all_classes(self, classes):
@@ -302,7 +321,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         fitted = getattr(self, "classes_", None)
         if classes is None:
             return fitted
-        classes = np.unique(classes)
+        classes = read_classes(classes, self.missing_label)
         if fitted is not None and not np.array_equal(classes, fitted):
             raise ValueError(
                 f"classes={classes.tolist()} are not those of the first call: "
@@ -325,7 +344,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         # One row more (Laplace smoothing): a class may have none in a batch.
         mass = np.bincount(target, weights=weight, minlength=n_classes) + 1
         prior = self._class_weight * mass
-        parts = prior / prior.sum(), np.log(self._class_weight)
+        # Its logarithm is taken in float32.
+        prior = np.maximum(prior / prior.sum(), np.finfo(np.float32).tiny)
+        parts = prior, np.log(self._class_weight)
         return ClassificationObjective(
             *(torch.from_numpy(p).float().to(device) for p in parts)
         )
@@ -420,7 +441,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         X : array-like of shape (n_samples, n_features)
             Rows in input units.
         y : array-like of shape (n_samples,)
-            Labels; rows whose label is missing, as in ``fit``, are left out.
+            Labels; rows whose label is missing, as in ``fit``, are left out. With
+            ``missing_label="auto"`` -1 is a label if it is among ``classes_``.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
 
@@ -428,13 +450,16 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         -------
         score : float
             Weighted share of correct predictions, from 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            If no row has a label.
         """
         check_is_fitted(self, "autoencoder_")
-        rows = np.flatnonzero(has_label(y, self.classes_))
-        sample_weight = checked_weight(sample_weight, X)
-        X, y, sample_weight = select_rows(rows, X, y, sample_weight)
-        # A list: numpy finds the dtype that labels have without missing ones.
-        return super().score(X, np.array(list(y)), sample_weight)
+        labels = read_labels(y, self.missing_label, self.classes_)
+        rows, X, weight = self._labelled_rows(labels.labelled, X, sample_weight)
+        return super().score(X, labels.values[rows], weight)
 
     def _logits(self, X):
         """Return logits (n, n_classes), scaled but for the offset of class weights."""

@@ -61,9 +61,6 @@ class HeadNet(Net):
         """
         self._all_batches = None if all_rows is None else _batches_of(all_rows, config)
         start = flat_vector(self.module_)
-        if len(start) != len(self.optimizer_.param_groups[0]["params"][0]):
-            # fine_tune has changed since the last call: other layers are frozen.
-            self.initialize_optimizer()
         super().train(rows, monitored, config, task)
         self.has_moved = not torch.equal(start, flat_vector(self.module_))
         del self._all_batches

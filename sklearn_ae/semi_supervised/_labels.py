@@ -1,31 +1,78 @@
 """Labels: missing ones, encoded classes, stratified hold-out, merging of equal rows."""
 
-from numbers import Real
+import math
+import warnings
+from numbers import Integral, Real
 from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import _safe_indexing, column_or_1d
+from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from sklearn_ae._validation import refuse_masked
+from sklearn_ae._validation import LARGEST_WEIGHT, refuse_masked
 from sklearn_ae.tables._rows import merge_equal_rows
 
 UNLABELLED = -1
+# Text that numpy makes of a missing label beside text.
+MISSING_AS_TEXT = {"-1", "nan", "None", "<NA>"}
+# A million rows of this weight count for a millionth of the heaviest row.
+MIN_WEIGHT_RATIO = 1e-12
+MISSING_LABELS = [StrOptions({"auto"}), Options(Integral, {UNLABELLED}), None]
 
 
-def encode_classes(y, classes=None):
+class Labels(NamedTuple):
+    """Labels of some rows.
+
+    Attributes
+    ----------
+    labelled : ndarray of shape (n_samples,), bool
+        True for a row with a label.
+    values : ndarray of shape (n_labelled,)
+        Labels of these rows, in the dtype that they have without missing ones.
+    missing_as : set
+        ``UNLABELLED`` if a label is missing as -1, None if as None, NaN or NA.
+    """
+
+    labelled: np.ndarray
+    values: np.ndarray
+    missing_as: set
+
+
+def read_labels(y, missing_label, classes=None):
+    """Return the ``Labels`` of y.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+    missing_label : {"auto", -1, None}
+        As of ``AutoencoderClassifier``.
+    classes : ndarray of shape (n_classes,), optional
+        With "auto", -1 is a class if it is among them.
+    """
+    labelled, values = _present(y)
+    missing_as = set() if labelled.all() else {None}
+    marked = _are_minus_one(values)
+    if marked.any() and not _is_class(values[~marked], missing_label, classes):
+        missing_as.add(UNLABELLED)
+        labelled[labelled] = ~marked
+        values = values[~marked]
+    return Labels(labelled, _of_one_kind(values, y), missing_as)
+
+
+def encode_classes(y, classes=None, missing_label="auto"):
     """Encode labels as class indices, with -1 for a missing label.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        None, NaN and the number -1 are missing labels. If the only labels are -1 and 1,
-        both are classes.
     classes : ndarray of shape (n_classes,), optional
         Sorted classes; None takes those of y.
+    missing_label : {"auto", -1, None}
+        As of ``AutoencoderClassifier``.
 
     Returns
     -------
@@ -39,48 +86,73 @@ def encode_classes(y, classes=None):
         If labels are infinite or continuous, if y has fewer than two classes, or if a
         label is not among ``classes``.
     """
-    y = _one_column(y)
-    labelled = _are_labels(y, classes)
-    labels = _homogeneous(y[labelled])
-    if len(labels):
-        check_classification_targets(labels)
-    found = np.unique(labels)
+    labels = read_labels(y, missing_label, classes)
+    values = labels.values
+    if values.dtype.kind == "f":
+        refuse_infinite(values)
+    if len(values):
+        check_classification_targets(values)
+    found, counts = np.unique(values, return_counts=True)
     if classes is None:
         classes = found
+        _warn_of_two_readings(labels, found, counts, missing_label)
         if len(classes) < 2:
             raise ValueError(
                 "y must have labels of two classes or more; it has "
-                f"{len(classes)} class(es): {classes.tolist()}. None, NaN and the "
-                "number -1 are missing labels. In partial_fit, pass all in classes."
+                f"{len(classes)} class(es): {classes.tolist()}. Rows without a label: "
+                f"{len(labels.labelled) - len(values)} of {len(labels.labelled)} "
+                f"(None, NaN, NA{_minus_one(missing_label)}). In cross-validation, "
+                "SemiSupervisedSplit gives each fold its share of the labels; in "
+                "partial_fit, pass all classes."
             )
     elif unknown := sorted(set(found.tolist()) - set(classes.tolist()), key=str):
         raise ValueError(
             f"y has the label {unknown[0]!r}, which is not one of the classes "
-            f"{classes.tolist()}: pass all in classes at the first partial_fit."
+            f"{classes.tolist()}: pass all in classes at the first partial_fit, and "
+            f"mark missing labels by None, NaN, NA{_minus_one(missing_label)}."
         )
-    target = np.full(len(y), UNLABELLED, dtype=np.int64)
-    target[labelled] = np.searchsorted(classes, labels)
+    target = np.full(len(labels.labelled), UNLABELLED, dtype=np.int64)
+    target[labels.labelled] = np.searchsorted(classes, values)
     return target, classes
 
 
-def has_label(y, classes=None):
-    """Return a mask (n_samples,) of the rows whose label is not missing."""
-    return _are_labels(_one_column(y), classes)
+def read_classes(classes, missing_label):
+    """Return sorted classes (n_classes,) from the argument of ``partial_fit``."""
+    labels = read_labels(classes, None)
+    if labels.missing_as:
+        raise ValueError("classes has None, NaN or NA, which are no class.")
+    if missing_label == UNLABELLED and UNLABELLED in labels.values.tolist():
+        raise ValueError(
+            "classes has -1, but with missing_label=-1 it is no label: leave it out "
+            "or set missing_label=None."
+        )
+    return np.unique(labels.values)
 
 
 def encode_numbers(y):
     """Return y as float64 (n_samples,), with NaN for missing numbers."""
-    y = _one_column(y)
+    present, values = _present(y)
+    numbers = np.full(len(present), np.nan)
     try:
-        y = np.where(pd.isna(y), np.nan, y).astype(np.float64)
-    except (TypeError, ValueError) as error:
+        if values.dtype.kind in "mM":
+            raise TypeError("dates are no numbers")
+        with np.errstate(over="ignore"):
+            numbers[present] = values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"y must be numbers, NaN where missing; got {shorten(repr(y), 80)}."
         ) from error
-    refuse_infinite(y)
-    if np.isnan(y).all():
+    refuse_infinite(numbers)
+    if not present.any():
         raise ValueError("y has no numbers: all rows are unlabelled (NaN).")
-    return y
+    return numbers
+
+
+def safe_exponent(y):
+    """Return n for which y / 2**n has finite squares above zero; 0 for ordinary y."""
+    exponent = math.frexp(np.abs(y).max())[1]
+    # The square root of float64's range, and its square root again for sums.
+    return exponent if abs(exponent) > 256 else 0
 
 
 def refuse_infinite(y):
@@ -104,48 +176,118 @@ def stratified_holdout(target, n):
     return np.sort(first[np.isfinite(share[first])])
 
 
-def _one_column(y):
+# -- missing labels ------------------------------------------------------------------
+
+
+def _present(y):
+    """Return a mask of the rows that are not None, NaN or NA, and their values."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     refuse_masked(y, "y")
-    if isinstance(y, pd.Series) and isinstance(y.dtype, pd.CategoricalDtype):
-        y = y.astype(object)
-    if not hasattr(y, "dtype") and np.asarray(y).dtype.kind in "US":
-        # numpy would turn None, NaN and -1 in a list of text into text.
-        y = np.asarray(y, dtype=object)
-    y = column_or_1d(y, warn=True)
-    return y if y.dtype.kind in "biufUSO" else np.asarray(y, dtype=object)
+    if hasattr(y, "columns"):
+        # As of an array, but the column of a frame keeps its dtype.
+        column_or_1d(np.broadcast_to(0, y.shape), warn=True)
+        y = _safe_indexing(y, 0, axis=1)
+    is_pandas = isinstance(y, pd.Series | pd.Index | pd.api.extensions.ExtensionArray)
+    if is_pandas:
+        # numpy would turn integers beside NA into floats.
+        present = ~np.asarray(pd.isna(y))
+        values = np.asarray(y[present])
+    else:
+        if hasattr(y, "to_list"):  # of polars
+            y = y.to_list()
+        # As objects, the items of a list keep their types beside None, NaN and -1.
+        values = np.asarray(y, dtype=None if hasattr(y, "dtype") else object)
+        present = np.ones(len(values), dtype=bool)
+    values = column_or_1d(values, warn=True)
+    if values.dtype.kind not in "biufUSOmM":
+        values = values.astype(object)
+    is_missing = pd.isna(values)
+    present[present] = ~is_missing
+    return present, values[~is_missing]
 
 
-def _are_labels(y, classes):
-    labelled = ~pd.isna(y)
-    if y.dtype.kind == "f":
-        refuse_infinite(y)
-    marked = _are_minus_one(y) & labelled
-    if not _are_two_classes(y[labelled & ~marked], marked, classes):
-        labelled &= ~marked
-    return labelled
-
-
-def _are_minus_one(y):
-    if y.dtype.kind in "ifu":
-        return y == UNLABELLED
-    if y.dtype.kind != "O":
-        return np.zeros(len(y), dtype=bool)
+def _are_minus_one(values):
+    if values.dtype.kind in "if":
+        return values == UNLABELLED
+    if values.dtype.kind != "O":
+        return np.zeros(len(values), dtype=bool)
     # The text "-1" is a label.
-    return np.array([isinstance(v, Real) and v == UNLABELLED for v in y], dtype=bool)
+    return np.array(
+        [isinstance(v, Real) and v == UNLABELLED for v in values], dtype=bool
+    )
 
 
-def _are_two_classes(others, marked, classes):
-    """Return True if -1 is a class rather than a missing label."""
+def _is_class(others, missing_label, classes):
+    """Return True if -1, beside other values, is a class."""
+    if missing_label != "auto":
+        return missing_label is None
     if classes is not None:
         return UNLABELLED in classes.tolist()
-    return marked.any() and len(others) > 0 and all(v == 1 for v in others)
+    return len(others) > 0 and np.all(others == 1)
 
 
-def _homogeneous(labels):
-    """Return labels in the dtype that they would have without missing ones."""
-    return np.array(labels.tolist()) if labels.dtype == object else labels
+def _minus_one(missing_label):
+    return "" if missing_label is None else " and -1"
+
+
+def _of_one_kind(values, y):
+    """Return objects, all numbers or all text, in the dtype of such a y."""
+    if values.dtype != object:
+        return values
+    is_text = np.array([isinstance(v, str) for v in values], dtype=bool)
+    if is_text.any() and not is_text.all():
+        raise ValueError(
+            f"y has labels of two kinds, such as {values[is_text][0]!r} and "
+            f"{values[~is_text][0]!r}: use text or numbers, and None for no label."
+        )
+    are_numbers = all(isinstance(v, Real | np.bool_) for v in values)
+    # An array of text as objects stays one, as in scikit-learn's classifiers.
+    is_plain = are_numbers or (is_text.all() and not hasattr(y, "dtype"))
+    return np.array(values.tolist()) if is_plain and len(values) else values
+
+
+def _warn_of_two_readings(labels, found, counts, missing_label):
+    """Warn if the classes found would be others by another reading of y."""
+    is_number = found.dtype.kind in "if"
+    text = MISSING_AS_TEXT & set(found.tolist() if found.dtype.kind in "OU" else ())
+    if text and missing_label is not None:
+        reading = (
+            f"y has the text {min(text)!r}, which is taken as a class: numpy makes "
+            "text of -1, NaN and None beside text. Set missing_label=None if it is a "
+            "class, else use an array of objects, with None for no label."
+        )
+    elif missing_label != "auto" or not is_number:
+        return
+    elif found.tolist() == [UNLABELLED, 1]:
+        reading = (
+            "y has the labels -1 and 1 alone, which are taken as two classes. Set "
+            "missing_label=None if they are, or missing_label=-1 if -1 means no label."
+        )
+    elif beside := _doubtful_neighbour(labels, found, counts):
+        reading = (
+            f"y has -1 beside {beside}, and it is taken as no label. Set "
+            "missing_label=-1 if it is none, or missing_label=None if it is a class."
+        )
+    else:
+        return
+    warnings.warn(reading, UserWarning, stacklevel=2)
+
+
+def _doubtful_neighbour(labels, found, counts):
+    """Return the labels beside which -1, taken as no label, may be a class."""
+    if UNLABELLED not in labels.missing_as:
+        return ""
+    if None in labels.missing_as:
+        return "None, NaN or NA"
+    if (found < 0).any():
+        return f"the class {found[0]}"
+    n_unlabelled = len(labels.labelled) - len(labels.values)
+    is_rare = found.tolist() == [0, 1] and n_unlabelled <= counts.max()
+    return "0 and 1, one of them as frequent" if is_rare else ""
+
+
+# -- rows ----------------------------------------------------------------------------
 
 
 class MergedRows(NamedTuple):
@@ -191,17 +333,17 @@ def merge_rows(X, target, labelled, weight, seed):
         )
     both = np.column_stack([X[rows], target[rows]])
     distinct, mass = merge_equal_rows(both, weight[rows], seed)
-    with_label = MergedRows(X[rows[distinct]], mass, target[rows[distinct]])
+    # Leave-one-out residuals divide by one minus a row's share of the weight.
+    mass = np.maximum(mass, MIN_WEIGHT_RATIO * mass.max())
+    # Ratios alone count. With a median of one, penalties have the strength that they
+    # have without weights, unless most rows repeat.
+    unit = np.median(mass)
+    with_label = MergedRows(X[rows[distinct]], mass / unit, target[rows[distinct]])
     rows = np.flatnonzero(~labelled & (weight > 0))
     if not len(rows):
         return with_label, MergedRows(X[:0], np.ones(0))
     distinct, mass = merge_equal_rows(X[rows], weight[rows], seed)
-    return with_label, MergedRows(X[rows[distinct]], mass)
-
-
-def select_rows(rows, *tables):
-    """Return these rows of each array, list or frame; None stays None."""
-    return [None if t is None else _safe_indexing(t, rows) for t in tables]
+    return with_label, MergedRows(X[rows[distinct]], mass / unit)
 
 
 def class_weights(class_weight, classes, rows):
@@ -227,7 +369,14 @@ def class_weights(class_weight, classes, rows):
             y=classes[rows.target],
             sample_weight=rows.weight,
         )
-    if weights.min() < 0:
-        raise ValueError(f"class_weight={class_weight!r} has one below 0.")
+    bad = ~((weights >= 0) & np.isfinite(weights))
+    if bad.any() or not weights.any():
+        i = bad.argmax()
+        raise ValueError(
+            f"class_weight has {weights[i]!s} for class {classes.tolist()[i]!r}; class "
+            "weights must be finite, 0 or above, and not all 0."
+        )
+    if not 1 / LARGEST_WEIGHT <= weights.max() <= LARGEST_WEIGHT:
+        weights = np.ldexp(weights, -math.frexp(weights.max())[1])
     # The logarithm is taken, and a class may have weight 0.
-    return np.maximum(weights, np.finfo(np.float32).tiny)
+    return np.maximum(weights, weights.max() * np.finfo(np.float32).tiny)

@@ -3,13 +3,16 @@
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback._callback_support import callback_management_context
+from sklearn.metrics import r2_score
 
-from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._runtime import all_or_nothing, limit_threads
-from sklearn_ae._validation import checked_weight
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
-from sklearn_ae.semi_supervised._labels import encode_numbers, merge_rows, select_rows
+from sklearn_ae.semi_supervised._labels import (
+    encode_numbers,
+    merge_rows,
+    safe_exponent,
+)
 from sklearn_ae.semi_supervised._linear_heads import ridge_head
 
 
@@ -91,6 +94,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     See Also
     --------
     AutoencoderClassifier : The same for classes.
+    SemiSupervisedSplit : Cross-validation with few labels.
 
     Notes
     -----
@@ -165,7 +169,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         X : array-like of shape (n_samples, n_features)
             At least two rows of finite numbers.
         y : array-like of shape (n_samples,)
-            Numbers. NaN and None mark missing ones.
+            Numbers. None, NaN and NA mark missing ones; -1 is a number.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights. A row of weight w counts as w copies of it.
 
@@ -177,8 +181,9 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            If X has missing or infinite values, y has no number or an infinite one, a
-            parameter is out of range, or a fitted ``autoencoder`` has other columns.
+            If X has missing or infinite values, y has no number, an infinite one or
+            masked elements, a parameter is out of range, or a fitted ``autoencoder``
+            has other columns.
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
@@ -189,9 +194,9 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             self._start_random(reset=True)
             labelled, unlabelled = self._merge_rows(X, target, weight)
             labelled = self._standardize(labelled, reset=True)
-            with FitTasks(
-                self, context, X, y, sample_weight, self._attributes_now
-            ) as tasks:
+            scored = None if sample_weight is None else weight
+            has_label = ~np.isnan(target)
+            with self._fit_tasks(context, X, target, scored, has_label) as tasks:
                 self.autoencoder_ = self._pretrain(X, weight, context)
                 self._set_head(self._fit_head(labelled))
                 self._fine_tune(labelled, unlabelled, tasks)
@@ -204,14 +209,15 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Unlabelled rows contribute as in ``fit``, and no rows are held out. If the first
         call was not preceded by ``fit`` and ``autoencoder`` is not fitted, it pretrains
         on its rows; it also standardises y by their mean and standard deviation. Its
-        batch should be representative.
+        batch should be representative. The estimator keeps the optimiser's moments from
+        then on, twice the size of encoder and head.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Batch of rows.
         y : array-like of shape (n_samples,)
-            Numbers. NaN and None mark missing ones.
+            Numbers. None, NaN and NA mark missing ones; -1 is a number.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
 
@@ -223,7 +229,8 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Raises
         ------
         ValueError
-            As in ``fit``.
+            As in ``fit``; also if a number is more than 1e19 standard deviations from
+            the mean of the first call.
         """
         with all_or_nothing(self), limit_threads():
             is_first = not hasattr(self, "autoencoder_")
@@ -244,12 +251,28 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
     def _standardize(self, labelled, *, reset):
         """Return the rows with standardised targets, by the first call's moments."""
         if reset:
-            self._y_mean = np.average(labelled.target, weights=labelled.weight)
-            squares = np.square(labelled.target - self._y_mean)
-            std = np.sqrt(np.average(squares, weights=labelled.weight))
-            self._y_std = std if std > 0 else 1.0
-        scaled = (labelled.target - self._y_mean) / self._y_std
+            self._y_exponent = safe_exponent(labelled.target)
+        with np.errstate(over="ignore", invalid="ignore"):
+            target = np.ldexp(labelled.target, -self._y_exponent)
+            if reset:
+                self._y_mean = np.average(target, weights=labelled.weight)
+                squares = np.square(target - self._y_mean)
+                std = np.sqrt(np.average(squares, weights=labelled.weight))
+                self._y_std = std if std > 0 else 1.0
+            scaled = (target - self._y_mean) / self._y_std
+        self._refuse_far(labelled.target, scaled)
         return labelled._replace(target=scaled)
+
+    def _refuse_far(self, y, scaled):
+        """Raise ValueError for numbers whose square is past a network's float32."""
+        is_far = ~(np.abs(scaled) < np.sqrt(np.finfo(np.float32).max))
+        if is_far.any():
+            mean, std = np.ldexp([self._y_mean, self._y_std], self._y_exponent)
+            raise ValueError(
+                f"y has {y[is_far][0]!s}, too far from the mean of the first call's "
+                f"numbers, {mean:.3g} (standard deviation {std:.3g}): leave such rows "
+                "out, transform y, or call fit on representative rows first."
+            )
 
     # -- hooks of the base class -------------------------------------------------
 
@@ -278,10 +301,15 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         Returns
         -------
         y : ndarray of shape (n_samples,), float64
-            Predictions in the units of the y of ``fit``.
+            Predictions in the units of the y of ``fit``; finite, as the largest number
+            of float64 stands for larger ones.
         """
-        outputs = self._outputs(X)
-        return outputs[:, 0] * self._y_std + self._y_mean
+        outputs = self._outputs(X)[:, 0]
+        with np.errstate(over="ignore"):
+            predicted = outputs * self._y_std + self._y_mean
+            predicted = np.ldexp(predicted, self._y_exponent)
+        largest = np.finfo(np.float64).max
+        return np.clip(predicted, -largest, largest)
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination R^2 on the rows whose number is not missing.
@@ -291,7 +319,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         X : array-like of shape (n_samples, n_features)
             Rows in input units.
         y : array-like of shape (n_samples,)
-            Numbers; rows with NaN or None are left out.
+            Numbers; rows with None, NaN or NA are left out.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
 
@@ -299,7 +327,18 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         -------
         score : float
             At most 1; predicting the mean scores 0.
+
+        Raises
+        ------
+        ValueError
+            If no row has a number.
         """
-        rows = np.flatnonzero(~np.isnan(encode_numbers(y)))
-        sample_weight = checked_weight(sample_weight, X)
-        return super().score(*select_rows(rows, X, y, sample_weight))
+        y = encode_numbers(y)
+        labelled = ~np.isnan(y)
+        rows, X, weight = self._labelled_rows(labelled, X, sample_weight)
+        predicted, y = self.predict(X), y[labelled][rows]
+        # R^2 is a ratio: a common power of two keeps its squares finite.
+        exponent = max(safe_exponent(y), safe_exponent(predicted), key=abs)
+        return r2_score(
+            np.ldexp(y, -exponent), np.ldexp(predicted, -exponent), sample_weight=weight
+        )

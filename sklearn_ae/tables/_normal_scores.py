@@ -34,6 +34,11 @@ class NormalScores:
         self._std = np.where(std > 0, std, 1.0)
         return self
 
+    def __reduce__(self):
+        # Each value once; the steps, two thirds of all numbers, follow from the rest.
+        columns = [(values[::2], ranks) for values, ranks in self._columns]
+        return _restored, (columns, self._std)
+
     def transform(self, X):
         """Return scores (n, d), float64, of X (n, d)."""
         columns = zip(X.T, self._steps, self._columns, self._std, strict=True)
@@ -48,6 +53,15 @@ class NormalScores:
         columns = zip(ndtr(Z.T), self._columns, strict=True)
         values = [np.interp(u, ranks, values) for u, (values, ranks) in columns]
         return np.stack(values, axis=1)
+
+
+def _restored(columns, std):
+    """Return the scores of columns of distinct values and ranks."""
+    scores = NormalScores()
+    scores._columns = [(np.repeat(values, 2), ranks) for values, ranks in columns]
+    scores._steps = [_steps(*knots) for knots in scores._columns]
+    scores._std = std
+    return scores
 
 
 def _knots(ordered):

@@ -1,10 +1,11 @@
 """The training loop, by skorch: the only file that imports it."""
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -85,6 +86,14 @@ class TrainingConfig:
     downweight_bad_rows: bool = True
     repeat: bool = False
     has_user_network: bool = False
+
+
+class Moments(NamedTuple):
+    """State of an optimiser of one vector, its class and the vector's length."""
+
+    optimizer: type
+    n_parameters: int
+    state: dict[str, Any]
 
 
 class Net(NeuralNet):
@@ -265,6 +274,30 @@ class Net(NeuralNet):
         del self._config, self._task, self.rows, self.monitored
         del self._batches, self._flat
         del self._average, self._current, self._best_weights
+
+    def moments(self) -> Moments:
+        """Return the optimiser's state: training goes on by it and the weights."""
+        vector = self.optimizer_.param_groups[0]["params"][0]
+        state = dict(self.optimizer_.state.get(vector, {}))
+        return Moments(type(self.optimizer_), len(vector), state)
+
+    def resume(self, moments: Moments | None) -> None:
+        """Go on from the moments of an earlier net, if its optimiser was as this one.
+
+        Moments of another class of optimiser, or of other weights to train, are left.
+        """
+        group = self.optimizer_.param_groups[0]
+        vector = group["params"][0]
+        kind = type(self.optimizer_), len(vector)
+        if moments is None or moments[:2] != kind:
+            return
+        state = copy.deepcopy(moments.state)
+        for name, value in state.items():
+            # torch's optimisers count steps on the CPU, unless they are fused.
+            follows = name != "step" or group.get("fused") or group.get("capturable")
+            if isinstance(value, Tensor) and follows:
+                state[name] = value.to(vector.device)
+        self.optimizer_.state[vector] = state
 
     def _begin_iteration(self, rows: WeightedRows) -> None:
         self._flat.vector.data.copy_(self._current)

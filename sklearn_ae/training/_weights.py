@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from scipy.stats import t
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 # -- one vector ------------------------------------------------------------------------
 
 
 def flat_vector(module: nn.Module) -> nn.Parameter:
     """A vector with the values of all of a module's parameters."""
-    return nn.Parameter(parameters_to_vector(module.parameters()).detach())
+    # torch's parameters_to_vector refuses parameters that are not contiguous.
+    return nn.Parameter(torch.cat([p.detach().flatten() for p in module.parameters()]))
 
 
 class FlatParameters:

@@ -192,7 +192,7 @@ def noisy(level):
 
 def test_noise_has_one_unit_for_all_pixels():
     ae = conv(corruption_level=0.5).fit(X)
-    spread = ae._net.corruption.columns.std.numpy()
+    spread = ae._inference.corruption.columns.std.numpy()
     # In scaled columns that is one.
     np.testing.assert_allclose(spread, 1.0, rtol=1e-5)
     assert X.std(axis=0).min() == 0

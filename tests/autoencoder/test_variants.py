@@ -367,7 +367,7 @@ def test_scaling_and_noise_are_of_all_rows(half, scale):
     )
     scaled = of_all._columns.transform(TEST)
     np.testing.assert_array_equal(of_half._columns.transform(TEST), scaled)
-    units = (ae._net.corruption.columns for ae in (of_all, of_half))
+    units = (ae._inference.corruption.columns for ae in (of_all, of_half))
     for one, other in zip(*units, strict=True):
         assert torch.equal(one, other)
 
@@ -855,7 +855,7 @@ def test_corruption_is_in_units_of_the_weighted_columns():
     weight = np.r_[np.ones(100), 900.0]
     for rows, w in ((X, None), (X[:101], weight)):
         ae = transformer(max_iter=1, corruption_level=0.5).fit(rows, sample_weight=w)
-        columns = ae._net.corruption.columns
+        columns = ae._inference.corruption.columns
         varies = np.ptp(X, axis=0) > 0
         np.testing.assert_allclose(columns.mean, 0, atol=1e-5)
         np.testing.assert_allclose(columns.std[varies], 1, rtol=1e-4)

@@ -417,6 +417,117 @@ def test_without_rows_held_out_there_are_no_p_values():
         fitted.p_values(normal(3))
 
 
+# -- calibration by other rows ---------------------------------------------------------
+
+
+def drifted(n=300, seed=0):
+    """Rows that vary by half more than the training rows do."""
+    return 1.5 * normal(n, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def calibrated(fitted):
+    return pickle.loads(pickle.dumps(fitted)).calibrate(drifted(seed=1))
+
+
+def test_p_values_hold_for_rows_like_those_that_calibrate(fitted, calibrated):
+    X = drifted(1_000, seed=2)
+    for level in (0.05, 0.1, 0.3):
+        # Three standard errors of 300 rows.
+        error = 3 * np.sqrt(level * (1 - level) / 300)
+        assert (calibrated.p_values(X) <= level).mean() < level + error
+    assert (fitted.p_values(X) <= 0.1).mean() > 0.2
+    p = calibrated.p_values(drifted(seed=1))
+    np.testing.assert_allclose(p * 301, np.round(p * 301))
+
+
+def test_the_threshold_is_by_the_scores_of_the_rows_that_calibrate(calibrated):
+    scores = calibrated.score_samples(drifted(seed=1))
+    q1, q2, q3 = np.quantile(scores, [0.25, 0.5, 0.75], method="averaged_inverted_cdf")
+    assert calibrated.offset_ == pytest.approx(q2 - 2 * (q3 - q1))
+    moved = pickle.loads(pickle.dumps(calibrated)).set_contamination(0.1)
+    assert (moved.predict(drifted(seed=1)) == -1).mean() == 0.1
+    assert (moved.predict(drifted(1_000, seed=2)) == -1).mean() < 0.17
+    # A contamination that is a number stays one.
+    assert moved.calibrate(drifted(seed=3)).contamination == 0.1
+    assert (moved.predict(drifted(seed=3)) == -1).mean() == 0.1
+
+
+def test_calibration_leaves_scores_and_networks(fitted, calibrated):
+    X = np.r_[normal(), drifted(seed=1)]
+    np.testing.assert_array_equal(fitted.score_samples(X), calibrated.score_samples(X))
+    assert calibrated.get_params()["contamination"] == fitted.contamination
+    assert calibrated.calibrate(drifted(seed=1)) is calibrated
+
+
+def test_a_new_fit_forgets_the_rows_that_calibrated():
+    X = normal(60, seed=5)
+    fitted = detector(max_iter=1).fit(normal()).calibrate(drifted()).fit(X)
+    expected = detector(max_iter=1).fit(X)
+    assert fitted.offset_ == expected.offset_
+    np.testing.assert_array_equal(
+        fitted.p_values(drifted()), expected.p_values(drifted())
+    )
+    with pytest.raises(NotFittedError):
+        clone(fitted).calibrate(drifted())
+
+
+@pytest.mark.parametrize("size", [1, 1e-300, 1e305])
+def test_a_weight_counts_as_copies_in_calibration(fitted, size):
+    one, other = (pickle.loads(pickle.dumps(fitted)) for _ in range(2))
+    X, weight = drifted(40), np.arange(40) % 3
+    one.calibrate(X, sample_weight=size * weight)
+    other.calibrate(X.repeat(weight, axis=0))
+    assert one.offset_ == other.offset_
+    X = drifted(100, seed=2)
+    # The row itself has the mean weight: its part in the p-value differs.
+    np.testing.assert_allclose(one.p_values(X), other.p_values(X), atol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("X", "weight", "match"),
+    [
+        (drifted(18), None, "minimum of 19"),
+        (drifted(40), np.arange(40) < 18, "above zero for 18 .* minimum of 19"),
+        (drifted(40), -np.ones(40), "negative|Negative"),
+        (drifted(40)[:, :3], None, "3 features"),
+        (np.where(np.arange(160).reshape(40, 4), drifted(40), np.nan), None, "NaN"),
+    ],
+    ids=["few", "few_weights", "negative", "columns", "missing"],
+)
+def test_a_failed_calibration_changes_nothing(calibrated, X, weight, match):
+    before = dict(vars(calibrated))
+    with pytest.raises(ValueError, match=match):
+        calibrated.calibrate(X, sample_weight=weight)
+    assert all(vars(calibrated)[name] is before[name] for name in before)
+    assert len(vars(calibrated)) == len(before)
+
+
+def test_a_calibration_with_another_contamination_that_is_refused_changes_nothing():
+    fitted = detector(max_iter=1).fit(normal()).set_params(contamination=0.9)
+    before = fitted._held_out, fitted._fitted_scores
+    with pytest.raises(ValueError, match="'contamination' parameter"):
+        fitted.calibrate(drifted())
+    assert (fitted._held_out, fitted._fitted_scores) == before
+
+
+def test_of_few_training_rows_there_are_p_values_by_others():
+    fitted = detector().fit(normal(3)).calibrate(normal(19, seed=1))
+    assert fitted.p_values(99 * normal(1, seed=2))[0] == pytest.approx(1 / 20)
+
+
+def test_a_selection_that_needs_more_rows_names_their_number(fitted):
+    X = np.r_[normal(48, seed=3), 90 * normal(2, seed=4)]
+    few = pickle.loads(pickle.dumps(fitted)).calibrate(normal(200, seed=5))
+    # Two of 50: their lowest p-value has to be 0.1 * 2 / 50.
+    with pytest.warns(
+        UserWarning, match="2 of 50 .* all 200 rows .* with 249 of these"
+    ):
+        assert not few.select_outliers(X).any()
+    enough = few.calibrate(normal(249, seed=5))
+    np.testing.assert_array_equal(np.flatnonzero(enough.select_outliers(X)), [48, 49])
+
+
 # -- explanations ----------------------------------------------------------------------
 
 
@@ -465,6 +576,45 @@ def test_a_corrupted_cell_is_found_and_its_value_expected(load):
     assert hits >= (rest.argmax(axis=1) == cells).mean()
     expected = fitted.explain(rows).expected[every, cells]
     assert np.abs(expected - was).mean() < 1
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0])
+def test_a_cell_that_is_stuck_at_its_median_is_found_and_its_value_expected(
+    contamination,
+):
+    # Two causes, eight columns: each follows from the others but for its noise.
+    random = np.random.default_rng(3)
+    mixing = random.normal(size=(2, 8))
+    X = random.normal(size=(1_000, 2)) @ mixing + 0.2 * random.normal(size=(1_000, 8))
+    train, rows = X[:500], X[500:].copy()
+    every, cells = np.arange(500), np.arange(500) % 8
+    was, median = rows[every, cells].copy(), np.median(train, axis=0)[cells]
+    rows[every, cells] = median
+    std = train.std(axis=0)[cells]
+    is_wrong = np.abs(was - median) > 1.5 * std
+    fitted = AEOutlierDetector(contamination, random_state=0).fit(train)
+    contributions, expected = fitted.explain(rows[is_wrong])
+    found = contributions.argmin(axis=1) == cells[is_wrong]
+    # Regression of each column on the others finds all of them.
+    assert found.mean() > 0.95
+    errors = (expected[every[: len(found)], cells[is_wrong]] - was[is_wrong]) / std[
+        is_wrong
+    ]
+    assert np.abs(errors[found]).mean() < 0.3
+
+
+def test_explanations_of_more_columns_than_rows_are_finite():
+    random = np.random.default_rng(0)
+    X = random.standard_t(1, size=(40, 60))
+    X[:, 0] = 3
+    rows = np.r_[X[:3], 1e12 * X[3:6], np.full((1, 60), 3.0)]
+    fitted = detector().fit(X)
+    contributions, expected = fitted.explain(rows)
+    assert np.isfinite(contributions).all()
+    np.testing.assert_allclose(contributions.sum(axis=1), fitted.score_samples(rows))
+    low, high = X.min(axis=0), X.max(axis=0)
+    spread = 3 * (high - low) + 1e-9
+    assert ((expected > low - spread) & (expected < high + spread)).all()
 
 
 # -- what may happen on the way --------------------------------------------------------

@@ -5,8 +5,10 @@ from scipy.stats import hmean
 from sklearn.datasets import load_wine
 
 from sklearn_ae import AutoencoderTransformer
+from sklearn_ae.detection._conditional_means import ConditionalMeans, Expectation
 from sklearn_ae.detection._neighbors import Neighbors, QueryRows
 from sklearn_ae.detection._score_components import (
+    MAX_OCCLUDED,
     N_NEIGHBORS,
     DenoisingError,
     HarmonicMeanPValue,
@@ -33,6 +35,8 @@ def distance(scale="standard", X=TRAIN):
 
 
 TYPICAL = distance().neighbors
+CONDITIONAL_MEANS = ConditionalMeans(TYPICAL.columns, TRAIN, ONE)
+EXPECTATION = CONDITIONAL_MEANS(QueryRows(NEW))
 
 
 def noise(level=0.3, n_draws=3):
@@ -70,6 +74,10 @@ def components(transformers):
     return [calibrated(kind, QueryRows(TRAIN, True), ONE) for kind in kinds]
 
 
+def harmonic_mean(some, weights=None):
+    return HarmonicMeanPValue(some, TYPICAL, CONDITIONAL_MEANS, weights)
+
+
 # -- components ----------------------------------------------------------------------
 
 
@@ -77,7 +85,7 @@ def test_a_distance_is_the_logarithm_of_the_mean_distance():
     component = distance()
     expected = component.neighbors.mean_distances(QueryRows(NEW), N_NEIGHBORS)
     np.testing.assert_allclose(np.exp(component.values(QueryRows(NEW))), expected)
-    shares = component.shares(QueryRows(NEW))
+    shares = component.shares(QueryRows(NEW), EXPECTATION)
     cells = component.neighbors.parts(QueryRows(NEW), N_NEIGHBORS)
     np.testing.assert_allclose(shares * expected[:, None], cells)
 
@@ -85,7 +93,7 @@ def test_a_distance_is_the_logarithm_of_the_mean_distance():
 def test_a_neighbourhood_distance_is_too_for_training_rows_and_new_ones():
     component = NeighbourhoodDistance(TYPICAL)
     expected = TYPICAL.neighbourhood_distances(QueryRows(NEW))
-    shares = component.shares(QueryRows(NEW))
+    shares = component.shares(QueryRows(NEW), EXPECTATION)
     np.testing.assert_allclose(
         shares * expected[:, None], TYPICAL.neighbourhood_parts(QueryRows(NEW))
     )
@@ -143,20 +151,24 @@ def test_with_a_normal_latent_it_is_minus_the_log_density(transformers):
 
 
 @pytest.mark.parametrize("kind", ["noise_conditional", "absolute", "gaussian"])
-def test_shares_of_an_error_are_by_occlusion_with_the_median(kind, transformers):
+def test_shares_of_an_error_are_by_occlusion_with_conditional_means(kind, transformers):
     error = DenoisingError(transformers[kind]._inference, noise(), MEDIAN)
-    shares = error.shares(QueryRows(NEW))
+    shares = error.shares(QueryRows(NEW), EXPECTATION)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     losses = (lambda v: v) if kind == "gaussian" else np.exp
     whole = losses(error.values(QueryRows(NEW)))
     gains = np.empty_like(NEW)
     for j in range(D):
         X = NEW.copy()
-        X[:, j] = MEDIAN[j]
+        X[:, j] = EXPECTATION.means[:, j]
         gains[:, j] = np.maximum(whole - losses(error.values(QueryRows(X))), 0)
-    np.testing.assert_allclose(shares, _shares(gains), atol=1e-9)
-    # The row of medians has nothing to gain.
-    np.testing.assert_allclose(error.shares(QueryRows(MEDIAN[None])), 1 / D)
+    # Only the cells farthest from their conditional means take part.
+    rank = np.argsort(np.argsort(-EXPECTATION.deviations, axis=1), axis=1)
+    expected = _shares(np.where(rank < MAX_OCCLUDED, gains, 0))
+    np.testing.assert_allclose(shares, expected, atol=1e-9)
+    # Nothing is gained where each cell is as expected.
+    as_expected = Expectation(NEW, np.zeros_like(NEW))
+    np.testing.assert_allclose(error.shares(QueryRows(NEW), as_expected), 1 / D)
 
 
 def test_an_error_is_the_same_for_training_rows_and_new_ones(transformers):
@@ -184,7 +196,7 @@ def test_a_component_is_calibrated_by_training_rows():
 def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value(weights):
     kinds = [distance(), distance("minmax"), distance("quantile")]
     calibrated_kinds = [calibrated(kind, QueryRows(TRAIN, True), ONE) for kind in kinds]
-    scorer = HarmonicMeanPValue(calibrated_kinds, TYPICAL, weights)
+    scorer = harmonic_mean(calibrated_kinds, weights)
     values = np.array([kind.values(QueryRows(TRAIN, True)) for kind in kinds])
     p = np.array([(v >= v[:, None]).mean(axis=1) for v in values])
     body = (p > 1.1 * (1 - TAIL_QUANTILE)).all(axis=0)
@@ -198,7 +210,7 @@ def test_a_score_is_the_logarithm_of_the_harmonic_mean_p_value(weights):
 
 def test_of_one_component_the_score_is_its_log_p_value(transformers):
     for component, tail in components(transformers):
-        scores = HarmonicMeanPValue([(component, tail)], TYPICAL).scores(QueryRows(NEW))
+        scores = harmonic_mean([(component, tail)]).scores(QueryRows(NEW))
         expected = -tail(component.values(QueryRows(NEW)))
         np.testing.assert_allclose(scores, expected, atol=1e-12)
 
@@ -208,7 +220,7 @@ def test_the_smallest_p_value_dominates(transformers):
     X = NEW.copy()
     X[:, 3] += np.linspace(0, 300, len(X))
     log_p = np.array([s(e.values(QueryRows(X))) for e, s in all_components])
-    scores = HarmonicMeanPValue(all_components, TYPICAL).scores(QueryRows(X))
+    scores = harmonic_mean(all_components).scores(QueryRows(X))
     assert (scores <= 0).all()
     # The harmonic mean of six is six times the least at the most.
     most = log_p.max(axis=0)
@@ -221,7 +233,7 @@ def test_the_smallest_p_value_dominates(transformers):
 @pytest.mark.parametrize("weights", [np.ones(6), (1, 0.1, 2, 1, 1, 0.5)])
 def test_contributions_sum_to_scores(weights, transformers):
     all_components = components(transformers)
-    scorer = HarmonicMeanPValue(all_components, TYPICAL, weights)
+    scorer = harmonic_mean(all_components, weights)
     contributions, _ = scorer.explain(QueryRows(NEW))
     scores = scorer.scores(QueryRows(NEW))
     np.testing.assert_allclose(contributions.sum(axis=1), scores, atol=1e-12)
@@ -229,7 +241,9 @@ def test_contributions_sum_to_scores(weights, transformers):
     p = np.array([np.exp(-s(e.values(QueryRows(NEW)))) for e, s in all_components])
     parts = np.reshape(weights, (6, 1)) / p
     parts /= parts.sum(axis=0)
-    shares = [component.shares(QueryRows(NEW)) for component, _ in all_components]
+    shares = [
+        component.shares(QueryRows(NEW), EXPECTATION) for component, _ in all_components
+    ]
     means = sum(part[:, None] * s for part, s in zip(parts, shares, strict=True))
     np.testing.assert_allclose(contributions, scores[:, None] * means, atol=1e-12)
 
@@ -238,9 +252,7 @@ def test_a_wrong_cell_contributes_most(transformers):
     X = NEW.copy()
     wrong = np.arange(len(X)) % D
     X[np.arange(len(X)), wrong] += 20 * TRAIN.std(axis=0)[wrong]
-    contributions, _ = HarmonicMeanPValue(components(transformers), TYPICAL).explain(
-        QueryRows(X)
-    )
+    contributions, _ = harmonic_mean(components(transformers)).explain(QueryRows(X))
     assert (contributions.argmin(axis=1) == wrong).mean() > 0.9
 
 
@@ -250,7 +262,7 @@ def test_scores_and_explanations_of_far_rows_are_finite(value, transformers):
     X[1, 0] = value
     X[2] = -value
     is_training_row = np.zeros(3, dtype=bool)
-    scorers = [HarmonicMeanPValue(components(transformers), TYPICAL)]
+    scorers = [harmonic_mean(components(transformers))]
     scorers += [
         ReconstructionScore(DenoisingError(ae._inference, SILENCE, MEDIAN))
         for ae in transformers.values()

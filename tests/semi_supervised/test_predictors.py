@@ -194,10 +194,38 @@ def test_series_categories_and_missing_numbers():
     assert named.classes_.tolist() == ["a", "b", "c"]
 
 
-def test_minus_one_beside_one_alone_is_a_class():
+def test_minus_one_beside_one_alone():
     y = np.where(Y_WINE == 0, -1, 1)
-    ours = AutoencoderClassifier(SHORT, fine_tune=False, random_state=0).fit(X_WINE, y)
+    ours = AutoencoderClassifier(SHORT, fine_tune=False, random_state=0)
+    with pytest.warns(UserWarning, match="taken as two classes"):
+        ours.fit(X_WINE, y)
     assert ours.classes_.tolist() == [-1, 1]
+    assert ours.score(X_WINE, y) > 0.9
+    three = np.where(Y_WINE == 2, 0, y)
+    ours.set_params(missing_label=None).fit(X_WINE, three)
+    assert ours.classes_.tolist() == [-1, 0, 1]
+    assert ours.score(X_WINE, three) > 0.9
+    with pytest.raises(
+        ValueError, match=r"1 class\(es\): \[1\]. Rows without a label: "
+    ):
+        ours.set_params(missing_label=-1).fit(X_WINE, y)
+
+
+def test_partial_fit_reads_minus_one_by_its_classes():
+    y = np.where(Y_WINE == 0, -1, 1)
+    ours = AutoencoderClassifier(SHORT, random_state=0)
+    ours.partial_fit(X_WINE, y, classes=pd.array([1, -1], dtype="Int64"))
+    assert ours.partial_fit(X_WINE, y).classes_.tolist() == [-1, 1]
+    ours = clone(ours).partial_fit(X_WINE, y, classes=[0, 1])
+    assert ours.score(X_WINE, y) == np.mean(ours.predict(X_WINE)[y == 1] == 1)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "string", "category"])
+def test_predictions_have_the_type_of_the_labels(dtype):
+    y = pd.Series(Y_WINE == 1, dtype=dtype).where(np.arange(178) % 3 == 0)
+    ours = AutoencoderClassifier(SHORT, fine_tune=False, random_state=0).fit(X_WINE, y)
+    assert ours.predict(X_WINE).dtype == ours.classes_.dtype
+    assert type(ours.predict(X_WINE)[0]) is type(np.asarray(y.dropna())[0])
     assert ours.score(X_WINE, y) > 0.9
 
 
@@ -210,6 +238,84 @@ def test_the_labels_of_rows_are_all_that_a_label_changes():
     all_rows = AutoencoderClassifier(autoencoder, **settings).fit(X, few)
     some = AutoencoderClassifier(autoencoder, **settings).fit(X[known], few[known])
     assert not np.allclose(all_rows.predict_proba(X), some.predict_proba(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderClassifier, AutoencoderRegressor])
+@pytest.mark.parametrize("scale", [1 / 400, 5e-324, 2.0**1000, 1e308])
+def test_ratios_of_sample_weights_alone_count(kind, scale):
+    X, y, _ = moons()
+    y = y * 1.0
+    ours = kind(SHORT, early_stopping=False, max_iter=2, random_state=0)
+    one, other = clone(ours).fit(X, y), clone(ours)
+    other.fit(X, y, sample_weight=np.full(400, scale))
+    np.testing.assert_allclose(other._outputs(X), one._outputs(X), rtol=1e-5)
+    expected = one.score(X, y)
+    assert other.score(X, y, np.full(400, scale)) == pytest.approx(expected)
+    for model in (one, other):
+        weight = None if model is one else np.full(400, scale)
+        model.partial_fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(other._outputs(X), one._outputs(X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderClassifier, AutoencoderRegressor])
+def test_a_row_of_nearly_all_the_weight_gives_finite_predictions(kind):
+    X, y, _ = moons()
+    weight = np.r_[1e15, np.ones(399)]
+    ours = kind(SHORT, max_iter=2, random_state=0).fit(X, y, sample_weight=weight)
+    assert np.isfinite(ours._outputs(X)).all()
+    assert ours.predict(X[:1]) == pytest.approx(y[:1], abs=0.1)
+
+
+def test_class_weights_count_by_their_ratios_at_any_size():
+    X, y, _ = moons()
+    ours = AutoencoderClassifier(SHORT, max_iter=2, random_state=0)
+    plain = clone(ours).fit(X, y).predict_proba(X)
+    for weight in (1e-300, 1e300):
+        same = clone(ours).set_params(class_weight={0: weight, 1: weight}).fit(X, y)
+        np.testing.assert_allclose(same.predict_proba(X), plain, atol=0.05)
+    far = clone(ours).set_params(class_weight={0: 1e300, 1: 1e-300}).fit(X, y)
+    np.testing.assert_array_equal(far.predict(X), 0)
+    assert np.isfinite(far.predict_proba(X)).all()
+
+
+def test_no_class_has_a_share_of_zero_in_float32():
+    ours = AutoencoderClassifier()
+    ours.classes_, ours._class_weight = np.array([0, 1]), np.array([1, 1e-38])
+    prior = ours._criterion(np.array([0, 1]), np.array([1e12, 1]), "cpu").prior
+    assert prior.dtype == torch.float32
+    assert (prior > 0).all()
+
+
+@pytest.mark.parametrize("size", [5e-322, 1e-170, 1e160, 1.7e308])
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_numbers_of_any_size(size, fine_tune):
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    y = np.clip(X @ [0.3, 0.2, 0.1], -1, 1)
+    settings = {"fine_tune": fine_tune, "max_iter": 2, "random_state": 0}
+    ours = AutoencoderRegressor(SHORT, **settings).fit(X, y * size)
+    # Subnormal numbers are multiples of 5e-324.
+    np.testing.assert_allclose(ours.predict(X) / size, y, atol=0.15)
+    assert np.isfinite(ours.predict(1e3 * X)).all()
+    assert 0.95 < ours.score(X, y * size) < 0.999999
+    ours.partial_fit(X, y * size)
+    assert ours.score(X, y * size) > 0.95
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 5e-324, -1e300])
+def test_a_constant_number_is_predicted(value):
+    y = np.full(178, value)
+    ours = AutoencoderRegressor(SHORT, max_iter=2, random_state=0).fit(X_WINE, y)
+    np.testing.assert_allclose(ours.predict(X_WINE), value, rtol=1e-12)
+    assert ours.score(X_WINE, y) == 1
+
+
+def test_float32_numbers_at_the_end_of_their_range():
+    y = X_WINE[:, 0] / X_WINE[:, 0].max() * np.finfo(np.float32).max
+    ours = AutoencoderRegressor(SHORT, fine_tune=False, random_state=0)
+    single = clone(ours).fit(X_WINE, y.astype(np.float32))
+    double = clone(ours).fit(X_WINE, y.astype(np.float32).astype(np.float64))
+    np.testing.assert_array_equal(single.predict(X_WINE), double.predict(X_WINE))
+    assert single.score(X_WINE, y) > 0.8
 
 
 def test_weights_of_zero_are_rows_that_are_not_there():
@@ -250,11 +356,9 @@ def test_rows_without_a_label_are_not_scored(autoencoder):
     ours = AutoencoderClassifier(autoencoder, fine_tune=False).fit(X, FEW)
     known = FEW >= 0
     expected = ours.score(X[known], FEW[known])
-    assert (
-        ours.score(X, FEW)
-        == expected
-        == np.mean(ours.predict(X) == FEW) / np.mean(known)
-    )
+    assert ours.score(X, FEW) == expected
+    share = np.mean(ours.predict(X) == FEW) / np.mean(known)
+    assert share == pytest.approx(expected)
     names = pd.Series(FEW).astype(object).where(known)
     assert ours.score(pd.DataFrame(X).to_numpy(), names) == expected
     y = np.where(known, Y * 2.0, np.nan)
@@ -293,17 +397,13 @@ def test_metadata_routing_changes_nothing(autoencoder):
     np.testing.assert_array_equal(routed.predict_proba(X), plain.predict_proba(X))
 
 
-def test_a_weight_of_a_class_below_zero_is_refused():
-    with pytest.raises(ValueError, match="has one below 0"):
-        AutoencoderClassifier(class_weight={0: -1}).fit(X_WINE, Y_WINE)
-
-
 # -- the autoencoder -------------------------------------------------------------
 
 
 def test_a_fitted_autoencoder_is_taken_and_stays_as_it_is(autoencoder):
     given = copy.deepcopy(autoencoder)
-    ours = AutoencoderClassifier(given, max_iter=5, random_state=0).fit(X, Y)
+    settings = {"early_stopping": False, "max_iter": 5, "random_state": 0}
+    ours = AutoencoderClassifier(given, **settings).fit(X, Y)
     assert same_state(state(ours.autoencoder_), state(autoencoder))
     assert not np.allclose(ours.transform(X), autoencoder.transform(X))
     ours.partial_fit(X[:200], Y[:200])
@@ -327,7 +427,7 @@ def test_what_becomes_of_the_given_one_does_not_matter(autoencoder):
 
 def test_an_old_interruption_of_the_given_one_does_not_matter(autoencoder):
     given = copy.deepcopy(autoencoder)
-    given._net.was_interrupted = True
+    given._inference.was_interrupted = True
     ours = AutoencoderClassifier(given, max_iter=2, random_state=0).fit(X, Y)
     assert len(ours.loss_curve_) == 2
 
@@ -426,6 +526,8 @@ def test_partial_fit_alone(autoencoder):
     assert first.predict_proba(X[:9]).shape == (9, 10)
     with pytest.raises(ValueError, match="not those of the first call"):
         first.partial_fit(X[:50], Y[:50], classes=[0, 1])
+    with pytest.raises(ValueError, match="must have two classes or more"):
+        AutoencoderClassifier().partial_fit(X[:50], Y[:50], classes=[0])
     with pytest.raises(ValueError, match="the label 10"):
         first.partial_fit(X[:50], Y[:50] + 10)
     number = AutoencoderRegressor(max_iter=2, random_state=0)
@@ -546,6 +648,18 @@ def test_callbacks_see_each_iteration(autoencoder):
     assert scores.is_unique
 
 
+@pytest.mark.parametrize("kind", [AutoencoderClassifier, AutoencoderRegressor])
+def test_callbacks_score_labelled_rows(kind, autoencoder):
+    scoring = "accuracy" if kind is AutoencoderClassifier else "r2"
+    monitor = ScoringMonitor(scoring=scoring)
+    y = pd.Series(Y, dtype="Int64").where(FEW >= 0)
+    ours = kind(autoencoder, max_iter=1, early_stopping=False, random_state=0)
+    ours.set_callbacks(monitor).fit(X, y, sample_weight=np.arange(len(X)) % 3)
+    log = monitor.get_logs().data_as_pandas
+    found = log.loc[log.task_name == "iteration", scoring].iloc[-1]
+    assert found == pytest.approx(ours.score(X, y, np.arange(len(X)) % 3), abs=1e-6)
+
+
 def test_verbose_prints_a_line_an_iteration(autoencoder, capsys):
     AutoencoderClassifier(autoencoder, max_iter=3, verbose=1, random_state=0).fit(X, Y)
     lines = capsys.readouterr().out.splitlines()
@@ -623,10 +737,52 @@ def test_bad_autoencoders(autoencoder):
         AutoencoderClassifier(other).fit(named, Y_WINE)
 
 
+def test_a_batch_far_from_the_first_is_refused():
+    ours = AutoencoderRegressor(SHORT, max_iter=1, random_state=0)
+    ours.partial_fit(X_WINE, Y_WINE)
+    for far in (1e25, 1e300):
+        with pytest.raises(ValueError, match=r"y has .*too far from the mean"):
+            ours.partial_fit(X_WINE, Y_WINE * far)
+
+
+def test_a_row_whose_prediction_overflows_is_named():
+    ours = AutoencoderClassifier(SHORT, fine_tune=False, random_state=0)
+    ours.fit(X_WINE, Y_WINE)
+    ours._head = ours._head[0] * 1e300, ours._head[1]
+    far = X_WINE.copy()
+    far[7, 4] = 1e25
+    for method in (ours.predict, ours.predict_proba, ours.decision_function):
+        with pytest.raises(ValueError, match=r"Row 7 .* 1e\+25, in column 4"):
+            method(far)
+
+
+def test_the_largest_number_stands_for_larger_ones():
+    y = 1.7e308 * ((X_WINE[:, 0] - 13) / 2)
+    ours = AutoencoderRegressor(SHORT, fine_tune=False, random_state=0).fit(X_WINE, y)
+    found = ours.predict(1e9 * X_WINE)
+    assert np.abs(found).max() == np.finfo(np.float64).max
+
+
+def test_nothing_to_score(autoencoder):
+    classifier = AutoencoderClassifier(autoencoder, fine_tune=False).fit(X, Y)
+    regressor = AutoencoderRegressor(autoencoder, fine_tune=False).fit(X, Y)
+    with pytest.raises(ValueError, match="nothing to score"):
+        classifier.score(X, np.full(len(X), -1))
+    with pytest.raises(ValueError, match="no numbers"):
+        regressor.score(X, np.full(len(X), np.nan))
+    few, weight = np.where(np.arange(len(X)) < 9, Y, -1), np.arange(len(X)) >= 9
+    with pytest.raises(ValueError, match="nothing to score"):
+        classifier.score(X, few, sample_weight=weight)
+    for ours in (classifier, regressor):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            ours.score(X, Y[:9])
+
+
 def test_bad_weights():
     weight = (Y_WINE != 1).astype(float)
-    with pytest.raises(ValueError, match="zero for all rows of class 1"):
-        AutoencoderClassifier().fit(X_WINE, Y_WINE, sample_weight=weight)
+    for all_but_one in (weight, np.maximum(weight * 1e300, 1)):
+        with pytest.raises(ValueError, match="zero for all rows of class 1"):
+            AutoencoderClassifier().fit(X_WINE, Y_WINE, sample_weight=all_but_one)
     few = np.where(np.arange(178) < 9, Y_WINE, np.nan)
     with pytest.raises(ValueError, match="a sample_weight above zero"):
         AutoencoderRegressor().fit(X_WINE, few, sample_weight=np.arange(178) >= 9)

@@ -439,7 +439,12 @@ def test_gradients_are_clipped_before_the_step(max_grad_norm):
     transformer(learning_rate_init=0.01, net_params=params).fit(DIGITS)
     assert max(Recorder.norms) == pytest.approx(max_grad_norm, rel=1e-5)
     assert min(Recorder.norms) <= max_grad_norm
-    assert transformer().fit(X)._net.max_grad_norm == 1
+
+
+def test_gradients_are_clipped_to_one_by_default():
+    counter = Counter()
+    transformer(counter).fit(X)
+    assert Counter.net.max_grad_norm == 1
 
 
 def test_options_of_the_optimizer_are_net_params():
@@ -459,6 +464,10 @@ class Counter(Callback):
     def on_batch_end(self, net, **kwargs):
         self.n += 1
 
+    def on_train_end(self, net, **kwargs):
+        # Of the class: the callback is a copy.
+        Counter.net = net
+
     def on_grad_computed(self, net, named_parameters, **kwargs):
         self.names = [name for name, p in named_parameters if p.grad is not None]
 
@@ -470,7 +479,7 @@ def test_a_users_callbacks_are_called_but_not_changed():
     ae.fit(X)
     assert counter.n == 0
     assert ae.net_params is params == {"callbacks": [counter]}
-    (used,) = (c for _, c in ae._net.callbacks_ if isinstance(c, Counter))
+    (used,) = (c for _, c in Counter.net.callbacks_ if isinstance(c, Counter))
     assert used.n == 3 * 9
     # Gradients have the names of the module's parameters.
     assert set(used.names) <= dict(ae.module_.named_parameters()).keys()
