@@ -10,6 +10,8 @@ import torch
 
 matplotlib.use("Agg")
 
+# Run by hand: python -m tests.campaign.
+collect_ignore = ["campaign"]
 BOXES = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 if importlib.util.find_spec("torchvision") is not None:

@@ -1,6 +1,6 @@
 """Reconstruction metrics of images and signals.
 
-PSNR and SSIM are scikit-image's; LPIPS runs in torch with weights from torchmetrics:
+LPIPS runs in torch with weights from torchmetrics:
 ``pip install "sklearn-ae[images]"``.
 """
 

@@ -51,7 +51,8 @@ def learned_perceptual_image_patch_similarity(
     data_range : float or pair of float
         Range of possible values, (low, high) or the width of a range that starts at 0.
         It is mapped to [-1, 1]. It is not inferred from the rows, and values outside it
-        are not clipped, as in the reference implementation.
+        are not clipped, as in the reference implementation; those 8 million widths away
+        are refused.
     net : {"alex", "vgg"}, default="alex"
         AlexNet, which the authors recommend as a metric, or VGG16.
     weights : str or path-like, default=None
@@ -79,9 +80,10 @@ def learned_perceptual_image_patch_similarity(
         If a parameter is of the wrong type.
     ValueError
         If X_true and X_pred are not two finite tables of the same shape, if
-        ``data_range`` is not of positive width, if ``input_shape`` does not multiply to
-        n_features or is not that of a grey or RGB image, if ``net`` or ``batch_size``
-        is invalid, or if a file holds other weights.
+        ``data_range`` is not of positive width or far from the values, if
+        ``input_shape`` does not multiply to n_features or is not that of a grey or RGB
+        image, if ``net`` or ``batch_size`` is invalid, or if a file holds other or
+        infinite weights.
 
     References
     ----------
@@ -109,9 +111,10 @@ def learned_perceptual_image_patch_similarity(
     model = lpips_model(net, weights, device)
     size = images.rows_at_once(batch_size)
     starts = range(0, len(X_true), size)
+    tables = {"X_true": X_true, "X_pred": X_pred}
     with torch.inference_mode():
         values = [
-            model(*(images(X[i : i + size]).to(device) for X in (X_true, X_pred)))
+            model(*(images(X[i : i + size], n).to(device) for n, X in tables.items()))
             for i in starts
         ]
     return mean_or_each(torch.cat(values).cpu().numpy().astype(float), average)
@@ -159,6 +162,10 @@ def _image_shape(input_shape, n_features):
     return shape
 
 
+# Neighbours in float32 are further apart than the ends of the range, -1 and 1.
+MAX_PIXEL = 2.0**24
+
+
 @dataclass
 class _Images:
     """Rows (n, n_features) in [low, high] to images (n, 3, H, W) in [-1, 1], float32.
@@ -184,9 +191,21 @@ class _Images:
         max_pixels = 2**17
         return max(1, max_pixels // (self.sides[0] * self.sides[1]))
 
-    def __call__(self, X):
-        scaled = 2 * (X.astype(float) - self.low) / (self.high - self.low) - 1
+    def __call__(self, X, name="X"):
+        # A range's width can be so small that a quotient overflows.
+        with np.errstate(over="ignore"):
+            scaled = 2 * ((X.astype(float) - self.low) / (self.high - self.low)) - 1
+        self._refuse_far_values(X, scaled, name)
         images = torch.from_numpy(scaled.astype(np.float32)).reshape(-1, *self.shape)
         if self.sides != self.shape[1:]:
             images = interpolate(images, self.sides, mode="bilinear")
         return images.expand(-1, 3, -1, -1)
+
+    def _refuse_far_values(self, X, scaled, name):
+        is_far = np.abs(scaled) > MAX_PIXEL
+        if is_far.any():
+            raise ValueError(
+                f"{name} contains {X[is_far][0]}, too far from data_range="
+                f"({self.low}, {self.high}) for LPIPS, which is computed in float32. "
+                "Pass the range that pixels have."
+            )

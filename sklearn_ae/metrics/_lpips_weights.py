@@ -113,6 +113,11 @@ def load(module, path):
             "weights."
         )
     weights = {key: stored[key].float() for key in module.state_dict()}
+    if not all(weight.isfinite().all() for weight in weights.values()):
+        raise ValueError(
+            f"{path} holds weights that are NaN or infinite. Replace it by the "
+            "published file, or pass another as weights."
+        )
     module.load_state_dict(weights, assign=True)
 
 

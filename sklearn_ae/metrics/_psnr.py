@@ -1,15 +1,10 @@
 """Peak signal-to-noise ratio."""
 
 import numpy as np
+from scipy.special import logsumexp
 
 from sklearn_ae._input_shape import folded_shape
-from sklearn_ae.metrics._checks import (
-    mean_or_each,
-    optional_module,
-    row_pairs,
-    two_tables,
-    value_range,
-)
+from sklearn_ae.metrics._checks import blocks, mean_or_each, two_tables, value_range
 
 
 def peak_signal_noise_ratio(
@@ -17,8 +12,9 @@ def peak_signal_noise_ratio(
 ):
     """Peak signal-to-noise ratio (PSNR) of reconstructed rows, in dB.
 
-    The PSNR of a row is 10 log10(range² / mean squared error), as in scikit-image;
-    higher is better. The mean over rows is taken in dB, not over squared errors.
+    The PSNR of a row is 10 log10(range² / mean squared error); higher is better. The
+    mean over rows is taken in dB; scorers pool the squared errors instead, see
+    :func:`~sklearn_ae.metrics.make_reconstruction_scorer`.
 
     Parameters
     ----------
@@ -43,8 +39,6 @@ def peak_signal_noise_ratio(
 
     Raises
     ------
-    ImportError
-        If scikit-image is not installed.
     TypeError
         If a parameter is of the wrong type.
     ValueError
@@ -65,16 +59,43 @@ def peak_signal_noise_ratio(
     >>> peak_signal_noise_ratio(X, X + [[1], [10]], data_range=100, average=False)
     array([40., 20.])
     """
+    errors, width = _log_errors(X_true, X_pred, input_shape, data_range)
+    return mean_or_each(_decibels(errors, width), average)
+
+
+def pooled_psnr(X_true, X_pred, *, input_shape=None, data_range):
+    """Return the PSNR of the mean squared error of all rows, in dB.
+
+    It is finite: an error of zero counts as float64's smallest number.
+    """
+    errors, width = _log_errors(X_true, X_pred, input_shape, data_range)
+    pooled = logsumexp(errors) - np.log(len(errors))
+    smallest = 2 * np.log(np.finfo(float).smallest_subnormal)
+    return float(_decibels(max(pooled, smallest), width))
+
+
+def _log_errors(X_true, X_pred, input_shape, data_range):
+    """Return the natural logarithm of each row's mean squared error; range's width."""
     X_true, X_pred = two_tables(X_true, X_pred)
     width = psnr_width(X_true.shape[1], input_shape=input_shape, data_range=data_range)
-    psnr = optional_module("skimage.metrics", "PSNR").peak_signal_noise_ratio
-    # A row without an error has an infinite ratio.
+    errors = [_log_mse(*pair) for pair in blocks(X_true, X_pred)]
+    return np.concatenate(errors), width
+
+
+def _log_mse(X_true, X_pred):
+    # Halves of finite numbers have a finite difference; in units of a row's largest,
+    # squares neither overflow nor vanish.
+    error = np.abs(X_true / 2 - X_pred / 2)
+    largest = error.max(axis=1)
+    unit = np.where(largest > 0, largest, 1)
+    # A row without an error has the logarithm -inf.
     with np.errstate(divide="ignore"):
-        values = [
-            psnr(one, other, data_range=width)
-            for one, other in row_pairs(X_true, X_pred, -1)
-        ]
-    return mean_or_each(np.array(values), average)
+        mean_square = np.log(np.square(error / unit[:, None]).mean(axis=1))
+    return mean_square + 2 * (np.log(unit) + np.log(2))
+
+
+def _decibels(log_mse, width):
+    return 10 / np.log(10) * (2 * np.log(width) - log_mse)
 
 
 def psnr_width(n_features, *, input_shape=None, data_range):

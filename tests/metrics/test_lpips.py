@@ -226,3 +226,32 @@ def test_what_can_not_be_is_named(setting, error, said):
     settings = {"input_shape": (3, 32, 32), "data_range": 1} | setting
     with pytest.raises(error, match=said):
         lpips(X, X, **settings)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "pixel"),
+    [(0, 1e-200, 0.5), (0, 5e-324, 1.0), (0, 1, 3e38), (0, 1, 1e200), (-1, 1, -2e7)],
+)
+def test_pixels_that_float32_cannot_bring_to_the_range_are_named(
+    low, high, pixel, files
+):
+    X = np.full((2, 1024), low, dtype=float)
+    far = X.copy()
+    far[1, 3] = pixel
+    settings = {"input_shape": (32, 32), "weights": files["alex"]}
+    settings["data_range"] = (low, high)
+    for pair, name in ((X, far), "X_pred"), ((far, X), "X_true"):
+        with pytest.raises(ValueError, match=f"{name} contains .*too far from data_ra"):
+            lpips(*pair, **settings)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_it_is_finite_up_to_the_furthest_pixels_and_in_a_wide_range(net, files):
+    X, restored = (x / 255 for x in tables((32, 32)))
+    settings = {"input_shape": (32, 32), "weights": files[net], "net": net}
+    for data_range in (2.0**-22, 1e200):
+        found = lpips(X, restored, data_range=data_range, **settings)
+        assert 0 <= found < np.inf
+    largest = np.finfo(float).max
+    found = lpips(largest * X, largest * restored, data_range=largest, **settings)
+    assert found == pytest.approx(lpips(X, restored, data_range=1, **settings))

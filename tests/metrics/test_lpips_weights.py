@@ -208,6 +208,10 @@ def wrong_files():
         "shape": (of_another_shape, r"it lacks features.0.bias of shape \(64,\)\."),
         "net": (checkpoint("vgg"), "it lacks features.0.weight .* features.3.weight"),
         "list": ([1, 2], "does not hold the weights of Backbone"),
+        "NaN": (
+            checkpoint() | {"features.0.bias": torch.full((64,), torch.nan)},
+            "NaN or infinite",
+        ),
         "no tensor": (checkpoint() | {"features.0.bias": 3}, "lacks features.0.bias"),
     }
 

@@ -59,3 +59,37 @@ def test_of_equal_rows_it_is_infinite_and_nobody_warns():
     each = peak_signal_noise_ratio(X, restored, data_range=1, average=False)
     np.testing.assert_array_equal(np.isinf(each), [False, True, False, False, False])
     assert peak_signal_noise_ratio(X, restored, data_range=1) == np.inf
+
+
+@pytest.mark.parametrize("unit", [5e-324, 1e-310, 1e-200, 1e200, 1e307])
+@pytest.mark.parametrize("width", [1e-200, 255, 1e200])
+def test_squares_of_errors_neither_vanish_nor_overflow(unit, width):
+    # Errors of 2 and 4 units: a mean square of 10.
+    X = np.array([[2.0, 4.0], [-2.0, 4.0]]) * unit
+    expected = 20 * (np.log10(width) - np.log10(unit)) - 10
+    found = peak_signal_noise_ratio(X, 0 * X, data_range=width)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_largest_numbers_have_a_difference():
+    X = np.full((1, 4), np.finfo(float).max)
+    found = peak_signal_noise_ratio(X, -X, data_range=np.finfo(float).max)
+    assert found == pytest.approx(-20 * np.log10(2), rel=1e-9)
+
+
+def test_a_small_error_beside_a_huge_number_counts():
+    X, restored = [[1e300, 1.0]], [[1e300, 1.001]]
+    found = peak_signal_noise_ratio(X, restored, data_range=1)
+    assert found == pytest.approx(60 + 10 * np.log10(2), rel=1e-9)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_rows_value_does_not_depend_on_the_other_rows(order):
+    X, restored = (np.asarray(x, order=order) for x in tables(3000, 1))
+    settings = {"data_range": 1, "average": False}
+    together = peak_signal_noise_ratio(X, restored, **settings)
+    alone = [
+        peak_signal_noise_ratio(X[i : i + 1], restored[i : i + 1], **settings)[0]
+        for i in range(5)
+    ]
+    np.testing.assert_array_equal(together, alone)

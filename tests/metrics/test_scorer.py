@@ -41,6 +41,16 @@ class Rounded(BaseEstimator):
     inverse_transform = transform
 
 
+class Fixed(BaseEstimator):
+    """Returns the same reconstruction of whatever rows."""
+
+    def __init__(self, restored):
+        self.restored = restored
+
+    def reconstruct(self, X):
+        return self.restored
+
+
 class OneWay(BaseEstimator):
     def transform(self, X):
         raise AssertionError
@@ -64,7 +74,6 @@ def test_a_score_is_the_metric_of_rows_and_reconstruction(weights):
     pca = scaled_pca().fit(X[:200])
     restored = pca.inverse_transform(pca.transform(X[200:]))
     for metric, function, sign, params in (
-        ("psnr", peak_signal_noise_ratio, 1, {}),
         ("ssim", structural_similarity, 1, {"win_size": 5}),
         ("lpips", learned_perceptual_image_patch_similarity, -1, {"weights": weights}),
     ):
@@ -74,9 +83,70 @@ def test_a_score_is_the_metric_of_rows_and_reconstruction(weights):
         assert isinstance(expected, float)
 
 
-def test_rows_are_reconstructed_directly_where_that_can_be():
+def test_psnr_is_that_of_the_mean_squared_error_of_all_rows():
+    scorer = make_reconstruction_scorer("psnr", data_range=(-8, 8))
+    pca = scaled_pca().fit(X[:200])
+    restored = pca.inverse_transform(pca.transform(X[200:]))
+    mse = np.mean((X[200:] - restored) ** 2)
+    found = scorer(pca, X[200:])
+    assert found == pytest.approx(10 * np.log10(16**2 / mse), rel=1e-12)
+    assert isinstance(found, float)
+    # Decibels are convex in the error: their mean over rows is higher.
+    assert found < peak_signal_noise_ratio(X[200:], restored, data_range=16)
+
+
+def test_psnr_of_exact_rows_is_finite_and_above_any_other():
     scorer = make_reconstruction_scorer("psnr", data_range=16)
-    expected = peak_signal_noise_ratio(X, 5 * np.round(X / 5), data_range=16)
+    rows = np.eye(4)
+    exact = scorer(Fixed(rows), rows)
+    smallest = scorer(Fixed(rows), rows + [[0, 0, 0, 5e-324]] * (rows == 0))
+    one_wrong = scorer(Fixed(rows), rows + 1e-3 * rows[:, [3]])
+    assert one_wrong == pytest.approx(10 * np.log10(16**2 / (1e-6 / 4)), rel=1e-9)
+    assert one_wrong < smallest <= exact < np.inf
+    assert exact == pytest.approx(20 * (np.log10(16) - np.log10(5e-324)), rel=1e-3)
+
+
+@pytest.mark.parametrize("n_blank", [20, 240])
+def test_a_search_over_blank_images_finds_the_better_reconstruction(n_blank):
+    images = X.copy()
+    images[:n_blank] = 0
+    scoring = make_reconstruction_scorer(["psnr", "ssim"], **IMAGES)
+    grid = {"n_components": [2, 16]}
+    search = GridSearchCV(PCA(random_state=0), grid, scoring=scoring, refit="psnr")
+    with np.errstate(invalid="ignore"):  # PCA of blank images divides by zero
+        search.fit(images)
+    for metric in scoring:
+        assert np.isfinite(search.cv_results_[f"mean_test_{metric}"]).all()
+        assert np.isfinite(search.cv_results_[f"std_test_{metric}"]).all()
+    if n_blank < len(X):
+        assert search.best_params_ == {"n_components": 16}
+
+
+@pytest.mark.parametrize("data_range", [1e-200, 1e200, (-1e8, 1e8)])
+def test_scores_are_finite_in_any_range(data_range):
+    params = {"input_shape": (8, 8), "data_range": data_range}
+    for scorer in make_reconstruction_scorer(["psnr", "ssim"], **params).values():
+        assert np.isfinite(scorer(Rounded(), X))
+
+
+def test_without_a_shape_rows_are_signals():
+    scorer = make_reconstruction_scorer("ssim", data_range=16, win_size=43)
+    restored = Rounded().reconstruct(X)
+    expected = structural_similarity(
+        X, restored, input_shape=(64,), data_range=16, win_size=43
+    )
+    assert scorer(Rounded(), X) == expected
+
+
+def test_a_reconstruction_that_is_not_finite_is_named():
+    scorer = make_reconstruction_scorer("psnr", data_range=16)
+    with pytest.raises(ValueError, match="X_pred contains NaN in row 0, column 0"):
+        scorer(Fixed(np.full_like(X, np.nan)), X)
+
+
+def test_rows_are_reconstructed_directly_where_that_can_be():
+    scorer = make_reconstruction_scorer("ssim", **IMAGES)
+    expected = structural_similarity(X, 5 * np.round(X / 5), **IMAGES)
     assert scorer(Rounded(), X) == expected
     assert scorer(Rounded(), pd.DataFrame(X)) == expected
 
@@ -182,7 +252,8 @@ def test_of_several_metrics_each_gets_what_it_takes():
             TypeError,
             r"'average'.*these are: \['win_size'\]",
         ),
-        ("ssim", {"input_shape": None}, TypeError, "input_shape must be a tuple"),
+        ("ssim", {"input_shape": None, "win_size": 45}, ValueError, "from 3 to 43"),
+        ("lpips", {"input_shape": None}, TypeError, "input_shape must be a tuple"),
         ("ssim", {"input_shape": (8, 2)}, ValueError, "side of 2"),
         ("ssim", {"win_size": 4}, ValueError, "win_size=4"),
         ("lpips", {"net": "resnet"}, ValueError, "net must be one of"),

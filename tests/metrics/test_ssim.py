@@ -112,13 +112,132 @@ def test_of_equal_rows_it_is_one_and_it_is_symmetric():
     assert structural_similarity(restored, X, **settings) == pytest.approx(one)
 
 
-def test_only_the_width_of_the_range_counts_and_it_does():
+def test_pixels_count_from_the_low_end_of_their_range():
     X, restored = tables((16, 16))
-    one, same, other = (
-        structural_similarity(X, restored, input_shape=(16, 16), data_range=r)
-        for r in (2, (-1, 1), 4)
+    shape = {"input_shape": (16, 16), "average": False}
+    expected = structural_similarity(X, restored, data_range=1, **shape)
+    for low in (-0.5, 3, 2.0**20):
+        found = structural_similarity(
+            X + low, restored + low, data_range=(low, low + 1), **shape
+        )
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+    signed = structural_similarity(
+        2 * X - 1, 2 * restored - 1, data_range=(-1, 1), **shape
     )
-    assert one == same < other
+    np.testing.assert_allclose(signed, expected, rtol=0, atol=1e-12)
+    # The same width elsewhere is another score.
+    other = structural_similarity(X, restored, data_range=(-1, 0), **shape)
+    assert (np.abs(other - expected) > 1e-4).all()
+
+
+def test_a_negative_is_unlike_its_image():
+    X, _ = tables((16, 16))
+    shape = {"input_shape": (16, 16), "average": False}
+    negative = structural_similarity(2 * X - 1, 1 - 2 * X, data_range=(-1, 1), **shape)
+    expected = structural_similarity(X, 1 - X, data_range=1, **shape)
+    np.testing.assert_allclose(negative, expected, rtol=0, atol=1e-12)
+    assert (negative < 0).all()
+
+
+def contrasts(X, restored, shape, win_size, width):
+    """The factor of variances by definition, window by window."""
+    weight = np.exp(-0.5 * ((np.arange(win_size) - win_size // 2) / 1.5) ** 2)
+    weight = np.outer(weight, weight) / weight.sum() ** 2
+    values = []
+    for one, other in zip(X, restored, strict=True):
+        x, y = (
+            np.lib.stride_tricks.sliding_window_view(a.reshape(shape), (win_size,) * 2)
+            for a in (one, other)
+        )
+        x, y = (a - (weight * a).sum(axis=(2, 3), keepdims=True) for a in (x, y))
+        xx, yy, xy = ((weight * p).sum(axis=(2, 3)) for p in (x * x, y * y, x * y))
+        c2 = (0.03 * width) ** 2
+        values.append(((2 * xy + c2) / (xx + yy + c2)).mean())
+    return values
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e8, -1e12])
+def test_variances_do_not_cancel_where_pixels_are_far_from_zero(offset):
+    # Whole numbers, so that the offset rounds nothing away.
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, size=(3, 256)).astype(float) + offset
+    restored = X + rng.integers(-20, 21, size=X.shape)
+    found = structural_similarity(
+        X, restored, input_shape=(16, 16), data_range=255, average=False
+    )
+    # Means far from zero are alike: what is left is the factor of the variances.
+    expected = contrasts(X, restored, (16, 16), 11, 255)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_huge_pixel_leaves_the_windows_without_it_as_they_are():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(2, 1024))
+    restored = X + rng.normal(scale=0.1, size=X.shape)
+    for rows in (X, restored):
+        rows[:, 0] = 1e12
+    settings = {"input_shape": (32, 32), "data_range": 1, "win_size": 3}
+    found = structural_similarity(X, restored, average=False, **settings)
+    # The one window of 900 that contains it scores 1.
+    without = X.copy(), restored.copy()
+    without[0][:, 0] = without[1][:, 0] = 0
+    corner = [x.reshape(2, 32, 32)[:, :3, :3].reshape(2, 9) for x in without]
+    settings["average"] = False
+    rest = 900 * structural_similarity(*without, **settings)
+    settings["input_shape"] = (1, 3, 3)
+    rest = rest - structural_similarity(*corner, **settings)
+    np.testing.assert_allclose(found, (rest + 1) / 900, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-310, 1e-170, 1e200, 1e307])
+def test_the_unit_makes_no_difference(unit):
+    X, restored = tables((9, 9))
+    shape = {"input_shape": (9, 9), "average": False}
+    expected = structural_similarity(X, restored, data_range=1, **shape)
+    found = structural_similarity(unit * X, unit * restored, data_range=unit, **shape)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_windows_without_any_contrast_are_equal_in_the_narrowest_range():
+    # Squares of a range of 1e-200 are zero beside pixels of 1.
+    X = np.zeros((1, 81))
+    X[0, 0] = 1
+    settings = {"input_shape": (9, 9), "data_range": 1e-200, "win_size": 3}
+    assert structural_similarity(X, X, **settings) == 1
+    # One window of 49 contains the pixel: 0 against 1 scores 0.
+    found = structural_similarity(X, 0 * X, **settings)
+    assert found == pytest.approx(48 / 49, rel=1e-12)
+
+
+def test_constant_images_differ_by_their_means_alone():
+    X, restored = np.full((2, 64), 0.2), np.full((2, 64), 0.6)
+    expected = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
+    for dtype in (np.float64, np.float32):
+        found = structural_similarity(
+            X.astype(dtype), restored.astype(dtype), input_shape=(8, 8), data_range=1
+        )
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (3, 9, 40), (200,)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_rows_value_does_not_depend_on_the_other_rows(shape, order):
+    X, restored = (np.asarray(x, order=order) for x in tables(shape, n=150))
+    settings = {"input_shape": shape, "data_range": 1, "average": False}
+    together = structural_similarity(X, restored, **settings)
+    alone = [
+        structural_similarity(X[i : i + 1], restored[i : i + 1], **settings)[0]
+        for i in range(150)
+    ]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_rows_are_signals_by_default():
+    X, restored = tables((40,))
+    expected = structural_similarity(X, restored, input_shape=(40,), data_range=1)
+    assert structural_similarity(X, restored, data_range=1) == expected
+    with pytest.raises(ValueError, match=r"input_shape=\(2,\) has a side of 2"):
+        structural_similarity(X[:, :2], restored[:, :2], data_range=1)
 
 
 def test_scikit_image_derives_every_window_from_its_sigma():
@@ -155,7 +274,7 @@ def test_a_window_that_is_given_is_taken(win_size):
         ((8, 8), True, TypeError, "got True"),
         ((32, 2), None, ValueError, r"\(32, 2\) has a side of 2, too short"),
         ((64, 1, 1), None, ValueError, "side of 1"),
-        (None, None, TypeError, "input_shape must be a tuple"),
+        (64, None, TypeError, "input_shape must be a tuple"),
         ((8, 7), None, ValueError, "64 features"),
     ],
 )

@@ -1,0 +1,1 @@
+"""A campaign against the estimators: ``python -m tests.campaign``; not of pytest."""
