@@ -183,7 +183,8 @@ class Rounding:
 def test_a_gain_of_a_rounding_error_is_none():
     error = DenoisingError(Rounding(), noise(), np.zeros(4))
     X = np.array([[3.0, 1, 0, 7], [101, 9, 5, 0]])
-    shares = error.shares(QueryRows(X))
+    zero = Expectation(np.zeros_like(X), np.abs(X))
+    shares = error.shares(QueryRows(X), zero)
     np.testing.assert_array_equal(shares, [[0.25] * 4, [1, 0, 0, 0]])
 
 
