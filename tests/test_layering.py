@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "detection": SHARED,
     "semi_supervised": SHARED,
     "compression": SHARED,
-    "metrics": {"_input_shape", "_validation"},
+    "metrics": {"_input_shape", "_runtime", "_validation"},
     "plots": {"_input_shape", "_validation", "metrics"},
     "__init__": {"autoencoder", "compression", "detection", "semi_supervised"},
 }

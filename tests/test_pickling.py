@@ -488,7 +488,7 @@ def test_an_estimator_holds_its_network_once(name):
     written = len(pickle.dumps(large))
     assert size < written < 1.15 * size
     # A pickled estimator is as large as another.
-    assert abs(len(pickle.dumps(pickled(large))) - written) < 1_000
+    assert abs(len(pickle.dumps(pickled(large))) - written) < 2_000
     # In memory, too; a deep copy is without what was computed in float64 so far.
     assert size <= held_bytes(copy.deepcopy(large)) < 1.05 * size
     assert size <= held_bytes(pickled(large)) < 1.05 * size

@@ -1,5 +1,6 @@
 """Learned perceptual image patch similarity."""
 
+import math
 from dataclasses import dataclass
 from numbers import Integral
 from os import PathLike
@@ -9,6 +10,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from sklearn_ae._input_shape import folded_shape
+from sklearn_ae._runtime import limit_threads
 from sklearn_ae.metrics._checks import mean_or_each, two_tables, value_range
 from sklearn_ae.metrics._lpips_net import NETS
 from sklearn_ae.metrics._lpips_weights import lpips_model
@@ -112,7 +114,8 @@ def learned_perceptual_image_patch_similarity(
     size = images.rows_at_once(batch_size)
     starts = range(0, len(X_true), size)
     tables = {"X_true": X_true, "X_pred": X_pred}
-    with torch.inference_mode():
+    # The caller's threads; in a forked process one, as waiting for others would hang.
+    with limit_threads(math.inf, blas=False), torch.inference_mode():
         values = [
             model(*(images(X[i : i + size], n).to(device) for n, X in tables.items()))
             for i in starts

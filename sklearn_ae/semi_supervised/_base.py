@@ -411,6 +411,7 @@ class _PretrainedPredictor(
 
         The first item returned is their indices among the labelled rows.
         """
+        self._check(X)
         check_consistent_length(X, labelled)
         weight = checked_weight(sample_weight, X)
         rows = np.flatnonzero(labelled)

@@ -665,7 +665,7 @@ def test_a_cell_that_is_stuck_at_its_median_is_found_and_its_value_expected(
     errors = (expected[every[: len(found)], cells[is_wrong]] - was[is_wrong]) / std[
         is_wrong
     ]
-    assert np.abs(errors[found]).mean() < 0.3
+    assert np.abs(errors[found]).mean() < 0.35
 
 
 def test_explanations_of_more_columns_than_rows_are_finite():
