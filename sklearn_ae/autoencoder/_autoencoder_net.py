@@ -151,7 +151,7 @@ class AutoencoderNet(Net):
         return min(1.0, 4 * self._step / self._n_steps)
 
     def measure(self, rows: WeightedRows) -> None:
-        """Set the likelihood's variance, and count the components in use.
+        """Set the likelihood's variance and the residuals', count components in use.
 
         A component is in use if its mean varies by more than 0.01 (Burda, Grosse and
         Salakhutdinov, 2016. Importance weighted autoencoders. ICLR).
@@ -163,16 +163,19 @@ class AutoencoderNet(Net):
         """
         generator = torch.Generator().manual_seed(0)
         total = torch.zeros((), dtype=torch.float64)
+        squares = torch.zeros(rows.x.shape[1], dtype=torch.float64)
         first = torch.zeros(self.module_.n_components, dtype=torch.float64)
         second = first.clone()
         with torch.no_grad():
             for x, weight in self.get_iterator(rows):
                 x_hat, mean, _ = self.module_.draw(x, generator)
                 total += (noise_variance(x, x_hat, weight) * weight.sum()).cpu()
+                squares += (weight @ (x_hat - x).square()).cpu()
                 mean, weight = mean.double().cpu(), weight.double().cpu()
                 first += weight @ mean
                 second += weight @ mean.square()
         n = rows.weight.double().sum().cpu()
         self.module_.noise_variance.copy_(total / n)
+        self.residual_std_ = (squares / n).sqrt().numpy()
         activity = second / n - (first / n).square()
         self.n_active_ = int((activity > 0.01).sum())

@@ -41,6 +41,8 @@ from sklearn_ae.autoencoder._parameters import (
     refuse_contradictions,
     warn_of_idle_settings,
 )
+from sklearn_ae.autoencoder._row_sampler import RowSampler
+from sklearn_ae.tables._margins import Margins
 from sklearn_ae.tables._rows import column_moments, n_in_sample_monitor
 
 
@@ -89,6 +91,7 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
             tasks = self._fit_tasks(context, X, y, sample_weight)
             with tasks as task, limit_threads(), enable_gradients():
                 data = self._scaled_rows(X, weight, cold=cold)
+                self._fit_margins(X, data)
                 moments = column_moments(data.matrix, data.weight)
                 corruption = fit_corruption(self, moments) if cold else None
                 if is_train is not None:
@@ -154,6 +157,7 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
                 data = self._scaled_rows(X, weight, cold=cold)
                 corruption = None
                 if cold:
+                    self._fit_margins(X, data)
                     moments = column_moments(data.matrix, data.weight)
                     corruption = fit_corruption(self, moments)
                 net = self._net_to_train(data, corruption, cold=cold)
@@ -201,6 +205,12 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
         self._columns, data = scaled_rows(self, X, weight, self._order_seed, columns)
         return data
 
+    def _fit_margins(self, X, data):
+        """Fit the columns' distributions, if rows will be drawn."""
+        self._margins = None
+        if can_sample(self):
+            self._margins = Margins().fit(X, data.rows, data.weight)
+
     def _net_to_train(self, data, corruption, *, cold):
         """A new net, at its start or with a copy of the fitted network."""
         if cold:
@@ -220,8 +230,10 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
 
     def _set_fitted(self, net, rows, prior=None):
         """Set the attributes of an estimator that stops training with ``net``."""
-        if can_sample(self):
+        sampler = None
+        if can_sample(self) or prior is not None:
             net.measure(rows)
+            sampler = RowSampler(net.residual_std_, self._margins)
         self._inference = FittedAutoencoder(
             self._columns,
             net.module_,
@@ -229,6 +241,7 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
             prior,
             net.corruption,
             net.was_interrupted,
+            sampler,
         )
         self.n_components_ = self._inference.module.n_components
         if self._inference.is_random:

@@ -72,6 +72,8 @@ class FittedAutoencoder:
         Of the training rows.
     was_interrupted : bool, default=False
         True if Ctrl-C ended training.
+    sampler : RowSampler, optional
+        Draws rows; None where there is no prior.
     """
 
     def __init__(
@@ -82,12 +84,14 @@ class FittedAutoencoder:
         prior,
         corruption=None,
         was_interrupted=False,
+        sampler=None,
     ):
         self.columns = columns
         self.objective = objective
         self.prior = prior
         self.corruption = corruption
         self.was_interrupted = was_interrupted
+        self.sampler = sampler
         self.module = copy.deepcopy(module).eval()
         if prior is None and self.is_random:
             self.prior = StandardNormal(module.n_components)
@@ -193,13 +197,13 @@ class FittedAutoencoder:
         return np.nan_to_num(bounds, nan=np.finfo(bounds.dtype).min)
 
     def sample(self, n, random, *, noise):
-        """Table (n, d) drawn from prior, decoder and, with ``noise``, likelihood."""
-        Z = self.prior.sample(n, random)
-        scaled = self.decode_scaled(Z)
-        if noise:
-            deviation = self.module.noise_variance.sqrt().item()
-            scaled = scaled + deviation * random.normal(size=scaled.shape)
-        X, constant = self.columns.inverse_transform(scaled), self.columns.constant_
+        """Table (n, d) drawn from prior and decoder, with ``noise`` by the sampler."""
+        # The codes of a mixture, and the margins, take numpy's products.
+        with limit_threads():
+            if noise:
+                return self.sampler.sample(n, random, self.prior, self.decode_scaled)
+            X = self.decode(self.prior.sample(n, random))
+        constant = self.columns.constant_
         return np.where(np.isnan(constant), X, constant)
 
     def scaled(self, X):
@@ -212,9 +216,10 @@ class FittedAutoencoder:
 
         If ``refuse``, ValueError for a row whose result is no finite number.
         """
-        parts, width = self._parts_for(X.dtype), max(self._width, X.shape[1])
-        result = None
+        result, width = None, max(self._width, X.shape[1])
         with limit_threads(blas=False), torch.inference_mode():
+            with torch.inference_mode(False):
+                parts = self._parts_for(X.dtype)
             for rows in row_blocks(len(X), width, torch.float64):
                 # numpy warns of overflow where torch does not.
                 with np.errstate(all="ignore"):

@@ -362,16 +362,19 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
     def sample(self, n_samples=1, *, noise=True, random_state=None):
         """Draw rows: a code is drawn from ``prior`` and decoded.
 
-        Available only if the code has a distribution: ``latent="gaussian"`` or
-        ``prior="mixture"``.
+        Noise is added to each column, and the value of the same rank in the training
+        column is returned: columns keep their distributions, and the network gives the
+        dependence between them. Available only if the code has a distribution:
+        ``latent="gaussian"`` or ``prior="mixture"``.
 
         Parameters
         ----------
         n_samples : int, default=1
             Number of rows.
         noise : bool, default=True
-            Add the likelihood's noise to the decoder's means: normal, its variance the
-            mean squared residual of a scaled cell of the training rows.
+            The noise is normal, its variance the mean squared residual of the scaled
+            column in training. If False, return the decoder's means: columns vary too
+            little, and have other values than in training.
         random_state : int, RandomState instance or None, default=None
             An int gives the same rows at each call; None draws fresh entropy from the
             operating system.

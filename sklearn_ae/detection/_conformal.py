@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._runtime import all_or_nothing
 from sklearn_ae._validation import checked_table, checked_weight
+from sklearn_ae.detection._tail_probability import just_below
 
 # Of fewer calibration rows no p-value is as low as 0.05.
 MIN_CALIBRATION_ROWS = 19
@@ -167,5 +168,7 @@ def conformal_p_values(scores, calibration_scores, weight):
     """
     order = np.argsort(calibration_scores, kind="stable")
     below = np.concatenate([[0.0], np.cumsum(weight[order] / weight.mean())])
-    place = np.searchsorted(calibration_scores[order], scores, side="right")
+    # Scores that only rounding tells apart are equal, and count as low.
+    ordered = just_below(calibration_scores[order])
+    place = np.searchsorted(ordered, scores, side="right")
     return (below[place] + 1) / (below[-1] + 1)

@@ -4,11 +4,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import gen_batches
 
-from sklearn_ae.tables._rows import float32_hash, systematic_sample
+from sklearn_ae.tables._rows import systematic_sample, value_hash
 
 # The nearest rows of a random sample detect outliers as well as those of the whole
 # table (Sugiyama and Borgwardt, 2013. Rapid distance-based outlier detection via
@@ -20,6 +18,10 @@ NEIGHBOURHOOD_SHARE, MAX_NEIGHBOURHOOD_REFERENCE_ROWS = 0.05, 1_000
 # Without it one repeated 100 times, apart from 200 others, scores above 59 % of these
 # and not above all.
 MAX_COPIES_RATIO = 3
+# Matrix products give squared distances to rounding errors of the norms. Where these
+# may be a larger share of the distance, it is computed by differences: then a score
+# depends on the row alone, to 1e-9.
+MAX_ROUNDING = 1e-10
 # 16 MB of float64.
 CELLS_PER_BLOCK = 2**21
 # Rows that are scaled and scored at once.
@@ -46,8 +48,8 @@ class QueryRows:
 
     @cached_property
     def hashes(self):
-        """A number (n,) for each row, equal for rows that are equal in float32."""
-        return float32_hash(self.X)
+        """A number (n,) for each row, equal for rows of equal values."""
+        return value_hash(self.X)
 
     def scaled(self, columns):
         """The rows in scaled columns (n, d)."""
@@ -119,7 +121,7 @@ class Neighbors:
     def parts(self, rows, k):
         """Parts (n, d) of ``mean_distances`` by cell."""
         parts = []
-        for scaled, nearest, squares in self._blocks(rows, k):
+        for scaled, nearest, squares in self._blocks(rows, k, by_cell=True):
             is_other = np.isfinite(squares)
             differences = scaled[:, None] - self.references[nearest]
             differences = np.where(is_other[:, :, None], differences, 0)
@@ -137,17 +139,16 @@ class Neighbors:
         for scaled in self._scaled_blocks(rows, len(self._thinned)):
             halves = self._half_squares(scaled)
             halves.partition(k - 1, axis=1)
-            norms = np.square(scaled).sum(axis=1, keepdims=True)
-            squares = 2 * halves[:, :k] + norms
-            parts.append(np.sqrt(np.maximum(squares, 0)).mean(axis=1))
+            parts.append(np.sqrt(2 * np.maximum(halves[:, :k], 0)).mean(axis=1))
         return np.concatenate(parts)
 
     def neighbourhood_parts(self, rows):
         """Parts (n, d) of ``neighbourhood_distances`` by cell."""
         parts, k = [], self._n_neighbourhood
-        for scaled in self._scaled_blocks(rows, k * rows.X.shape[1]):
-            order = np.argpartition(self._half_squares(scaled), k - 1, axis=1)
-            differences = scaled[:, None] - self._thinned[order[:, :k]]
+        m, d = self._thinned.shape
+        for scaled in self._scaled_blocks(rows, m + k * d):
+            nearest = _first_nearest(scaled, self._thinned, k)
+            differences = scaled[:, None] - self._thinned[nearest]
             parts.append(_mean_distance_by_cell(differences))
         return np.concatenate(parts)
 
@@ -158,24 +159,27 @@ class Neighbors:
         row is not among its own neighbours, unless there are no others.
         """
         scaled, parts = self._scaled(rows), []
-        scaled[np.arange(len(scaled)), without] = 0
         k = min(k, len(self.references))
         for block in _row_blocks(len(scaled), len(self.references)):
-            squares = euclidean_distances(scaled[block], self.references, squared=True)
-            squares -= np.square(self.references.T[without[block]])
             is_self = rows.is_training_row[block, None] & (
                 rows.hashes[block, None] == self._hashes
             )
             n_others = (~is_self).sum(axis=1, keepdims=True)
-            squares[is_self & (n_others >= k)] = np.inf
-            nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
+            nearest = _first_nearest(
+                scaled[block],
+                self.references,
+                k,
+                is_self & (n_others >= k),
+                without[block],
+            )
             parts.append(self.references[nearest].mean(axis=1))
         return self.columns.inverse_transform(np.concatenate(parts) + self.center)
 
-    def _blocks(self, rows, k):
+    def _blocks(self, rows, k, by_cell=False):
         """Scaled rows, indices (n, k) of the nearest references, squared distances.
 
-        The distance of a training row to itself is infinite.
+        The distance of a training row to itself is infinite. ``by_cell``: of equally
+        near references the first are taken, not any of them.
         """
         m, d = self.references.shape
         k = max(1, min(k, m - 1))
@@ -185,23 +189,50 @@ class Neighbors:
         n_candidates = min(int(n_candidates), m)
         all_scaled = self._scaled(rows)
         for block in _row_blocks(len(all_scaled), n_candidates * d):
-            scaled = all_scaled[block]
+            scaled, indices = all_scaled[block], np.arange(block.start, block.stop)
             near = self._search.kneighbors(scaled, n_candidates, return_distance=False)
-            differences = scaled[:, None] - self.references[near]
-            squares = np.einsum("ijk,ijk->ij", differences, differences)
-            # Hashing takes a tenth of the time of a row's search.
-            if rows.is_training_row[block].any():
-                is_self = (rows.hashes[block, None] == self._hashes[near]) & (
-                    rows.is_training_row[block, None] & ~self._is_often[near]
-                )
-                squares[is_self] = np.inf
-            order = np.argpartition(squares, k - 1, axis=1)[:, :k]
-            yield scaled, *(np.take_along_axis(a, order, 1) for a in (near, squares))
+            near.sort(axis=1)
+            squares = _squares(scaled, self.references, near)
+            farthest = squares.max(axis=1)
+            squares[self._is_self(rows, indices, near)] = np.inf
+            order = np.argsort(squares, axis=1, kind="stable")[:, :k]
+            near, squares = (np.take_along_axis(a, order, 1) for a in (near, squares))
+            if n_candidates < m:
+                kth, error = squares[:, -1], _rounding_error(scaled, farthest)
+                misses = kth >= farthest - 2 * error
+                if not by_cell:
+                    misses &= (kth > 0) & (error > MAX_ROUNDING * farthest)
+                unsure = np.flatnonzero(misses)
+                for some in _row_blocks(len(unsure), m):
+                    i = unsure[some]
+                    is_self = self._is_self(rows, indices[i], np.arange(m))
+                    near[i] = _first_nearest(scaled[i], self.references, k, is_self)
+                    squares[i] = _squares(scaled[i], self.references, near[i])
+                    is_self = self._is_self(rows, indices[i], near[i])
+                    squares[i] = np.where(is_self, np.inf, squares[i])
+            yield scaled, near, squares
+
+    def _is_self(self, rows, indices, candidates):
+        """Mask (n, m) of references that are no neighbours of some rows."""
+        is_training_row = rows.is_training_row[indices, None]
+        # Hashing takes a tenth of the time of a row's search.
+        if not is_training_row.any():
+            return np.zeros((len(indices), candidates.shape[-1]), dtype=bool)
+        is_equal = rows.hashes[indices, None] == self._hashes[candidates]
+        return is_equal & is_training_row & ~self._is_often[candidates]
 
     def _half_squares(self, scaled):
-        """Squared distances to the thinned references, less |x|^2 and halved."""
-        products = scaled @ self._thinned.T
-        return np.subtract(self._half_norms, products, out=products)
+        """Half the squared distances (n, m) to the thinned references."""
+        halves = scaled @ self._thinned.T
+        np.subtract(self._half_norms, halves, out=halves)
+        halves += np.square(scaled).sum(axis=1, keepdims=True) / 2
+        limit = _rounding_error(scaled, 0.0) / MAX_ROUNDING
+        is_near = halves < limit[:, None] / 2
+        rows = np.flatnonzero(is_near.any(axis=1))
+        i, j = np.nonzero(is_near[rows])
+        i = rows[i]
+        halves[i, j] = _pair_squares(scaled, self._thinned, i, j) / 2
+        return halves
 
     def _scaled_blocks(self, rows, cells_per_row):
         scaled = self._scaled(rows)
@@ -214,8 +245,58 @@ class Neighbors:
             return np.clip(scaled, -1e100, 1e100)
 
 
+def _squares(scaled, references, candidates):
+    """Squared distances (n, m) of rows (n, d) to some references (n, m)."""
+    differences = scaled[:, None] - references[candidates]
+    return np.einsum("ijk,ijk->ij", differences, differences)
+
+
+def _pair_squares(scaled, references, i, j, without=None):
+    """Squared distances (m,) of rows i (m,) to references j (m,), without a column."""
+    squares = np.empty(len(i))
+    for some in _row_blocks(len(i), scaled.shape[1]):
+        differences = scaled[i[some]] - references[j[some]]
+        if without is not None:
+            differences[np.arange(len(differences)), without[i[some]]] = 0
+        squares[some] = np.einsum("ij,ij->i", differences, differences)
+    return squares
+
+
+def _rounding_error(scaled, squares):
+    """Bound (n,) of the error of squared distances up to ``squares`` by products."""
+    norm = np.linalg.norm(scaled, axis=1)
+    largest = np.square(norm) + np.square(norm + np.sqrt(squares))
+    return (scaled.shape[1] + 4) * np.finfo(np.float64).eps * largest
+
+
+def _first_nearest(scaled, references, k, is_hidden=False, without=None):
+    """Indices (n, k) of the nearest references; of equally near ones the first.
+
+    References that are hidden (n, m) come last. The column ``without`` (n,) of each row
+    is left out.
+    """
+    if without is not None:
+        scaled = scaled.copy()
+        scaled[np.arange(len(scaled)), without] = 0
+    norms = np.square(scaled).sum(axis=1, keepdims=True)
+    norms = norms + np.square(references).sum(axis=1)
+    squares = norms - 2 * scaled @ references.T
+    if without is not None:
+        squares -= np.square(references.T[without])
+    squares[np.broadcast_to(is_hidden, squares.shape)] = np.inf
+    error = (scaled.shape[1] + 4) * np.finfo(np.float64).eps * norms
+    kth = np.partition(squares + error, k - 1, axis=1)[:, k - 1 : k]
+    i, j = np.nonzero(squares - error <= kth)
+    exact = _pair_squares(scaled, references, i, j, without)
+    exact[np.isinf(squares[i, j])] = np.inf
+    order = np.lexsort((j, exact, i))
+    starts = np.searchsorted(i, np.arange(len(scaled)))
+    return j[order][starts[:, None] + np.arange(k)]
+
+
 def _row_blocks(n_rows, cells_per_row):
-    return gen_batches(n_rows, max(1, CELLS_PER_BLOCK // cells_per_row))
+    size = max(1, CELLS_PER_BLOCK // cells_per_row)
+    return (slice(i, min(i + size, n_rows)) for i in range(0, n_rows, size))
 
 
 def _mean_distance_by_cell(differences):

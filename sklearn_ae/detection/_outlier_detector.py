@@ -24,8 +24,8 @@ from sklearn_ae.detection._conformal import ConformalMixin
 from sklearn_ae.detection._denoisers import Networks
 from sklearn_ae.detection._explanation import ExplanationMixin
 from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
-from sklearn_ae.detection._tail_probability import median_and_iqr, quantile
-from sklearn_ae.detection._trimming import without_copies
+from sklearn_ae.detection._tail_probability import just_below, median_and_iqr, quantile
+from sklearn_ae.detection._trimming import in_copies, without_copies
 from sklearn_ae.tables._rows import merge_equal_rows, n_held_out
 
 # Training rows whose scores the threshold is computed from.
@@ -132,9 +132,13 @@ class AEOutlierDetector(
     each other's neighbors. Unless ``contamination=0``, training rows are therefore
     scored by the components of trusted rows, and with a weight of 0.1 the distance in
     the last scaling; with fewer than eight trusted rows for each column all rows are
-    scored by all components. A row that equals a training row, in float32, is taken to
-    be that row: neither it nor a copy of it is among its neighbors, unless it has more
-    than three times the copies of the median row.
+    scored by all components. A row whose values equal those of a training row, compared
+    in float64, is taken to be that row: neither it nor a copy of it is among its
+    neighbors, unless it has more than three times the copies of the median row.
+
+    The score of a row does not depend on the rows that it is sent with, beyond 1e-9 of
+    it; a score equal to the threshold is an inlier's, and equal to a held-out row's is
+    as low.
 
     The default autoencoder has ``hidden_layer_sizes=(64, 64, 64)``, as many components
     as there are columns, up to 128, and ``corruption_level=(0.05, 2.0)``. It is trained
@@ -228,7 +232,8 @@ class AEOutlierDetector(
         y : Ignored
             Present for API consistency; handed to callbacks that score with it.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; a row of weight w counts as w copies of it.
+            Non-negative weights; a row of weight w counts as w copies of it. Only
+            ratios count, also of weights that are no whole numbers.
 
         Returns
         -------
@@ -253,7 +258,7 @@ class AEOutlierDetector(
                 rows, weight = rows.repeat(2), weight.repeat(2) / 2
             # Within the task: callbacks at its end see the new threshold.
             with FitTasks(self, context, X, y, sample_weight):
-                self._learn(X[rows], weight, random, context)
+                self._learn(X[rows], in_copies(weight), random, context)
                 self.set_contamination(self.contamination)
         return self
 
@@ -313,7 +318,7 @@ class AEOutlierDetector(
             offset = median - TUKEY_FENCE_IQRS * iqr
         else:
             offset = quantile(scores, weight, contamination)
-        self.offset_ = float(offset)
+        self.offset_ = float(just_below(offset))
         self.contamination = contamination
         return self
 

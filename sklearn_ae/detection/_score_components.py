@@ -15,6 +15,8 @@ N_NEIGHBORS = 3
 MAX_OCCLUDED = 32
 # Distances and errors, in scaled columns, below which they are equal to zero.
 MIN_DISTANCE = 1e-9
+# Share of a loss below which its fall is a rounding error.
+MIN_GAIN = 1e-9
 
 
 class Explanation(NamedTuple):
@@ -121,7 +123,9 @@ class DenoisingError:
             occluded[cells] = expectation.means[cells]
             with np.errstate(invalid="ignore"):
                 gains[cells] = values - self._values(occluded)
-        return _shares(np.maximum(gains, 0))
+        # A gain of a rounding error is none.
+        least = MIN_GAIN * np.minimum(np.abs(values), 1e300)[:, None]
+        return _shares(np.where(gains <= least, 0, gains))
 
     def _values(self, X):
         if self.autoencoder.is_random:
@@ -175,7 +179,7 @@ class HarmonicMeanPValue:
                 softmax(terms, axis=0), self.components, strict=True
             )
         )
-        worst = shares.argmax(axis=1)
+        worst = shares.round(9).argmax(axis=1)
         expected = self.typical.mean_of_nearest(rows, N_NEIGHBORS, without=worst)
         cells = np.arange(len(worst)), worst
         expected[cells] = expectation.means[cells]
@@ -228,8 +232,8 @@ def calibrated(component, rows, weight):
 
 
 def _finite(values):
-    """Scores with finite numbers for infinities; NaN becomes the lowest."""
-    return np.nan_to_num(values, nan=-1e300, posinf=1e300, neginf=-1e300)
+    """Scores of up to 1e280, that sums and units of them are finite; NaN is lowest."""
+    return np.clip(np.nan_to_num(values, nan=-np.inf), -1e280, 1e280)
 
 
 def _log(values):

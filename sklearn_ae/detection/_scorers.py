@@ -24,7 +24,7 @@ from sklearn_ae.detection._score_components import (
 )
 from sklearn_ae.detection._trimming import lowest, outlyingness
 from sklearn_ae.tables._column_scaler import ColumnScaler
-from sklearn_ae.tables._rows import float32_hash
+from sklearn_ae.tables._rows import value_hash
 
 # Share of the weight of the training rows that the second network is trained on. With
 # 0.6 mean average precision on 20 contaminated tables of ADBench is 0.455, not 0.475.
@@ -50,7 +50,7 @@ class Scorers:
 
     def __init__(self, new, training, X):
         self.new, self.training = new, training
-        self._hashes = np.sort(float32_hash(X))
+        self._hashes = np.sort(value_hash(X))
 
     def scores(self, X):
         """Scores (n,) of rows (n, d), each by its scorer."""
@@ -76,7 +76,7 @@ class Scorers:
 
     def _parts(self, X):
         """Blocks of the rows: (scorer, indices, True for training rows)."""
-        hashes = float32_hash(X)
+        hashes = value_hash(X)
         place = np.searchsorted(self._hashes, hashes)
         is_training_row = (
             self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes

@@ -6,14 +6,20 @@ import numpy as np
 TAIL_QUANTILE = 0.8
 # Least mean excess over the threshold, in nats: a thousandth of a distance or error.
 MIN_MEAN_EXCESS = 1e-3
+# Values that differ by less, in nats, are equal: their last digits are rounding errors
+# and depend on the rows that they were computed with.
+TIE = 1e-6
+# So are scores that differ by a smaller share, beside a thousandth.
+SCORE_TIE = 1e-9
 
 
 class TailLogPValue:
     """-log p of a row; p is the share of calibration rows that are as far or farther.
 
-    It is interpolated between their values. Beyond their 80 % quantile the excess is
-    taken to be exponential, as extreme value theory has it for a large class of
-    distributions: rows farther than all calibration rows differ in p, too.
+    It is interpolated between their values; equal values share a step. Beyond their
+    80 % quantile the excess is taken to be exponential, as extreme value theory has it
+    for a large class of distributions: rows farther than all calibration rows differ in
+    p, too.
 
     Parameters
     ----------
@@ -32,9 +38,11 @@ class TailLogPValue:
         order = np.argsort(values, kind="stable")
         values, weight = values[order], weight[order]
         below = np.concatenate([[0.0], np.cumsum(weight)])
-        self._values, place = np.unique(values, return_index=True)
+        first = np.flatnonzero(np.diff(values, prepend=-np.inf) > TIE)
+        last = np.append(first[1:], len(values)) - 1
+        self._values = np.stack([values[first], values[last]], axis=1).ravel()
         # Share of the rows with each value or a higher one.
-        self._shares = 1 - below[place] / below[-1]
+        self._shares = np.repeat(1 - below[first] / below[-1], 2)
         self._total = below[-1]
         first = np.searchsorted(below[1:], TAIL_QUANTILE * below[-1], side="right")
         first = min(first, len(values) - 1)
@@ -67,7 +75,7 @@ class TailLogPValue:
         has_others = (self_weight > 0) & (tail > 2 * self_weight)
         mean = np.where(has_others, mean, self._mean_excess)
         beyond = excess / np.maximum(mean, MIN_MEAN_EXCESS) - np.log(1 - TAIL_QUANTILE)
-        return np.where(values > self._threshold, beyond, body)
+        return np.where(values > self._threshold + TIE, beyond, body)
 
 
 def quantile(values, weight, share):
@@ -78,6 +86,11 @@ def quantile(values, weight, share):
     before = np.searchsorted(total, share * total[-1] * (1 - 1e-12), side="left")
     after = np.searchsorted(total, share * total[-1] * (1 + 1e-12), side="right")
     return (values[before] + values[min(after, len(values) - 1)]) / 2
+
+
+def just_below(scores):
+    """Scores less a rounding error: equal scores are not below it, others are."""
+    return scores - SCORE_TIE * (np.abs(scores) + 1e-3)
 
 
 def median_and_iqr(values, weight):

@@ -6,7 +6,7 @@ from sklearn.utils import gen_batches
 
 from sklearn_ae.detection._neighbors import ROWS_PER_BLOCK, QueryRows
 from sklearn_ae.detection._score_components import MIN_DISTANCE
-from sklearn_ae.detection._tail_probability import median_and_iqr, quantile
+from sklearn_ae.detection._tail_probability import TIE, median_and_iqr, quantile
 
 # Share of the rows that the trimmed covariance is of, which Rousseeuw and Van Driessen
 # (1999) advise for fewer outliers than a quarter.
@@ -20,6 +20,35 @@ MAX_INLYING_IQRS = 0.5
 # Share of the weight from which on copies of one row are no outliers. Without it a row
 # repeated 100 times, apart from 200 others, scores below all of these, and not above.
 FREQUENT_ROW_SHARE = 0.1
+# Copies of the lightest row by which fractions may be whole numbers.
+MAX_COPIES_OF_LIGHTEST = 12
+
+
+def in_copies(weight):
+    """Weights of distinct rows in numbers of copies, by their ratios alone.
+
+    They are the smallest whole numbers in these ratios: twice a table is the table, and
+    whole weights are repetition. Fractions whose smallest would be above
+    ``MAX_COPIES_OF_LIGHTEST`` are in units of their median.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n,)
+        Above 0.
+
+    Returns
+    -------
+    weight : ndarray of shape (n,)
+    """
+    if (weight < 2**53).all() and not np.mod(weight, 1).any():
+        return weight / np.gcd.reduce(weight.astype(np.int64))
+    if weight.max() / 2**53 < weight.min():
+        ratios = weight / weight.min()
+        for copies in range(1, MAX_COPIES_OF_LIGHTEST + 1):
+            whole = np.round(copies * ratios)
+            if np.allclose(copies * ratios, whole, rtol=1e-9, atol=0):
+                return whole
+    return weight / np.median(weight)
 
 
 def without_copies(weight):
@@ -88,7 +117,9 @@ def outlyingness(X, weight, neighbors, scaled):
 
 def _robust_units(values, weight):
     median, iqr = median_and_iqr(values, weight)
-    return np.maximum((values - median) / (iqr if iqr > 0 else 1), -MAX_INLYING_IQRS)
+    # A range of rounding errors is none.
+    units = (values - median) / (iqr if iqr > TIE else 1)
+    return np.maximum(units, -MAX_INLYING_IQRS)
 
 
 def trimmed_mahalanobis(X, weight):

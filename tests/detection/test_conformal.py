@@ -57,6 +57,12 @@ def test_p_values_of_equal_scores_are_never_too_small():
         assert (p <= t).mean() <= t + 3 * np.sqrt(t * (1 - t) / len(p))
 
 
+def test_p_values_take_rounded_scores_for_equal():
+    calibration = np.full(19, -2.0) + 1e-15 * np.arange(-9, 10)
+    p = conformal_p_values(np.array([-2.0 - 1e-14, -2.1]), calibration, np.ones(19))
+    np.testing.assert_allclose(p, [1, 0.05])
+
+
 def test_p_values_lie_above_one_in_n_plus_one_and_up_to_one():
     calibration = random().normal(size=99)
     p = conformal_p_values(np.array([-np.inf, -9, 9, np.inf]), calibration, np.ones(99))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.datasets import load_wine
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
@@ -64,24 +65,33 @@ def test_copies_of_a_training_row_are_neighbours_of_new_rows_only():
     assert near.mean_distances(QueryRows(first), 4) > 0.01
 
 
-@pytest.mark.parametrize("scale", SCALINGS)
-def test_a_training_row_is_recognized_in_float32(scale):
-    near = neighbors_of(TRAIN, scale)
-    rounded = TRAIN.astype(np.float32).astype(np.float64)
-    exact = near.mean_distances(QueryRows(TRAIN, True), 3)
-    again = near.mean_distances(QueryRows(rounded, True), 3)
-    np.testing.assert_allclose(again, exact, rtol=1e-4)
+def test_rows_are_equal_by_their_values():
+    X = table().astype(np.float32)
+    X[0, 0] = 0.0
+    same = X.astype(np.float64)
+    same[0, 0] = -0.0
+    np.testing.assert_array_equal(QueryRows(X).hashes, QueryRows(same).hashes)
+    # The next number in float64 is another, which float32 does not tell apart.
+    other = QueryRows(np.nextafter(same, 1e9)).hashes
+    assert not np.isin(other, QueryRows(same).hashes).any()
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
-def test_it_is_recognized_in_columns_far_from_zero(scale):
-    # Seconds since 1970, over some days: float32 knows them to 64 s.
-    X = table() * [1e5, 1, 1] + [1.7e9, 0, 0]
-    near = neighbors_of(X, scale)
-    rounded = X.astype(np.float32).astype(np.float64)
-    exact = near.mean_distances(QueryRows(X, True), 3)
-    again = near.mean_distances(QueryRows(rounded, True), 3)
-    np.testing.assert_allclose(again, exact, rtol=0.05)
+@pytest.mark.parametrize("offset", [1.7e9, 2.0**40])
+def test_an_offset_changes_no_distance(scale, offset):
+    # Eighths near the offset are exact in float64; float32 has them as one number.
+    X, new = (np.round(8 * table(n)) / 8 for n in (60, 90))
+    near, far = neighbors_of(X, scale), neighbors_of(X + offset, scale)
+    for queries, is_training_row in ((X, True), (new, False)):
+        rows = QueryRows(queries, is_training_row)
+        moved = QueryRows(queries + offset, is_training_row)
+        for measure in (
+            lambda n, r: n.mean_distances(r, 3),
+            lambda n, r: n.neighbourhood_distances(r),
+        ):
+            np.testing.assert_allclose(
+                measure(far, moved), measure(near, rows), rtol=1e-4, atol=1e-9
+            )
 
 
 def first(X):
@@ -174,6 +184,70 @@ def test_neighbours_in_tight_clusters_are_those_of_brute_force(far):
     np.testing.assert_allclose(one_by_one, distances[:50], rtol=1e-9)
 
 
+def grid():
+    """Whole numbers: many rows are equally near."""
+    return np.random.default_rng(0).integers(0, 3, size=(80, 4)).astype(float)
+
+
+def nearly_equal():
+    """Rows so near to each other that squares by products order them at random."""
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 3, size=(8, 4)).astype(float)
+    return np.repeat(corners, 30, axis=0) + 1e-8 * rng.integers(0, 3, size=(240, 4))
+
+
+@pytest.mark.parametrize("make", [grid, nearly_equal])
+@pytest.mark.parametrize("scale", SCALINGS)
+@pytest.mark.parametrize("is_training_row", [True, False])
+def test_distances_of_a_row_do_not_depend_on_the_others(make, scale, is_training_row):
+    X = np.unique(make(), axis=0)
+    near = neighbors_of(X, scale)
+    some = X[:40]
+
+    def of(rows):
+        rows, aside = QueryRows(rows, is_training_row), first(rows)
+        return (
+            near.mean_distances(rows, 3),
+            near.neighbourhood_distances(rows),
+            near.parts(rows, 3),
+            near.neighbourhood_parts(rows),
+            near.mean_of_nearest(rows, 3, aside),
+        )
+
+    alone = [
+        np.concatenate(part) for part in zip(*(of(r[None]) for r in some), strict=True)
+    ]
+    for together, one_by_one in zip(of(some), alone, strict=True):
+        np.testing.assert_allclose(together, one_by_one, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("make", [grid, nearly_equal])
+def test_distances_are_exact_where_products_round_them(make):
+    X = np.unique(make(), axis=0)
+    near = neighbors_of(X)
+    distances = cdist(near.references, near.references)
+    np.fill_diagonal(distances, np.inf)
+    exact = np.sort(distances, axis=1)[:, :3].mean(axis=1)
+    np.testing.assert_allclose(near.mean_distances(QueryRows(X, True), 3), exact)
+    # As a new row it is at distance zero of itself.
+    nearest = near.mean_distances(QueryRows(X), 1)
+    np.testing.assert_array_equal(nearest, 0)
+
+
+def test_of_equally_near_rows_the_first_explain():
+    X = np.unique(grid(), axis=0)
+    near = neighbors_of(X, None)
+    differences = near.references[:, None] - near.references
+    squares = np.square(differences).sum(axis=2)
+    np.fill_diagonal(squares, np.inf)
+    order = np.argsort(squares, axis=1, kind="stable")[:, :3, None]
+    nearest = np.take_along_axis(differences, order, axis=1)
+    lengths = np.linalg.norm(nearest, axis=2, keepdims=True)
+    np.testing.assert_allclose(
+        near.parts(QueryRows(X, True), 3), (nearest**2 / lengths).mean(axis=1)
+    )
+
+
 # -- explanations --------------------------------------------------------------------
 
 
@@ -240,9 +314,8 @@ def test_neighbourhood_distances_are_those_of_brute_force(scale, n_rows, k):
         )
         distances = np.sqrt(np.square(differences).sum(axis=2))
         wide = near.neighbourhood_distances(QueryRows(queries))
-        # A row's distance to itself, by way of large squares, is not quite zero.
         expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
-        np.testing.assert_allclose(wide, expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(wide, expected, rtol=1e-9)
         order = np.argsort(distances, axis=1)[:, :k]
         nearest = np.take_along_axis(differences, order[:, :, None], axis=1)
         lengths = np.linalg.norm(nearest, axis=2, keepdims=True)

@@ -171,6 +171,22 @@ def test_shares_of_an_error_are_by_occlusion_with_conditional_means(kind, transf
     np.testing.assert_allclose(error.shares(QueryRows(NEW), as_expected), 1 / D)
 
 
+class Rounding:
+    """An autoencoder whose losses differ by rounding errors, but for one column."""
+
+    is_random = False
+
+    def denoising_losses(self, X, noise):
+        return 0.3 + 1e-16 * X.sum(axis=1) + np.where(X[:, 0] > 100, 1, 0)
+
+
+def test_a_gain_of_a_rounding_error_is_none():
+    error = DenoisingError(Rounding(), noise(), np.zeros(4))
+    X = np.array([[3.0, 1, 0, 7], [101, 9, 5, 0]])
+    shares = error.shares(QueryRows(X))
+    np.testing.assert_array_equal(shares, [[0.25] * 4, [1, 0, 0, 0]])
+
+
 def test_an_error_is_the_same_for_training_rows_and_new_ones(transformers):
     error = DenoisingError(
         transformers["noise_conditional"]._inference, noise(), MEDIAN

@@ -5,6 +5,7 @@ from scipy.stats import gumbel_r
 from sklearn_ae.detection._tail_probability import (
     TAIL_QUANTILE,
     TailLogPValue,
+    just_below,
     median_and_iqr,
     quantile,
 )
@@ -82,6 +83,18 @@ def test_minus_log_p_rises_from_zero_for_any_sample(values):
     assert minus_log_p[0] == 0
     assert (np.diff(minus_log_p) >= 0).all()
     assert np.isfinite(minus_log_p[:-1]).all()
+
+
+@pytest.mark.parametrize("spread", [1e-15, 1e-9])
+def test_values_that_rounding_tells_apart_share_a_step(spread):
+    # Ten values, twenty rows each: the highest two are in the tail.
+    steps = np.repeat(np.arange(10.0), 20)
+    rounded = steps + spread * random().uniform(-1, 1, len(steps))
+    exact, tail = tail_of(steps), tail_of(rounded)
+    for moved in (steps, steps - spread, steps + spread):
+        np.testing.assert_allclose(tail(moved), exact(steps), rtol=1e-6, atol=1e-9)
+    # In the body the share of a value counts all of its rows.
+    np.testing.assert_allclose(np.exp(-tail(np.arange(8.0))), 1 - np.arange(8) / 10)
 
 
 def test_beyond_equal_values_p_is_small():
@@ -187,6 +200,14 @@ def test_sums_of_weights_that_are_no_round_numbers_do():
 def test_of_equal_values_none_are_below(share):
     values = np.full(20, 3.0)
     assert quantile(values, unit(values), share) == 3
+
+
+@pytest.mark.parametrize("score", [-1e8, -20.7, -1e-8, 0.0, 3.0])
+def test_just_below_a_score_are_lower_ones_but_no_rounding_of_it(score):
+    error = 1e-10 * abs(score) + 1e-15
+    limit = just_below(score)
+    assert limit < score - error
+    assert limit > score - 100 * error - 2e-12
 
 
 def test_median_and_iqr_are_numpys():

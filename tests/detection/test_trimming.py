@@ -7,6 +7,7 @@ from sklearn.preprocessing import scale
 from sklearn_ae.detection._neighbors import Neighbors
 from sklearn_ae.detection._trimming import (
     CORE_SHARE,
+    in_copies,
     lowest,
     outlyingness,
     rarity,
@@ -125,6 +126,25 @@ def test_copies_of_few_rows_do_not_count(weight, expected):
     before = weight.copy()
     np.testing.assert_array_equal(without_copies(weight), expected)
     np.testing.assert_array_equal(weight, before)
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        ([1, 3, 2], [1, 3, 2]),
+        ([2, 6, 4], [1, 3, 2]),
+        ([40, 50, 61], [40, 50, 61]),
+        ([0.2, 0.3, 0.5], [2, 3, 5]),
+        ([5e-324, 1, 1], [5e-324, 1, 1]),
+        ([1, np.sqrt(2), 5], [1 / np.sqrt(2), 1, 5 / np.sqrt(2)]),
+        ([0.1, 0.1, 0.3], [1, 1, 3]),
+        ([1e300, 1e300], [1, 1]),
+        ([5e-324, 5e-324], [1, 1]),
+        ([1.5], [1]),
+    ],
+)
+def test_weights_are_numbers_of_copies_by_their_ratios(weight, expected):
+    np.testing.assert_allclose(in_copies(np.array(weight, dtype=float)), expected)
 
 
 # -- trimmed Mahalanobis distance ----------------------------------------------------

@@ -208,6 +208,19 @@ def test_float32_with_a_large_offset_keeps_its_digits():
     np.testing.assert_allclose(fit("standard", X).transform(X), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("offset", [2.0**17, 1e9, -1.7e9])
+@pytest.mark.parametrize("scale", SCALES)
+def test_an_offset_changes_nothing(scale, offset):
+    # Multiples of 2**-20 beside the offset are exact in float64.
+    rng = np.random.default_rng(0)
+    X, new = (np.round(2**20 * rng.normal(size=(n, 2))) / 2**20 for n in (300, 90))
+    Z = fit(scale, X).transform(new)
+    moved = fit(scale, X + offset)
+    np.testing.assert_allclose(moved.transform(new + offset), Z, atol=1e-5)
+    back = moved.inverse_transform(moved.transform(X + offset))
+    np.testing.assert_allclose(back - offset, X, atol=1e-6)
+
+
 def test_quantiles_of_many_rows_are_those_of_a_sample(monkeypatch):
     monkeypatch.setattr(_column_scaler, "MAX_QUANTILE_ROWS", 200)
     X = np.random.default_rng(0).permutation(5_000.0 * np.arange(5_000))[:, None]

@@ -83,6 +83,16 @@ def test_a_table_and_its_float32_copy_have_one_order():
     )
 
 
+def test_rows_that_float32_cannot_tell_apart_are_not_held_out_together():
+    # float32 takes the seconds of two minutes for one.
+    X = 1.7e9 + np.arange(2_000.0)[:, None]
+    rows, _ = merge_equal_rows(X, None, seed=1)
+    held_out = np.bincount(rows[:400] // 100, minlength=20)
+    # Of 20 draws at random each has between 8 and 34 but for one in a thousand times.
+    assert held_out.min() >= 8
+    assert held_out.max() <= 34
+
+
 def test_rows_that_float32_cannot_tell_apart_are_ordered_by_their_values_alone():
     X = 1e9 + np.arange(50.0)[:, None]
     rows, weight = merge_equal_rows(X, None, seed=3)
