@@ -60,9 +60,10 @@ def checked_table(estimator, X, *, dtype=FLOATS, reset=False, min_rows=1):
 
 def _refuse_ranges(X, names):
     """ValueError for a column whose range is past float64: it can't be scaled."""
-    low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-    with np.errstate(over="ignore"):
-        is_finite = np.isfinite(high - low)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+        # Cells past float64 in a wider dtype are named where they are converted.
+        is_finite = np.isfinite(high - low) | np.isinf(low) | np.isinf(high)
     if not is_finite.all():
         i = int(np.argmin(is_finite))
         raise ValueError(
