@@ -204,13 +204,20 @@ def enable_gradients() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def all_or_nothing(estimator: object) -> Iterator[None]:
-    """Put back the estimator's attributes if the block fails."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+def restored_on_failure(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a method so that a failure leaves its estimator as it was before.
+
+    It stands before ``with_callbacks``, as the teardown of a callback may fail, too.
+    """
+
+    @functools.wraps(method)
+    def all_or_nothing(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(estimator))
+        try:
+            return method(estimator, *args, **kwargs)
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise
+
+    return all_or_nothing

@@ -5,18 +5,17 @@ from contextlib import nullcontext
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.callback import CallbackSupportMixin
-from sklearn.callback._callback_support import callback_management_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import (
-    all_or_nothing,
     enable_gradients,
     limit_threads,
     random_generator,
+    restored_on_failure,
 )
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._autoencoder_net import AutoencoderNet
@@ -82,43 +81,45 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
         """
         return self._fit(X, y, sample_weight)
 
+    @restored_on_failure
+    @with_callbacks
     def _fit(self, X, y=None, sample_weight=None, is_train=None):
         """As ``fit``; with ``is_train`` see ``fit_subset``."""
-        with all_or_nothing(self), callback_management_context(self):
-            context = self._init_callback_context(max_subtasks=max_iterations(self))
-            cold = not (self.warm_start and hasattr(self, "module_"))
-            X, weight = self._validate(X, sample_weight, reset=cold)
-            tasks = self._fit_tasks(context, X, y, sample_weight)
-            with tasks as task, limit_threads(), enable_gradients():
-                data = self._scaled_rows(X, weight, cold=cold)
-                self._fit_margins(X, data)
+        context = self._init_callback_context(max_subtasks=max_iterations(self))
+        cold = not (self.warm_start and hasattr(self, "module_"))
+        X, weight = self._validate(X, sample_weight, reset=cold)
+        tasks = self._fit_tasks(context, X, y, sample_weight)
+        with tasks as task, limit_threads(), enable_gradients():
+            data = self._scaled_rows(X, weight, cold=cold)
+            self._fit_margins(X, data)
+            moments = column_moments(data.matrix, data.weight)
+            corruption = fit_corruption(self, moments) if cold else None
+            if is_train is not None:
+                data = data.subset(is_train[data.rows])
                 moments = column_moments(data.matrix, data.weight)
-                corruption = fit_corruption(self, moments) if cold else None
-                if is_train is not None:
-                    data = data.subset(is_train[data.rows])
-                    moments = column_moments(data.matrix, data.weight)
-                data.hold_out(self._held_out_fraction(), moments)
-                net = self._net_to_train(data, corruption, cold=cold)
-                rows = weighted_rows(data, net.device)
-                train = rows.part(slice(data.n_held_out, None))
-                n_monitored = data.n_held_out
-                if not n_monitored and is_train is None:
-                    n_monitored = n_in_sample_monitor(len(data))
-                monitored = rows.part(slice(n_monitored)) if n_monitored else None
-                with training_threads(self, net, len(train), X.shape[1]):
-                    config = training_config(self, len(train), self._random)
-                    net.train(train, monitored, config, task)
-                prior = None
-                if has_mixture(self):
-                    prior = fitted_prior(net.module_, rows.x, data.weight, self._random)
-                self._set_fitted(net, train, prior)
-                self._keep_moments(net, self.warm_start and is_train is None)
-                self.n_iter_, self.best_loss_ = net.n_iter_, net.best_loss_
-                self.loss_curve_ = net.loss_curve_
-                self.validation_curve_ = net.validation_curve_
+            data.hold_out(self._held_out_fraction(), moments)
+            net = self._net_to_train(data, corruption, cold=cold)
+            rows = weighted_rows(data, net.device)
+            train = rows.part(slice(data.n_held_out, None))
+            n_monitored = data.n_held_out
+            if not n_monitored and is_train is None:
+                n_monitored = n_in_sample_monitor(len(data))
+            monitored = rows.part(slice(n_monitored)) if n_monitored else None
+            with training_threads(self, net, len(train), X.shape[1]):
+                config = training_config(self, len(train), self._random)
+                net.train(train, monitored, config, task)
+            prior = None
+            if has_mixture(self):
+                prior = fitted_prior(net.module_, rows.x, data.weight, self._random)
+            self._set_fitted(net, train, prior)
+            self._keep_moments(net, self.warm_start and is_train is None)
+            self.n_iter_, self.best_loss_ = net.n_iter_, net.best_loss_
+            self.loss_curve_ = net.loss_curve_
+            self.validation_curve_ = net.validation_curve_
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @restored_on_failure
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on training with one pass over the rows of X, at a constant rate.
 
@@ -150,29 +151,28 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
         TypeError
             For sparse input.
         """
-        with all_or_nothing(self):
-            cold = not hasattr(self, "module_")
-            X, weight = self._validate(X, sample_weight, reset=cold)
-            with limit_threads(), enable_gradients():
-                data = self._scaled_rows(X, weight, cold=cold)
-                corruption = None
-                if cold:
-                    self._fit_margins(X, data)
-                    moments = column_moments(data.matrix, data.weight)
-                    corruption = fit_corruption(self, moments)
-                net = self._net_to_train(data, corruption, cold=cold)
-                rows = weighted_rows(data, net.device)
-                config = training_config(self, len(rows), self._random, one_pass=True)
-                with training_threads(self, net, len(rows), X.shape[1]):
-                    net.train(rows, None, config)
-                prior = None if cold else self._inference.prior
-                self._set_fitted(net, rows, prior)
-                self._keep_moments(net, True)
-                curve = [] if cold else self.loss_curve_
-                self.loss_curve_ = [*curve, *net.loss_curve_]
-                self.n_iter_ = len(self.loss_curve_)
-                self.validation_curve_ = [] if cold else self.validation_curve_
-                self.best_loss_ = np.nan
+        cold = not hasattr(self, "module_")
+        X, weight = self._validate(X, sample_weight, reset=cold)
+        with limit_threads(), enable_gradients():
+            data = self._scaled_rows(X, weight, cold=cold)
+            corruption = None
+            if cold:
+                self._fit_margins(X, data)
+                moments = column_moments(data.matrix, data.weight)
+                corruption = fit_corruption(self, moments)
+            net = self._net_to_train(data, corruption, cold=cold)
+            rows = weighted_rows(data, net.device)
+            config = training_config(self, len(rows), self._random, one_pass=True)
+            with training_threads(self, net, len(rows), X.shape[1]):
+                net.train(rows, None, config)
+            prior = None if cold else self._inference.prior
+            self._set_fitted(net, rows, prior)
+            self._keep_moments(net, True)
+            curve = [] if cold else self.loss_curve_
+            self.loss_curve_ = [*curve, *net.loss_curve_]
+            self.n_iter_ = len(self.loss_curve_)
+            self.validation_curve_ = [] if cold else self.validation_curve_
+            self.best_loss_ = np.nan
         return self
 
     def _validate(self, X, sample_weight, *, reset):

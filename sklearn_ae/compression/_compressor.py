@@ -6,15 +6,14 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.callback import CallbackSupportMixin
-from sklearn.callback._callback_support import callback_management_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
-from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
+from sklearn_ae._runtime import limit_threads, random_generator, restored_on_failure
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import (
@@ -206,6 +205,8 @@ class AutoencoderCompressor(
     # -- fit ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @restored_on_failure
+    @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
         """Fit the network, the step and the tables of frequencies to X.
 
@@ -234,8 +235,8 @@ class AutoencoderCompressor(
         ImportError
             Without the extra ``sklearn-ae[compression]``, before training.
         """
-        with all_or_nothing(self), limit_threads(), callback_management_context(self):
-            context = self._init_callback_context(max_subtasks=None)
+        context = self._init_callback_context(max_subtasks=None)
+        with limit_threads():
             X, weight = self._validate(X, sample_weight)
             with FitTasks(self, context, X, y, sample_weight):
                 self._learn(X, weight, context)
@@ -278,7 +279,7 @@ class AutoencoderCompressor(
                 f"{self.psnr_:.1f} dB. Ask for less, give more components or more "
                 "rows, or set error_bound.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=6,
             )
         self._codec = fit_codec(best, last.data, X, residuals)
         self.bits_per_row_, self.step_ = best.bits, best.step

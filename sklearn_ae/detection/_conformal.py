@@ -9,7 +9,7 @@ from scipy.stats import false_discovery_control
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ae._runtime import all_or_nothing
+from sklearn_ae._runtime import restored_on_failure
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.detection._tail_probability import just_below
 
@@ -30,6 +30,7 @@ class ConformalMixin:
     Statistics 51(1).
     """
 
+    @restored_on_failure
     def calibrate(self, X, sample_weight=None):
         """Set threshold and p-values by rows that are normal today, without refitting.
 
@@ -67,9 +68,8 @@ class ConformalMixin:
         weight = checked_weight(sample_weight, X, min_rows=minimum)
         weight = np.ones(len(X)) if weight is None else weight / weight.max()
         scores = self._scorers.scores_of_new(X[weight > 0]), weight[weight > 0]
-        with all_or_nothing(self):
-            self._fitted_scores = self._held_out = scores
-            return self.set_contamination(self.contamination)
+        self._fitted_scores = self._held_out = scores
+        return self.set_contamination(self.contamination)
 
     def p_values(self, X):
         """Conformal p-values of new rows: small for outliers.

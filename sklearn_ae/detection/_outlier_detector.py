@@ -4,8 +4,7 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
-from sklearn.callback._callback_support import callback_management_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import (
     Interval,
     Options,
@@ -16,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
-from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
+from sklearn_ae._runtime import limit_threads, random_generator, restored_on_failure
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
@@ -222,6 +221,8 @@ class AEOutlierDetector(
     # -- fit ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @restored_on_failure
+    @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
         """Learn what is normal from the rows of X.
 
@@ -248,8 +249,8 @@ class AEOutlierDetector(
         TypeError
             For sparse input, or an ``autoencoder`` of another type.
         """
-        with all_or_nothing(self), limit_threads(), callback_management_context(self):
-            context = self._init_callback_context(max_subtasks=None)
+        context = self._init_callback_context(max_subtasks=None)
+        with limit_threads():
             X, weight = self._validate(X, sample_weight)
             random = random_generator(self.random_state)
             rows, weight = merge_equal_rows(X, weight, random.randint(2**31 - 1))

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.callback._callback_support import callback_management_context
+from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ae._runtime import all_or_nothing, limit_threads
+from sklearn_ae._runtime import limit_threads, restored_on_failure
 from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
@@ -209,6 +209,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @restored_on_failure
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Pretrain on all rows of X and fine-tune on the labels of y.
 
@@ -237,8 +239,8 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
-        with all_or_nothing(self), limit_threads(), callback_management_context(self):
-            context = self._init_callback_context(max_subtasks=None)
+        context = self._init_callback_context(max_subtasks=None)
+        with limit_threads():
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target, self.classes_ = encode_classes(y, None, self.missing_label)
             self._start_random(reset=True)
@@ -256,6 +258,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @restored_on_failure
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Fine-tune by one pass over the labelled rows of X, at a constant rate.
 
@@ -287,7 +290,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             As in ``fit``; also if a label is not among the classes, if classes differ
             from those of the first call, or if no row of the batch is labelled.
         """
-        with all_or_nothing(self), limit_threads():
+        with limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
             target, self.classes_ = encode_classes(

@@ -2,10 +2,10 @@
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.callback._callback_support import callback_management_context
+from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 
-from sklearn_ae._runtime import all_or_nothing, limit_threads
+from sklearn_ae._runtime import limit_threads, restored_on_failure
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
@@ -161,6 +161,8 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @restored_on_failure
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Pretrain on all rows of X and fine-tune on the numbers of y.
 
@@ -187,8 +189,8 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         TypeError
             If X is sparse or ``autoencoder`` of another type.
         """
-        with all_or_nothing(self), limit_threads(), callback_management_context(self):
-            context = self._init_callback_context(max_subtasks=None)
+        context = self._init_callback_context(max_subtasks=None)
+        with limit_threads():
             X, weight = self._validate(X, y, sample_weight, reset=True)
             target = encode_numbers(y)
             self._start_random(reset=True)
@@ -203,6 +205,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @restored_on_failure
     def partial_fit(self, X, y, sample_weight=None):
         """Fine-tune by one pass over the labelled rows of X, at a constant rate.
 
@@ -232,7 +235,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
             As in ``fit``; also if a number is more than 1e19 standard deviations from
             the mean of the first call.
         """
-        with all_or_nothing(self), limit_threads():
+        with limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
             target = encode_numbers(y)
