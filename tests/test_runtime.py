@@ -14,6 +14,7 @@ from sklearn.datasets import load_wine
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from sklearn_ae import _runtime
 from sklearn_ae._runtime import (
     MIN_FLOPS_FOR_THREADS,
     enable_gradients,
@@ -28,6 +29,8 @@ from tests.helpers import SharedCallback, float64_by_default
 
 X = load_wine().data
 N_THREADS = 3
+# Without its cache.
+undecorated_mkl = _runtime._mkl_set_num_threads_local.__wrapped__
 
 
 pytestmark = pytest.mark.usefixtures("several_threads")
@@ -247,6 +250,17 @@ def test_ctrl_c_at_any_line_before_the_block_restores():
             assert n_threads_outside() == N_THREADS
             n += 1
     assert n > 10
+
+
+def test_without_mkl_openmps_number_is_limited(monkeypatch):
+    def not_there(path):
+        raise OSError(path)
+
+    monkeypatch.setattr(ctypes, "CDLL", not_there)
+    monkeypatch.setattr(_runtime, "_mkl_set_num_threads_local", undecorated_mkl)
+    with limit_threads():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == N_THREADS
 
 
 def test_threads_outside_are_the_callers():
