@@ -1,5 +1,6 @@
 """State that a call takes and puts back: threads, generators, gradients, attributes."""
 
+import copy
 import ctypes
 import functools
 import os
@@ -204,20 +205,20 @@ def enable_gradients() -> Iterator[None]:
         yield
 
 
-def restored_on_failure(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a method so that a failure leaves its estimator as it was before.
+def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a method that changes its estimator and returns it.
 
-    It stands before ``with_callbacks``, as the teardown of a callback may fail, too.
+    The method works on a copy, whose attributes the estimator takes over at the end, in
+    one step: it stays as it was if the method fails, and as it was until then for
+    other threads. The decorator stands before ``with_callbacks``, as the teardown of a
+    callback may fail, too.
     """
 
     @functools.wraps(method)
-    def all_or_nothing(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(vars(estimator))
-        try:
-            return method(estimator, *args, **kwargs)
-        except BaseException:
-            vars(estimator).clear()
-            vars(estimator).update(before)
-            raise
+    def changed_at_the_end(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        changed = copy.copy(estimator)
+        method(changed, *args, **kwargs)
+        estimator.__dict__ = vars(changed)
+        return estimator
 
-    return all_or_nothing
+    return changed_at_the_end

@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
 from sklearn_ae._runtime import (
+    all_or_nothing,
     enable_gradients,
     limit_threads,
     random_generator,
-    restored_on_failure,
 )
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._autoencoder_net import AutoencoderNet
@@ -81,7 +81,7 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
         """
         return self._fit(X, y, sample_weight)
 
-    @restored_on_failure
+    @all_or_nothing
     @with_callbacks
     def _fit(self, X, y=None, sample_weight=None, is_train=None):
         """As ``fit``; with ``is_train`` see ``fit_subset``."""
@@ -119,7 +119,7 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @restored_on_failure
+    @all_or_nothing
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on training with one pass over the rows of X, at a constant rate.
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
-from sklearn_ae._runtime import limit_threads, random_generator, restored_on_failure
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._inference import CodesMixin
 from sklearn_ae.autoencoder._parameters import (
@@ -205,7 +205,7 @@ class AutoencoderCompressor(
     # -- fit ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @restored_on_failure
+    @all_or_nothing
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
         """Fit the network, the step and the tables of frequencies to X.

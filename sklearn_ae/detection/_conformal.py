@@ -9,7 +9,7 @@ from scipy.stats import false_discovery_control
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ae._runtime import restored_on_failure
+from sklearn_ae._runtime import all_or_nothing
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.detection._tail_probability import just_below
 
@@ -30,7 +30,7 @@ class ConformalMixin:
     Statistics 51(1).
     """
 
-    @restored_on_failure
+    @all_or_nothing
     def calibrate(self, X, sample_weight=None):
         """Set threshold and p-values by rows that are normal today, without refitting.
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae._callbacks import FitTasks
 from sklearn_ae._pickling import PicklingMixin
-from sklearn_ae._runtime import limit_threads, random_generator, restored_on_failure
+from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
@@ -221,7 +221,7 @@ class AEOutlierDetector(
     # -- fit ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @restored_on_failure
+    @all_or_nothing
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
         """Learn what is normal from the rows of X.
@@ -361,7 +361,10 @@ class AEOutlierDetector(
         -------
         decision : ndarray of shape (n_samples,), float64
         """
-        return self.score_samples(X) - self.offset_
+        check_is_fitted(self, "networks_")
+        # First: another thread may fit the detector meanwhile.
+        offset = self.offset_
+        return self.score_samples(X) - offset
 
     def predict(self, X):
         """Predict outliers by the threshold.

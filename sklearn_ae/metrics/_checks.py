@@ -98,7 +98,7 @@ def value_range(data_range):
         raise ValueError(
             "data_range=None: the range of values is not inferred from the rows, since "
             "scores of two tables would not be comparable. Pass the range that values "
-            "can have, such as 255, (-1, 1) or X.max() - X.min() of the training rows."
+            "can have, such as 255, (-1, 1) or (X.min(), X.max()) of the training rows."
         )
     low, high = _ends(data_range)
     if not np.isfinite([low, high]).all() or not 0 < high - low < np.inf:

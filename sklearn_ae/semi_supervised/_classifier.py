@@ -8,7 +8,7 @@ from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ae._runtime import limit_threads, restored_on_failure
+from sklearn_ae._runtime import all_or_nothing, limit_threads
 from sklearn_ae.objective import ClassificationObjective, temperature
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
@@ -209,7 +209,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @restored_on_failure
+    @all_or_nothing
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Pretrain on all rows of X and fine-tune on the labels of y.
@@ -258,7 +258,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @restored_on_failure
+    @all_or_nothing
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Fine-tune by one pass over the labelled rows of X, at a constant rate.
 

@@ -267,7 +267,7 @@ def _warn_of_two_readings(labels, found, counts, missing_label):
     elif beside := _doubtful_neighbour(labels, found, counts):
         reading = (
             f"y has -1 beside {beside}, and it is taken as no label. Set "
-            "missing_label=-1 if it is none, or missing_label=None if it is a class."
+            "missing_label=-1 if that is right, or missing_label=None if it is a class."
         )
     else:
         return

@@ -30,11 +30,13 @@ def logistic_head(Z, target, weight, n_classes):
     coef : ndarray of shape (n_classes, k)
         Zero for classes without a row.
     intercept : ndarray of shape (n_classes,)
-        Zero for classes without a row.
+        Zero for classes without a row. If all rows are of one class, it is its share
+        that is predicted, as if there was a further row of each class (Laplace's rule).
     """
     coef, intercept = np.zeros((n_classes, Z.shape[1])), np.zeros(n_classes)
     present = np.unique(target)
     if len(present) < 2:
+        intercept[present] = np.log1p(len(target))
         return coef, intercept
     Z = Z.astype(np.float64)
     with config_context(enable_metadata_routing=False):

@@ -5,7 +5,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 
-from sklearn_ae._runtime import limit_threads, restored_on_failure
+from sklearn_ae._runtime import all_or_nothing, limit_threads
 from sklearn_ae.objective import RegressionObjective
 from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedPredictor
 from sklearn_ae.semi_supervised._labels import (
@@ -161,7 +161,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @restored_on_failure
+    @all_or_nothing
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Pretrain on all rows of X and fine-tune on the numbers of y.
@@ -205,7 +205,7 @@ class AutoencoderRegressor(RegressorMixin, _PretrainedPredictor):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @restored_on_failure
+    @all_or_nothing
     def partial_fit(self, X, y, sample_weight=None):
         """Fine-tune by one pass over the labelled rows of X, at a constant rate.
 
