@@ -175,8 +175,9 @@ def limit_threads(flops_per_step: float = 0.0, *, blas: bool = True) -> Iterator
         is_large = flops_per_step > MIN_FLOPS_FOR_THREADS and not _is_forked
         for library, n_threads in zip(openmp, _this_thread.n_openmp, strict=True):
             library.set_num_threads(n_threads if is_large else 1)
-        n_mkl = set_mkl(_this_thread.n_mkl if is_large else 1)
-        if is_outermost:
+        if not (is_outermost and is_large):
+            n_mkl = set_mkl(_this_thread.n_mkl if is_large else 1)
+        if is_outermost and n_mkl is not None:
             _this_thread.n_mkl = n_mkl
         if blas:
             _blas.hold(holder)
@@ -217,8 +218,14 @@ def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def changed_at_the_end(estimator: Any, *args: Any, **kwargs: Any) -> Any:
         changed = copy.copy(estimator)
+        before = dict(vars(changed))
         method(changed, *args, **kwargs)
-        estimator.__dict__ = vars(changed)
+        after = vars(changed)
+        # What a callback set on the estimator meanwhile stays.
+        now = vars(estimator).items()
+        kept = {k: v for k, v in now if k in after or k not in before}
+        new = {k: v for k, v in after.items() if k not in before or before[k] is not v}
+        estimator.__dict__ = kept | new
         return estimator
 
     return changed_at_the_end

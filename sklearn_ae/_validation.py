@@ -95,7 +95,7 @@ def checked_weight(sample_weight, X, *, min_rows=0):
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"sample_weight must be finite numbers: {error}.") from error
     largest = sample_weight.max(initial=0)
     is_negligible = sample_weight < SMALLEST_SHARE * largest
@@ -104,8 +104,9 @@ def checked_weight(sample_weight, X, *, min_rows=0):
     n_rows = np.count_nonzero(sample_weight)
     if n_rows < min_rows:
         raise ValueError(
-            f"sample_weight is above zero for {n_rows} of the rows of X, while a "
-            f"minimum of {min_rows} is required."
+            f"sample_weight is above zero for {n_rows} of the rows of X (a share of "
+            f"the largest below {SMALLEST_SHARE:.1e} is none), while a minimum of "
+            f"{min_rows} is required."
         )
     if largest and not 1 / LARGEST_WEIGHT <= largest <= LARGEST_WEIGHT:
         sample_weight = sample_weight / largest

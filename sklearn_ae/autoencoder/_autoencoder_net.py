@@ -110,7 +110,7 @@ class AutoencoderNet(Net):
                 x, self._forward_backward(x_in, levels)[0]
             )
         else:
-            custom = self._config.has_user_network
+            custom = self._config.has_user_code
             with GeneratorMode(generator) if custom else nullcontext():
                 x_hat, z, log_variance = self.module_.draw(x_in, generator, levels)
                 losses = self.criterion_(

@@ -27,7 +27,7 @@ from sklearn_ae.autoencoder._initialization import (
     initial_net,
     scaled_rows,
     training_config,
-    training_threads,
+    training_context,
     weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
@@ -105,8 +105,8 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
             if not n_monitored and is_train is None:
                 n_monitored = n_in_sample_monitor(len(data))
             monitored = rows.part(slice(n_monitored)) if n_monitored else None
-            with training_threads(self, net, len(train), X.shape[1]):
-                config = training_config(self, len(train), self._random)
+            config = training_config(self, len(train), self._random)
+            with training_context(self, net, config, X.shape[1]):
                 net.train(train, monitored, config, task)
             prior = None
             if has_mixture(self):
@@ -163,7 +163,7 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
             net = self._net_to_train(data, corruption, cold=cold)
             rows = weighted_rows(data, net.device)
             config = training_config(self, len(rows), self._random, one_pass=True)
-            with training_threads(self, net, len(rows), X.shape[1]):
+            with training_context(self, net, config, X.shape[1]):
                 net.train(rows, None, config)
             prior = None if cold else self._inference.prior
             self._set_fitted(net, rows, prior)

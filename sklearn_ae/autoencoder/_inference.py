@@ -216,10 +216,9 @@ class FittedAutoencoder:
 
         If ``refuse``, ValueError for a row whose result is no finite number.
         """
+        parts = self._parts.get(X.dtype) or self._parts_for(X.dtype)
         result, width = None, max(self._width, X.shape[1])
         with limit_threads(blas=False), torch.inference_mode():
-            with torch.inference_mode(False):
-                parts = self._parts_for(X.dtype)
             for rows in row_blocks(len(X), width, torch.float64):
                 # numpy warns of overflow where torch does not.
                 with np.errstate(all="ignore"):
@@ -240,16 +239,13 @@ class FittedAutoencoder:
         return self.module.noise_variance.device
 
     def _parts_for(self, dtype):
-        parts = self._parts.get(dtype)
-        if parts is None:
-            module = self.module
+        module = self.module
+        with limit_threads(blas=False):
             if dtype == np.float64:
                 module = copy.deepcopy(module).double()
             encode, decode = map(plain_forward, (module.encoder, module.decoder))
-            parts = _Parts(module, encode, decode)
-            # Of threads that make them at once the first one's are kept.
-            parts = self._parts.setdefault(dtype, parts)
-        return parts
+        # Of threads that make them at once the first one's are kept.
+        return self._parts.setdefault(dtype, _Parts(module, encode, decode))
 
     def _cells(self, parts, x, noise):
         """Mean loss of each cell (n, d) over draws of noise, and mean x_hat (n, d)."""

@@ -4,6 +4,7 @@
 """
 
 import functools
+from contextlib import contextmanager, nullcontext
 from numbers import Integral
 
 import numpy as np
@@ -69,8 +70,25 @@ def scaled_rows(params, X, weight, seed, columns=None):
     """
     rows, weight = merge_equal_rows(X, weight, seed)
     table = RowView(X, rows)
+    is_later_batch = columns is not None
     columns = columns or ColumnScaler(scale(params)).fit(table, weight)
-    return columns, TrainingData(columns.transform_float32(table), weight, rows)
+    matrix = columns.transform_float32(table)
+    if is_later_batch:
+        _refuse_far_cells(matrix, rows)
+    return columns, TrainingData(matrix, weight, rows)
+
+
+def _refuse_far_cells(matrix, rows):
+    """ValueError for a scaled cell whose square is past float32: it has no loss."""
+    farthest = np.abs(matrix).max(axis=0)
+    column = int(np.argmax(farthest))
+    if not farthest[column] < np.sqrt(np.finfo(np.float32).max):
+        row = rows[np.argmax(np.abs(matrix[:, column]))]
+        raise ValueError(
+            f"Row {row} of X is too far from the rows of the first fit in column "
+            f"{column}: {farthest[column]:.1e} of its units. Clip the column, or drop "
+            "the row."
+        )
 
 
 def initial_autoencoder(params, data, random, *, corruption=None, pca=None):
@@ -224,15 +242,19 @@ def training_config(params, n_rows, random, *, one_pass=False):
         keep_start_unless_significant=params.init == "pca",
         verbose=bool(params.verbose),
         generator=torch_generator(random),
-        has_user_network=callable(params.architecture),
+        has_user_code=callable(params.architecture) or callable(params.sparsity),
     )
 
 
-def training_threads(params, net, n_rows, n_features):
-    """Return a context with the number of threads that a step of training is worth."""
+@contextmanager
+def training_context(params, net, config, n_features):
+    """The number of threads that a step is worth, and a generator for callbacks."""
     # A step's products: forward, and backward by weights and by inputs.
     flops = 6 * cost(net.module_, n_features).n_multiplications
-    return limit_threads(flops * batch_size(params, n_rows))
+    # A user's optimiser or callbacks may draw, too.
+    draws = GeneratorMode(config.generator) if params.net_params else nullcontext()
+    with limit_threads(flops * config.batch_size), draws:
+        yield
 
 
 def _training_moments(matrix, *, common_scale):

@@ -1,5 +1,7 @@
 """Validation of ``error_bound`` and of the cells that it is to hold for."""
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 
@@ -58,12 +60,16 @@ def refuse_rounded(X, given):
 
 def _were_float64(given):
     """Return True for columns that float64 holds, of shape (d,), or () if all do."""
-    if hasattr(given, "dtypes"):
+    if hasattr(given, "dtypes") and object not in list(given.dtypes):
         return np.array([_is_float64(dtype) for dtype in given.dtypes])
-    if hasattr(given, "dtype"):
+    if hasattr(given, "dtype") and given.dtype != object:
         return np.array(_is_float64(given.dtype))
     cells = np.asarray(given, dtype=object)
-    return np.array([all(isinstance(c, float) for c in column) for column in cells.T])
+    return np.array([not any(map(_is_large_integer, c)) for c in cells.T])
+
+
+def _is_large_integer(cell):
+    return isinstance(cell, Integral) and abs(cell) > 2**53
 
 
 def _is_float64(dtype):

@@ -16,7 +16,7 @@ from sklearn_ae.autoencoder._initialization import (
     initial_net,
     scaled_rows,
     training_config,
-    training_threads,
+    training_context,
     weighted_rows,
 )
 from sklearn_ae.autoencoder._parameters import (
@@ -171,8 +171,8 @@ def fit_rate_distortion(autoencoder, X, weight, rate, error_bound=None, is_integ
         rows = weighted_rows(data, net.device)
         train = rows.part(slice(data.n_held_out, None))
         n_monitored = data.n_held_out or n_in_sample_monitor(len(data))
-        with training_threads(params, net, len(train), n_features):
-            config = training_config(params, len(train), random)
+        config = training_config(params, len(train), random)
+        with training_context(params, net, config, n_features):
             if params.learning_rate_init == "auto":
                 # A step changes a component by the sum over its columns. Without the
                 # bound MNIST's 784 columns ended 4 % of the bits behind PCA at 25 dB,

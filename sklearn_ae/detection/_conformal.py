@@ -50,7 +50,8 @@ class ConformalMixin:
             At least 19 normal rows, in input units, that the detector was not fitted
             on. No p-value is below 1 / (1 + n_samples).
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, above zero for 19 rows at least.
+            Non-negative weights, above zero for 19 rows at least. p-values hold for
+            equal weights; of very unequal ones they are too small.
 
         Returns
         -------
@@ -61,13 +62,27 @@ class ConformalMixin:
         ------
         ValueError
             For fewer than 19 rows, and what ``predict`` refuses.
+
+        Warns
+        -----
+        UserWarning
+            If most rows of X are rows of ``fit``.
         """
         check_is_fitted(self, "networks_")
         minimum = MIN_CALIBRATION_ROWS
         X = checked_table(self, X, dtype=np.float64, reset=False, min_rows=minimum)
         weight = checked_weight(sample_weight, X, min_rows=minimum)
         weight = np.ones(len(X)) if weight is None else weight / weight.max()
-        scores = self._scorers.scores_of_new(X[weight > 0]), weight[weight > 0]
+        X, weight = X[weight > 0], weight[weight > 0]
+        n_known = np.count_nonzero(self._scorers.are_training_rows(X))
+        if 2 * n_known > len(X):
+            warnings.warn(
+                f"{n_known} of the {len(X)} rows of X are rows of fit. Their scores "
+                "are too high, and too many new rows will be reported: pass rows that "
+                "the detector was not fitted on.",
+                stacklevel=3,
+            )
+        scores = self._scorers.scores_of_new(X), weight
         self._fitted_scores = self._held_out = scores
         return self.set_contamination(self.contamination)
 
@@ -135,8 +150,8 @@ class ConformalMixin:
         Warns
         -----
         UserWarning
-            If no row is selected though some score lower than all rows held out: these
-            would be with more held-out rows. It names their number.
+            If no row is selected though more than by chance score lower than all rows
+            that p-values are from. It names how many of these would select them.
         """
         check_scalar(
             fdr, "fdr", Real, min_val=0, max_val=1, include_boundaries="neither"
@@ -147,13 +162,15 @@ class ConformalMixin:
         selected = false_discovery_control(p, method="bh") <= fdr
         n_held_out = len(self._held_out[0])
         n_lowest = np.count_nonzero(p < 1.5 / (1 + n_held_out))
-        if n_lowest and not selected.any():
+        # Of as many rows of one distribution, so many have the lowest scores.
+        chance = (len(p) / (len(p) + n_held_out)) ** n_lowest
+        if chance < 0.05 and not selected.any():
             n_needed = math.ceil(len(p) / (fdr * n_lowest)) - 1
             warnings.warn(
                 f"No row is selected: {n_lowest} of {len(p)} score lower than all "
-                f"{n_held_out} rows held out, and at fdr={fdr} so few can only be "
-                f"selected with {n_needed} of these. Call calibrate with more rows, "
-                "fit on more, or select from fewer.",
+                f"{n_held_out} rows that p-values are from, and at fdr={fdr} so few "
+                f"are selected with {n_needed} of these only. Call calibrate with more "
+                "rows, fit on more, or select from fewer.",
                 stacklevel=2,
             )
         return selected

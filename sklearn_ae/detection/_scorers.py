@@ -74,13 +74,15 @@ class Scorers:
             contributions[rows], expected[rows] = explanation
         return Explanation(contributions, expected)
 
-    def _parts(self, X):
-        """Blocks of the rows: (scorer, indices, True for training rows)."""
+    def are_training_rows(self, X):
+        """Return True for rows (n,) of values that a training row has."""
         hashes = value_hash(X)
         place = np.searchsorted(self._hashes, hashes)
-        is_training_row = (
-            self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
-        )
+        return self._hashes[np.minimum(place, len(self._hashes) - 1)] == hashes
+
+    def _parts(self, X):
+        """Blocks of the rows: (scorer, indices, True for training rows)."""
+        is_training_row = self.are_training_rows(X)
         for scorer, flag in ((self.training, True), (self.new, False)):
             rows = np.flatnonzero(is_training_row == flag)
             for block in _blocks(len(rows), X.shape[1]):

@@ -17,7 +17,8 @@ class GeneratorMode(TorchDispatchMode):
     torch's global one. The context holds for the thread that enters it alone. It adds
     some microseconds to each operation, and is for networks of users only. A few fused
     operations of GPUs (dropout in cuDNN's RNN or in fused attention) can't be given a
-    generator, and still draw from the GPU's global one.
+    generator, and still draw from the GPU's global one. So does dropout that
+    ``torch.utils.checkpoint`` computes again in the backward pass.
 
     Parameters
     ----------
@@ -38,13 +39,15 @@ class GeneratorMode(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run an operation, with the generator if it is random."""
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         seeded = _with_generator(func)
-        if seeded is None or kwargs.get("generator") is not None:
+        given = (*args, kwargs.get("generator"))
+        if seeded is None or any(isinstance(arg, Generator) for arg in given):
             return func(*args, **kwargs)
         tensors = (arg for arg in args if isinstance(arg, Tensor))
         device = kwargs.get("device") or next((t.device for t in tensors), _CPU)
-        return seeded(*args, **kwargs, generator=self._of_device(torch.device(device)))
+        kwargs["generator"] = self._of_device(torch.device(device))
+        return seeded(*args, **kwargs)
 
     def _of_device(self, device: torch.device) -> Generator:
         if device not in self._generators:

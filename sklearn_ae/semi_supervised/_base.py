@@ -102,8 +102,8 @@ class _PretrainedPredictor(
             way_out = "Give a clone of it, which is trained with the new settings."
             training = ("alpha", "device")
             check_unchanged(given, "in a fitted autoencoder", way_out, training)
-            # The caller may fit the given one again later.
-            return copy.deepcopy(given)
+            # The caller may fit the given one again later, which sets new attributes.
+            return copy.copy(given)
         if given is None:
             new = self._default_autoencoder(X)
         else:
@@ -335,7 +335,7 @@ class _PretrainedPredictor(
             generator=torch_generator(self._random),
             downweight_bad_rows=False,
             repeat=not one_pass,
-            has_user_network=callable(self.autoencoder_.architecture),
+            has_user_code=callable(self.autoencoder_.architecture),
         )
 
     # -- fitted attributes -------------------------------------------------------

@@ -94,7 +94,7 @@ class HeadNet(Net):
 
     def _loss(self, batch: Batch) -> Tensor:
         self._flat.grad.zero_()
-        custom = self._config.has_user_network
+        custom = self._config.has_user_code
         with GeneratorMode(self._config.generator) if custom else nullcontext():
             loss = self._mean_loss(*batch)
         loss.backward()

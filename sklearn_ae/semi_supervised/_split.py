@@ -74,7 +74,7 @@ class SemiSupervisedSplit(BaseCrossValidator):
             groups = _safe_indexing(groups, rows)
         cv = check_cv(self.cv, labels.values, classifier=True)
         for train, test in cv.split(rows, labels.values, groups):
-            yield np.union1d(rows[train], unlabelled), rows[test]
+            yield np.sort(np.concatenate([rows[train], unlabelled])), rows[test]
 
     def get_n_splits(self, X=None, y=None, groups=None):
         """Return the number of splits.
@@ -103,7 +103,19 @@ class SemiSupervisedSplit(BaseCrossValidator):
             {"missing_label": self.missing_label},
             caller_name="SemiSupervisedSplit",
         )
-        labels = read_labels(y, self.missing_label)
+        # Of numbers that are no classes -1 is one.
+        missing_label = None if _is_continuous(y) else self.missing_label
+        labels = read_labels(y, missing_label)
         if not labels.labelled.any():
             raise ValueError("y has no labels to test on: no row has one.")
         return labels, np.flatnonzero(labels.labelled)
+
+
+def _is_continuous(y):
+    """Return True if y has a finite number that is not whole."""
+    try:
+        y = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    y = y[np.isfinite(y)]
+    return bool((y != np.round(y)).any())

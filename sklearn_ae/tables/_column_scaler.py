@@ -132,7 +132,8 @@ class ColumnScaler:
         """Scaled columns of X (n, d), an array or a ``RowView``, in float32."""
         matrix = np.empty(X.shape, dtype=np.float32)
         for rows in cell_blocks(X):
-            matrix[rows] = self.transform(X[rows])
+            with np.errstate(over="ignore"):
+                matrix[rows] = self.transform(X[rows])
         return matrix
 
 

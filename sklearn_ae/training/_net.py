@@ -68,8 +68,8 @@ class TrainingConfig:
         Source of the order of the mini-batches, and of all other random numbers.
     repeat : bool
         An iteration has ``max_batches`` even of few rows, in several passes.
-    has_user_network : bool
-        A user wrote the network: dropout in it draws from ``generator``, too.
+    has_user_code : bool
+        A user wrote the network or a penalty, which draw from ``generator``, too.
     """
 
     n_iterations: int
@@ -85,13 +85,14 @@ class TrainingConfig:
     generator: torch.Generator
     downweight_bad_rows: bool = True
     repeat: bool = False
-    has_user_network: bool = False
+    has_user_code: bool = False
 
 
 class Moments(NamedTuple):
-    """State of an optimiser of one vector, its class and the vector's length."""
+    """State of an optimiser of one vector, and what it depends on."""
 
     optimizer: type
+    options: dict[str, Any]
     n_parameters: int
     state: dict[str, Any]
 
@@ -279,17 +280,24 @@ class Net(NeuralNet):
         """Return the optimiser's state: training goes on by it and the weights."""
         vector = self.optimizer_.param_groups[0]["params"][0]
         state = dict(self.optimizer_.state.get(vector, {}))
-        return Moments(type(self.optimizer_), len(vector), state)
+        return Moments(*self._kind_of_optimizer(), state)
+
+    def _kind_of_optimizer(self) -> tuple[type, dict[str, Any], int]:
+        group = self.optimizer_.param_groups[0]
+        # Some options decide what the state has; these two do not.
+        free = ("params", "lr", "weight_decay")
+        options = {name: value for name, value in group.items() if name not in free}
+        return type(self.optimizer_), options, len(group["params"][0])
 
     def resume(self, moments: Moments | None) -> None:
         """Go on from the moments of an earlier net, if its optimiser was as this one.
 
-        Moments of another class of optimiser, or of other weights to train, are left.
+        Moments of an optimiser of another class or other options, or of other weights
+        to train, are left.
         """
         group = self.optimizer_.param_groups[0]
         vector = group["params"][0]
-        kind = type(self.optimizer_), len(vector)
-        if moments is None or moments[:2] != kind:
+        if moments is None or moments[:3] != self._kind_of_optimizer():
             return
         state = copy.deepcopy(moments.state)
         for name, value in state.items():
