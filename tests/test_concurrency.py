@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_wine
+from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info
 from torch import nn
 
@@ -238,3 +239,57 @@ def test_a_process_forked_beside_a_fit_inherits_none_of_its_limits():
         child.kill()
         go.set()
         thread.join()
+
+
+@pytest.mark.parametrize("name", ["default", "detector", "classifier", "regressor"])
+def test_a_refit_is_seen_by_other_threads_when_it_is_done(name):
+    estimator, other = fitted(name), 3 * X[::-1] + 1
+    target = {"classifier": Y, "regressor": TARGET}.get(name)
+    expected = [outputs(estimator)]
+    estimator.fit(other, target)
+    expected.append(outputs(estimator))
+    stop = threading.Event()
+
+    def fit():
+        while not stop.is_set():
+            estimator.fit(X, target)
+            estimator.fit(other, target)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    try:
+        for _ in range(3):
+            for call, result in outputs(estimator).items():
+                assert any(np.array_equal(result, e[call]) for e in expected), call
+    finally:
+        stop.set()
+        thread.join()
+
+
+def draws_in_the_penalty(z):
+    return (z + torch.randn_like(z)).abs().mean(dim=1)
+
+
+class DrawsInACallback(Callback):
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        for _, parameter in named_parameters:
+            parameter.grad += 1e-3 * torch.randn_like(parameter)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sparsity": draws_in_the_penalty, "sparsity_weight": 0.1},
+        {"net_params": {"callbacks": [DrawsInACallback()]}},
+    ],
+    ids=["penalty", "callback"],
+)
+def test_random_code_of_users_repeats_and_leaves_torchs_generator(settings):
+    curves = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        curves.append(transformer(**settings).fit(X).loss_curve_)
+        assert torch.equal(before, torch.get_rng_state())
+    assert curves[0] == curves[1]
+    assert curves[0] != transformer(**settings, random_state=1).fit(X).loss_curve_

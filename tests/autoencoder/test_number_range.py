@@ -176,3 +176,15 @@ def test_networks_without_parameters_need_a_linear_path():
     with pytest.raises(ValueError, match="networks without parameters"):
         transformer(architecture=networks, init="random").fit(X)
     transformer(architecture=networks).fit(X)
+
+
+@pytest.mark.parametrize("settings", [{}, {"latent": "gaussian"}, {"prior": "mixture"}])
+def test_a_later_batch_too_far_off_is_refused_and_leaves_the_model(settings):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    ae = transformer(warm_start=True, **settings).fit(X)
+    before, far = ae.score_samples(X), X.copy()
+    far[7, 1] = 1e25
+    for method in (ae.partial_fit, ae.fit):
+        with pytest.raises(ValueError, match="Row 7 of X is too far .* column 1"):
+            method(far)
+    np.testing.assert_array_equal(ae.score_samples(X), before)

@@ -135,3 +135,23 @@ def test_without_noise_rows_are_the_decoders_means():
     expected = model.inverse_transform(Z)
     drawn = model.sample(4, noise=False, random_state=0)
     np.testing.assert_allclose(drawn, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_hardly_any_row_is_drawn_in_a_gap_of_a_column():
+    # Two states of a machine.
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.normal(20, 1, 1_500), rng.normal(70, 3, 1_500)]
+    X = np.c_[x, x / 50 + 0.1 * rng.normal(size=3_000)]
+    drawn = transformer(prior="mixture").fit(X).sample(3_000, random_state=0)[:, 0]
+    assert not ((drawn > 30) & (drawn < 55)).any()
+    assert ks_2samp(drawn, x).statistic < 0.04
+
+
+def test_extremes_of_a_wide_table_are_drawn_as_rarely_as_they_are():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2_000, 400))
+    X[0] = 50
+    drawn = (
+        transformer(prior="mixture", max_iter=1).fit(X).sample(4_000, random_state=0)
+    )
+    assert 1 / 4_000 < (drawn > 40).mean() < 1 / 1_000

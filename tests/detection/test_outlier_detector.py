@@ -1023,3 +1023,15 @@ def test_callbacks_of_the_given_autoencoder_get_it_fitted(early_stopping):
     assert np.isfinite(callback.scores).all()
     # Each iteration, and the fit as a whole.
     assert len(callback.scores) == QUICK["max_iter"] + 1
+
+
+def test_rows_of_fit_cannot_calibrate_in_silence(fitted):
+    again = pickle.loads(pickle.dumps(fitted))
+    with pytest.warns(UserWarning, match="rows of X are rows of fit"):
+        again.calibrate(normal())
+
+
+def test_clean_rows_are_not_warned_of(fitted):
+    # By chance some are below all rows held out; warnings are errors.
+    for seed in range(10, 15):
+        fitted.select_outliers(normal(500, seed=seed), fdr=0.05)

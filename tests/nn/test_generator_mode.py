@@ -13,6 +13,7 @@ from tests.helpers import generator
 X = torch.arange(12.0).reshape(3, 4)
 DRAWS = {
     "rand": lambda: torch.rand(3),
+    "no generator": lambda: torch.rand(3, generator=None),
     "randn": lambda: torch.randn(3, dtype=torch.float64),
     "randint": lambda: torch.randint(5, 9, (3,)),
     "randperm": lambda: torch.randperm(9),

@@ -786,3 +786,26 @@ def test_bad_weights():
     few = np.where(np.arange(178) < 9, Y_WINE, np.nan)
     with pytest.raises(ValueError, match="a sample_weight above zero"):
         AutoencoderRegressor().fit(X_WINE, few, sample_weight=np.arange(178) >= 9)
+
+
+def test_a_first_batch_of_one_class_predicts_that_class():
+    labels, classes = np.full(40, 3), np.arange(5)
+    classifier = AutoencoderClassifier(
+        AutoencoderTransformer(2, max_iter=1, random_state=0), random_state=0
+    ).partial_fit(X[:40], labels, classes=classes)
+    np.testing.assert_array_equal(classifier.predict(X[:40]), labels)
+
+
+def test_a_given_fitted_autoencoder_is_pickled_once():
+    given = AutoencoderTransformer(
+        2, hidden_layer_sizes=(200, 200), max_iter=1, random_state=0
+    ).fit(X)
+    classifier = AutoencoderClassifier(given, max_iter=1, random_state=0).fit(
+        X, np.arange(len(X)) % 2
+    )
+    size = len(pickle.dumps(given))
+    # The fine-tuned encoder is a second one.
+    assert len(pickle.dumps(classifier)) < 1.8 * size
+    before = given.transform(X)
+    classifier.autoencoder_.set_params(n_components=1).fit(X)
+    np.testing.assert_array_equal(given.transform(X), before)

@@ -122,3 +122,17 @@ def test_wrong_input():
     assert repr(SemiSupervisedSplit(3)) == (
         "SemiSupervisedSplit(cv=3, missing_label='auto')"
     )
+
+
+def test_numbers_that_are_no_classes_have_minus_one_among_them():
+    y = np.repeat([-1.0, 0.0, 1.0, 2.5, 3.5], 6)
+    tested = [test for _, test in SemiSupervisedSplit(KFold(3)).split(y[:, None], y)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(tested)), np.arange(30))
+
+
+def test_rows_that_a_splitter_repeats_are_repeated():
+    y, train, test = np.array([0, 1, -1, 0, 1]), [0, 0, 1], [2, 3]
+    ((rows, tested),) = SemiSupervisedSplit([(train, test)]).split(y[:, None], y)
+    # Of the labelled rows, those of the splitter; and all without a label.
+    np.testing.assert_array_equal(rows, [0, 0, 1, 2])
+    np.testing.assert_array_equal(tested, [3, 4])

@@ -750,3 +750,11 @@ def test_what_net_params_can_not_be_is_named():
         transformer(net_params={"max_grad_norm": -1}).fit(X)
     with pytest.raises(ValueError, match=r"net_params=.*momntum"):
         transformer(net_params={"optimizer__momntum": 0.9}).fit(X)
+
+
+def test_moments_of_other_options_are_left():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    adam = {"optimizer": torch.optim.Adam}
+    ae = transformer(warm_start=True, net_params=adam).fit(X)
+    ae.set_params(net_params=adam | {"optimizer__amsgrad": True}).fit(X)
+    assert np.isfinite(ae.score(X))
