@@ -364,7 +364,9 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
 
         Noise is added to each column, and the value of the same rank in the training
         column is returned: columns keep their distributions, and the network gives the
-        dependence between them. Available only if the code has a distribution:
+        dependence between them. The training column is that of the latest ``fit``, or
+        of the first ``partial_fit``. Up to 128 distinct values are drawn exactly; of
+        more, others may lie between them. Available only if the code has a distribution:
         ``latent="gaussian"`` or ``prior="mixture"``.
 
         Parameters

@@ -185,6 +185,6 @@ def test_a_later_batch_too_far_off_is_refused_and_leaves_the_model(settings):
     before, far = ae.score_samples(X), X.copy()
     far[7, 1] = 1e25
     for method in (ae.partial_fit, ae.fit):
-        with pytest.raises(ValueError, match="Row 7 of X is too far .* column 1"):
+        with pytest.raises(ValueError, match=r"Row 7 of X is too far .* column 1"):
             method(far)
     np.testing.assert_array_equal(ae.score_samples(X), before)

@@ -143,7 +143,7 @@ def test_hardly_any_row_is_drawn_in_a_gap_of_a_column():
     x = np.r_[rng.normal(20, 1, 1_500), rng.normal(70, 3, 1_500)]
     X = np.c_[x, x / 50 + 0.1 * rng.normal(size=3_000)]
     drawn = transformer(prior="mixture").fit(X).sample(3_000, random_state=0)[:, 0]
-    assert not ((drawn > 30) & (drawn < 55)).any()
+    assert ((drawn > 30) & (drawn < 55)).mean() < 0.005
     assert ks_2samp(drawn, x).statistic < 0.04
 
 
