@@ -366,8 +366,8 @@ class AutoencoderTransformer(CodesMixin, _BaseAutoencoder):
         column is returned: columns keep their distributions, and the network gives the
         dependence between them. The training column is that of the latest ``fit``, or
         of the first ``partial_fit``. Up to 128 distinct values are drawn exactly; of
-        more, others may lie between them. Available only if the code has a distribution:
-        ``latent="gaussian"`` or ``prior="mixture"``.
+        more, others may lie between them. Available only if the code has a
+        distribution: ``latent="gaussian"`` or ``prior="mixture"``.
 
         Parameters
         ----------
