@@ -189,7 +189,8 @@ def limit_threads(flops_per_step: float = 0.0, *, blas: bool = True) -> Iterator
             library.set_num_threads(n_threads)
         if n_mkl is not None:
             set_mkl(n_mkl)
-        _blas.release(holder)
+        if blas:
+            _blas.release(holder)
 
 
 def n_threads_outside() -> int:
