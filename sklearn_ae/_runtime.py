@@ -222,7 +222,7 @@ def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
         before = dict(vars(changed))
         method(changed, *args, **kwargs)
         after = vars(changed)
-        # What a callback set on the estimator meanwhile stays.
+        # Attributes that a callback set on the estimator meanwhile stay.
         now = vars(estimator).items()
         kept = {k: v for k, v in now if k in after or k not in before}
         new = {k: v for k, v in after.items() if k not in before or before[k] is not v}

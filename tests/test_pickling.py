@@ -169,7 +169,7 @@ def fitted(name):
 
 
 def results(estimator, X=X):
-    """What an estimator says of rows, method by method."""
+    """Results of an estimator's methods on rows, by method."""
     said = {}
     for method in ("transform", "score_samples", "predict", "predict_proba"):
         if hasattr(estimator, method):

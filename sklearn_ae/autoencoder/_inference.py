@@ -244,7 +244,7 @@ class FittedAutoencoder:
             if dtype == np.float64:
                 module = copy.deepcopy(module).double()
             encode, decode = map(plain_forward, (module.encoder, module.decoder))
-        # Of threads that make them at once the first one's are kept.
+        # Threads may make them at once: the first one's are kept.
         return self._parts.setdefault(dtype, _Parts(module, encode, decode))
 
     def _cells(self, parts, x, noise):

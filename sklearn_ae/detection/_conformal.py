@@ -13,7 +13,7 @@ from sklearn_ae._runtime import all_or_nothing
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.detection._tail_probability import just_below
 
-# Of fewer calibration rows no p-value is as low as 0.05.
+# With fewer calibration rows no p-value is as low as 0.05.
 MIN_CALIBRATION_ROWS = 19
 
 
@@ -162,7 +162,7 @@ class ConformalMixin:
         selected = false_discovery_control(p, method="bh") <= fdr
         n_held_out = len(self._held_out[0])
         n_lowest = np.count_nonzero(p < 1.5 / (1 + n_held_out))
-        # Of as many rows of one distribution, so many have the lowest scores.
+        # Probability that rows of one distribution have so many of the lowest scores.
         chance = (len(p) / (len(p) + n_held_out)) ** n_lowest
         if chance < 0.05 and not selected.any():
             n_needed = math.ceil(len(p) / (fdr * n_lowest)) - 1

@@ -14,11 +14,12 @@ from sklearn_ae.semi_supervised._base import PREDICTOR_CONSTRAINTS, _PretrainedP
 from sklearn_ae.semi_supervised._labels import (
     MISSING_LABELS,
     UNLABELLED,
+    all_classes,
     class_weights,
     encode_classes,
     merge_rows,
-    read_classes,
     read_labels,
+    refuse_empty_class,
     stratified_holdout,
 )
 from sklearn_ae.semi_supervised._linear_heads import logistic_head
@@ -248,7 +249,7 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
             self._class_weight = class_weights(
                 self.class_weight, self.classes_, labelled
             )
-            self._check_no_empty_class(labelled.target)
+            refuse_empty_class(self.classes_, labelled.target)
             scored = None if sample_weight is None else weight
             y, has_label = self.classes_[target], target != UNLABELLED
             with self._fit_tasks(context, X, y, scored, has_label) as tasks:
@@ -293,9 +294,9 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
         with limit_threads():
             is_first = not hasattr(self, "autoencoder_")
             X, weight = self._validate(X, y, sample_weight, reset=is_first)
-            target, self.classes_ = encode_classes(
-                y, self._all_classes(classes), self.missing_label
-            )
+            fitted = getattr(self, "classes_", None)
+            classes = all_classes(fitted, classes, self.missing_label)
+            target, self.classes_ = encode_classes(y, classes, self.missing_label)
             self._start_random(reset=is_first)
             labelled, unlabelled = self._merge_rows(X, target, weight)
             if is_first:
@@ -309,34 +310,6 @@ class AutoencoderClassifier(ClassifierMixin, _PretrainedPredictor):
     def _merge_rows(self, X, target, weight):
         labelled = target != UNLABELLED
         return merge_rows(X, target, labelled, weight, self._draw_seed())
-
-    def _check_no_empty_class(self, target):
-        empty = np.setdiff1d(np.arange(len(self.classes_)), target)
-        if len(empty):
-            name = self.classes_.tolist()[empty[0]]
-            raise ValueError(
-                f"sample_weight is zero for all rows of class {name!r}, or nothing "
-                "beside the largest: give them weight, or leave them out."
-            )
-
-    def _all_classes(self, classes):
-        """Return the classes of the first call or of the argument, or None."""
-        fitted = getattr(self, "classes_", None)
-        if classes is None:
-            return fitted
-        classes = read_classes(classes, self.missing_label)
-        if fitted is not None and not np.array_equal(classes, fitted):
-            raise ValueError(
-                f"classes={classes.tolist()} are not those of the first call: "
-                f"{fitted.tolist()}."
-            )
-        if len(classes) < 2:
-            raise ValueError(
-                f"classes={classes.tolist()} must have two classes or more."
-            )
-        return classes
-
-    # -- hooks of the base class -------------------------------------------------
 
     def _linear_head(self, Z, target, weight):
         weight = weight * self._class_weight[target]

@@ -129,6 +129,32 @@ def read_classes(classes, missing_label):
     return np.unique(labels.values)
 
 
+def all_classes(fitted, classes, missing_label):
+    """Return the classes of the first ``partial_fit`` or of its argument, or None."""
+    if classes is None:
+        return fitted
+    classes = read_classes(classes, missing_label)
+    if fitted is not None and not np.array_equal(classes, fitted):
+        raise ValueError(
+            f"classes={classes.tolist()} are not those of the first call: "
+            f"{fitted.tolist()}."
+        )
+    if len(classes) < 2:
+        raise ValueError(f"classes={classes.tolist()} must have two classes or more.")
+    return classes
+
+
+def refuse_empty_class(classes, target):
+    """Raise ValueError if no row has the index of a class as its target."""
+    empty = np.setdiff1d(np.arange(len(classes)), target)
+    if len(empty):
+        name = classes.tolist()[empty[0]]
+        raise ValueError(
+            f"sample_weight is zero for all rows of class {name!r}, or nothing "
+            "beside the largest: give them weight, or leave them out."
+        )
+
+
 def encode_numbers(y):
     """Return y as float64 (n_samples,), with NaN for missing numbers."""
     present, values = _present(y)

@@ -103,7 +103,7 @@ class SemiSupervisedSplit(BaseCrossValidator):
             {"missing_label": self.missing_label},
             caller_name="SemiSupervisedSplit",
         )
-        # Of numbers that are no classes -1 is one.
+        # In continuous labels -1 is a number.
         missing_label = None if _is_continuous(y) else self.missing_label
         labels = read_labels(y, missing_label)
         if not labels.labelled.any():

@@ -12,7 +12,7 @@ from sklearn_ae.tables._rows import systematic_sample
 MAX_ATOMS, N_QUANTILES = 128, 33
 MAX_MARGIN_ROWS = 100_000  # as of the quantiles of ``ColumnScaler``
 MAX_DECIMALS = 6
-# Of two states of a machine 7 % are drawn between them, where no row is, without it.
+# Without them 7 % of rows are drawn between two states of a machine, where none is.
 MAX_REFINEMENTS = 5
 
 

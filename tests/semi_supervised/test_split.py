@@ -133,6 +133,6 @@ def test_numbers_that_are_no_classes_have_minus_one_among_them():
 def test_rows_that_a_splitter_repeats_are_repeated():
     y, train, test = np.array([0, 1, -1, 0, 1]), [0, 0, 1], [2, 3]
     ((rows, tested),) = SemiSupervisedSplit([(train, test)]).split(y[:, None], y)
-    # Of the labelled rows, those of the splitter; and all without a label.
+    # The splitter's indices count labelled rows; all without a label are added.
     np.testing.assert_array_equal(rows, [0, 0, 1, 2])
     np.testing.assert_array_equal(tested, [3, 4])

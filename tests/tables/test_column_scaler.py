@@ -153,7 +153,7 @@ def test_without_scaling_a_table_has_the_unit_of_its_largest_column(power, X):
     X[:, 1] = np.ldexp(X[:, 1], power)
     Z = fit(None, X).transform(X)
     large, small = (1, 0) if power > 0 else (0, 1)
-    # Of two columns one of which does not count, the mean square is half the other's.
+    # The mean square of two columns, one of which is zero, is half the other's.
     assert Z[:, large].std() == pytest.approx(np.sqrt(2))
     assert np.abs(Z[:, small]).max() < 1e-80
 

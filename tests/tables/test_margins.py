@@ -115,5 +115,4 @@ def test_a_column_takes_little_memory(dtype, per_value):
     X[:, ::2] = X[:, ::2] > 1
     margins = Margins().fit(X, np.arange(len(X)), np.ones(len(X)))
     size = len(pickle.dumps(margins))
-    # Twice as many values where interpolation needs them.
-    assert size < 150 * 2 * N_QUANTILES * per_value + 4_000
+    assert size < 150 * (N_QUANTILES + 2) * per_value + 4_000

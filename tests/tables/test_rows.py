@@ -88,7 +88,7 @@ def test_rows_that_float32_cannot_tell_apart_are_not_held_out_together():
     X = 1.7e9 + np.arange(2_000.0)[:, None]
     rows, _ = merge_equal_rows(X, None, seed=1)
     held_out = np.bincount(rows[:400] // 100, minlength=20)
-    # Of 20 draws at random each has between 8 and 34 but for one in a thousand times.
+    # Each of 20 random draws has between 8 and 34 but for one in a thousand times.
     assert held_out.min() >= 8
     assert held_out.max() <= 34
 

@@ -465,7 +465,7 @@ class Counter(Callback):
         self.n += 1
 
     def on_train_end(self, net, **kwargs):
-        # Of the class: the callback is a copy.
+        # A class attribute, as the callback is a copy.
         Counter.net = net
 
     def on_grad_computed(self, net, named_parameters, **kwargs):
