@@ -215,7 +215,7 @@ class TrainingData:
         )
         is_influential = share > MAX_VARIANCE_SHARE
         first, last = np.flatnonzero(~is_influential), np.flatnonzero(is_influential)
-        if len(last):
+        if 0 < len(last) < len(self):
             influential = self.matrix[last]
             # Rows only move forward: no block reads what an earlier one overwrote.
             for block in cell_blocks(self.matrix[: len(first)]):

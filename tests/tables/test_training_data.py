@@ -47,6 +47,14 @@ def test_influential_rows_go_to_the_end(rare, cells, monkeypatch):
     assert data.n_held_out == 0
 
 
+def test_rows_stay_where_all_are_influential():
+    X = np.diag(np.arange(1.0, 6))
+    data = TrainingData(X.copy(), np.ones(5), np.arange(5))
+    data.hold_out(0.1, column_moments(X, np.ones(5)))
+    np.testing.assert_array_equal(data.matrix, X)
+    assert data.n_held_out == 1
+
+
 def test_a_subset_keeps_rows_and_weights_together():
     X, weight = np.arange(12.0).reshape(6, 2), np.arange(6.0)
     some = TrainingData(X, weight, np.arange(6)).subset(weight % 2 == 1)
