@@ -227,7 +227,7 @@ def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypa
         np.testing.assert_allclose(fitted.score_samples(X), scores, atol=1e-9)
         np.testing.assert_array_equal(fitted.p_values(X), p)
         contributions = fitted.explain(X).contributions
-        np.testing.assert_allclose(contributions.sum(axis=1), scores)
+        np.testing.assert_allclose(contributions.sum(axis=1), -scores)
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
@@ -337,7 +337,7 @@ def test_any_autoencoder_will_do(method, params):
     scores = np.r_[fitted.score_samples(normal(50, seed=1)), fitted.score_samples(far)]
     assert roc_auc_score(np.repeat([1, 0], 50), scores) > 0.7
     contributions, expected = fitted.explain(far)
-    np.testing.assert_allclose(contributions.sum(axis=1), scores[50:])
+    np.testing.assert_allclose(contributions.sum(axis=1), -scores[50:])
     assert np.isfinite(expected).all()
 
 
@@ -596,11 +596,11 @@ def test_a_selection_that_needs_more_rows_names_their_number(fitted):
 # -- explanations ----------------------------------------------------------------------
 
 
-def test_contributions_of_a_row_sum_to_its_score(fitted):
+def test_contributions_of_a_row_sum_to_minus_its_score(fitted):
     for X in (normal(), normal(50, seed=8) * 3):
         contributions, expected = fitted.explain(X)
         sums = contributions.sum(axis=1)
-        np.testing.assert_allclose(sums, fitted.score_samples(X), atol=1e-12)
+        np.testing.assert_allclose(sums, -fitted.score_samples(X), atol=1e-12)
         assert expected.shape == X.shape
 
 
@@ -615,7 +615,7 @@ def test_explanations_of_a_frame_are_frames():
     unnamed = detector("reconstruction").fit(X.to_numpy())
     assert set(unnamed.top_features(X.to_numpy()).ravel()) <= {0, 1, 2, 3}
     labelled = X.set_axis([10, 20, 30, 40], axis=1)
-    expected = unnamed.explain(labelled).contributions.idxmin(axis=1)
+    expected = unnamed.explain(labelled).contributions.idxmax(axis=1)
     np.testing.assert_array_equal(unnamed.top_features(labelled)[:, 0], expected)
 
 
@@ -659,7 +659,7 @@ def test_a_cell_that_is_stuck_at_its_median_is_found_and_its_value_expected(
     is_wrong = np.abs(was - median) > 1.5 * std
     fitted = AEOutlierDetector(contamination, random_state=0).fit(train)
     contributions, expected = fitted.explain(rows[is_wrong])
-    found = contributions.argmin(axis=1) == cells[is_wrong]
+    found = contributions.argmax(axis=1) == cells[is_wrong]
     # Regression of each column on the others finds all of them.
     assert found.mean() > 0.95
     errors = (expected[every[: len(found)], cells[is_wrong]] - was[is_wrong]) / std[
@@ -676,7 +676,7 @@ def test_explanations_of_more_columns_than_rows_are_finite():
     fitted = detector().fit(X)
     contributions, expected = fitted.explain(rows)
     assert np.isfinite(contributions).all()
-    np.testing.assert_allclose(contributions.sum(axis=1), fitted.score_samples(rows))
+    np.testing.assert_allclose(contributions.sum(axis=1), -fitted.score_samples(rows))
     low, high = X.min(axis=0), X.max(axis=0)
     spread = 3 * (high - low) + 1e-9
     assert ((expected > low - spread) & (expected < high + spread)).all()
