@@ -41,7 +41,7 @@ from tests.helpers import transformer
 
 PRIVATE_STATE = Path(__file__).with_name("pickled_state.json")
 RANDOM = np.random.default_rng(0)
-X = np.rint(10 * RANDOM.normal(size=(60, 4)) @ RANDOM.normal(size=(4, 4)))
+X = np.rint(10 * RANDOM.normal(size=(80, 4)) @ RANDOM.normal(size=(4, 4)))
 Y = (X[:, 0] > 0).astype(int)
 SMALL = {"hidden_layer_sizes": (4,), "max_iter": 2}
 
@@ -185,7 +185,7 @@ def results(estimator, X=X):
         said["denoise"] = estimator.denoise(X, level=level)
     if hasattr(estimator, "explain"):
         said["contributions"], said["expected"] = estimator.explain(X[:3])
-        said["p_values"] = estimator.p_values(X)
+        said["p_values"] = estimator.p_values(X + 0.5)
     if hasattr(estimator, "compress"):
         stream = estimator.compress(X)
         said["stream"] = np.frombuffer(stream, np.uint8)
