@@ -95,8 +95,8 @@ class ConformalMixin:
         n_known = np.count_nonzero(self._scorers.are_training_rows(X))
         if 2 * n_known > len(X):
             warnings.warn(
-                f"{n_known} of the {len(X)} rows are rows of fit. Their scores are too "
-                f"high, and {consequence}",
+                f"{n_known} of the {len(X)} rows equal rows of fit. Their scores are "
+                f"too high, and {consequence}",
                 stacklevel=stacklevel,
             )
 

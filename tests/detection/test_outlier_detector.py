@@ -1027,7 +1027,7 @@ def test_callbacks_of_the_given_autoencoder_get_it_fitted(early_stopping):
 
 def test_rows_of_fit_cannot_calibrate_in_silence(fitted):
     again = pickle.loads(pickle.dumps(fitted))
-    with pytest.warns(UserWarning, match="200 of the 200 rows are rows of fit"):
+    with pytest.warns(UserWarning, match="200 of the 200 rows equal rows of fit"):
         again.calibrate(normal())
 
 
