@@ -83,11 +83,12 @@ class AEOutlierDetector(
         table at least, 5,000 at most. Errors are calibrated by them, and ``p_values``
         until ``calibrate`` gives other rows.
     holdout : {"random", "last"}, default="random"
-        Rows that ``p_values`` are from. "random" is those of ``validation_fraction``,
-        drawn at random. "last" is for rows in time order: so many of the last rows are
-        not fitted on at all, but set the threshold and ``p_values``, as ``fit`` with
-        the rows before them and ``calibrate`` with them does. It takes 76 rows, or with
-        a larger ``validation_fraction`` fewer, that 19 are held out.
+        Rows that ``p_values`` are from: those that are held out, drawn at random, or
+        with "last", for rows in time order, as many of the last rows. These set the
+        threshold, too, and nothing else: the result is that of ``fit`` with the rows
+        before them, a share of which is held out to calibrate errors, and ``calibrate``
+        with them. It takes 76 rows, or fewer with a larger ``validation_fraction``,
+        for 19 last ones.
     device : str, default="auto"
         Torch device of the networks. "auto" is that of ``autoencoder``, whose "auto" is
         "cuda" if there is a GPU, else "cpu".
