@@ -254,6 +254,12 @@ def test_a_rate_for_which_rows_are_too_few_is_warned_of_if_rows_are_far():
         assert not few.select_outliers(far, fdr=0.04).any()
     assert [warning.filename for warning in caught] == [__file__]
     assert few.calibrate(normal(24, seed=2)).select_outliers(far, fdr=0.04).all()
+    # So many of the lowest scores come by chance, but 19 rows never select any.
+    some_far = np.r_[99 * normal(5, seed=1), np.zeros((55, 4))]
+    few.calibrate(normal(19, seed=2))
+    assert not few.select_outliers(some_far, fdr=0.06).any()
+    with pytest.warns(UserWarning, match="5 of 60 score lower .* with 299 of these"):
+        few.select_outliers(some_far, fdr=0.04)
     # Rows that are not far are not outliers at any rate.
     assert not few.select_outliers(np.zeros((2, 4)), fdr=0.001).any()
 
