@@ -17,11 +17,11 @@ def _ours(train, rows, seed, **params):
     return model.fit(train).explain(rows).contributions
 
 
-METHODS = {  # (training rows, rows, seed) -> contributions (n, d), the lowest is taken
+METHODS = {  # (training rows, rows, seed) -> contributions (n, d), the highest is taken
     "AEOutlierDetector": _ours,
     "autoencoder": partial(_ours, method="reconstruction"),
-    "PCA": lambda train, rows, seed: -pca_errors(train, rows, seed, 0.95),
-    "standard score": lambda train, rows, seed: -np.abs(scaled(train, rows)[1]),
+    "PCA": lambda train, rows, seed: pca_errors(train, rows, seed, 0.95),
+    "standard score": lambda train, rows, seed: np.abs(scaled(train, rows)[1]),
 }
 KEYS, ROWS = ["change", "method"], ["change", "table"]
 FIGURE, OURS = "hit", "AEOutlierDetector"
@@ -73,5 +73,5 @@ def measure(table, change, method, seed):
     X = table.X[table.y == 0] if is_anomaly_task else table.X
     train, rows, columns = planted(X, change, seed)
     seconds, contributions = timed(METHODS[method], train, rows, seed)
-    hit = np.mean(np.argmin(contributions, axis=1) == columns)
+    hit = np.mean(np.argmax(contributions, axis=1) == columns)
     return dict(zip(MEASURED, (hit, seconds), strict=True))

@@ -76,7 +76,7 @@ CALLS = {
     "reconstruct": lambda estimator: estimator.reconstruct(X),
     "score_samples": lambda estimator: estimator.score_samples(X),
     "explain": lambda estimator: estimator.explain(X[:5]).contributions,
-    "p_values": lambda estimator: estimator.p_values(X),
+    "p_values": lambda estimator: estimator.p_values(X + 0.5),
     "predict": lambda estimator: estimator.predict(X),
     "predict_proba": lambda estimator: estimator.predict_proba(X),
     "compress": lambda estimator: estimator.decompress(estimator.compress(X)),

@@ -30,7 +30,7 @@ METHODS = {
     ],
     AEOutlierDetector(method="reconstruction", autoencoder=SMALL): [
         *("fit", "score_samples", "decision_function", "predict", "fit_predict"),
-        *("p_values", "select_outliers", "explain", "top_features"),
+        *("p_values", "select_outliers", "explain", "reasons", "top_features"),
     ],
     AutoencoderClassifier(SMALL, max_iter=1): [
         *("fit", "partial_fit", "transform", "predict", "predict_proba", "score"),

@@ -67,24 +67,38 @@ class ConformalMixin:
         -----
         UserWarning
             If most rows of X are rows of ``fit``.
+
+        See Also
+        --------
+        AEOutlierDetector : ``holdout="last"`` calibrates a fit by its last rows.
         """
         check_is_fitted(self, "networks_")
         minimum = MIN_CALIBRATION_ROWS
         X = checked_table(self, X, dtype=np.float64, reset=False, min_rows=minimum)
         weight = checked_weight(sample_weight, X, min_rows=minimum)
-        weight = np.ones(len(X)) if weight is None else weight / weight.max()
+        weight = np.ones(len(X)) if weight is None else weight
         X, weight = X[weight > 0], weight[weight > 0]
+        advice = "pass rows that the detector was not fitted on"
+        self._calibrate(X, weight, advice, stacklevel=5)
+        return self
+
+    def _calibrate(self, X, weight, advice, stacklevel):
+        """Set threshold and p-values by rows (n, d) with weights (n,) above zero."""
+        self._warn_of_training_rows(
+            X, f"too many new rows will be reported: {advice}.", stacklevel
+        )
+        scores = self._scorers.scores_of_new(X), weight / weight.max()
+        self._fitted_scores = self._held_out = scores
+        self.set_contamination(self.contamination)
+
+    def _warn_of_training_rows(self, X, consequence, stacklevel):
         n_known = np.count_nonzero(self._scorers.are_training_rows(X))
         if 2 * n_known > len(X):
             warnings.warn(
-                f"{n_known} of the {len(X)} rows of X are rows of fit. Their scores "
-                "are too high, and too many new rows will be reported: pass rows that "
-                "the detector was not fitted on.",
-                stacklevel=3,
+                f"{n_known} of the {len(X)} rows equal rows of fit. Their scores are "
+                f"too high, and {consequence}",
+                stacklevel=stacklevel,
             )
-        scores = self._scorers.scores_of_new(X), weight
-        self._fitted_scores = self._held_out = scores
-        return self.set_contamination(self.contamination)
 
     def p_values(self, X):
         """Conformal p-values of new rows: small for outliers.
@@ -94,6 +108,9 @@ class ConformalMixin:
         For a row drawn from the same distribution as these, of equal weight and
         distinct, it is at most t with probability t or less. The smallest possible one
         is 1 / (1 + their number).
+
+        It takes the place of ``predict_proba``: how probable it is that a row is an
+        outlier depends on how frequent outliers are, too.
 
         Parameters
         ----------
@@ -110,7 +127,25 @@ class ConformalMixin:
         ValueError
             If the training table had fewer than four distinct rows: none is held out,
             and ``calibrate`` was not called.
+
+        Warns
+        -----
+        UserWarning
+            If most rows of X are rows of ``fit``, or if p-values are from fewer than 19
+            rows, so that none is as low as 0.05.
         """
+        p, n_rows = self._p_values(X, stacklevel=4)
+        if n_rows < MIN_CALIBRATION_ROWS:
+            warnings.warn(
+                f"p-values are from {n_rows} rows, and none is below 1 / {1 + n_rows}: "
+                f"it takes {MIN_CALIBRATION_ROWS} rows for 0.05. Call calibrate with "
+                "as many, or fit on more.",
+                stacklevel=2,
+            )
+        return p
+
+    def _p_values(self, X, stacklevel):
+        """p-values (n,), and the number of rows that they are from."""
         X = self._check(X)
         scores, weight = self._held_out
         if len(scores) == 0:
@@ -119,8 +154,21 @@ class ConformalMixin:
                 "rows none is held out. Fit on more rows, give some to calibrate, or "
                 "use score_samples."
             )
+        self._warn_of_training_rows(
+            X, "p-values are for new rows: use predict for rows of fit.", stacklevel
+        )
         new = self._scorers.scores_of_new(X)
-        return conformal_p_values(new, scores, weight)
+        return conformal_p_values(new, scores, weight), len(scores)
+
+    @property
+    def predict_proba(self):
+        """Missing: ``p_values`` says how rare a row's score is among normal rows."""
+        raise AttributeError(
+            f"{type(self).__name__} has no predict_proba: how probable it is that a "
+            "row is an outlier depends on how frequent outliers are, which it does not "
+            "learn. p_values(X) says how rare so low a score is among normal rows; "
+            "predict(X) gives labels, score_samples(X) scores."
+        )
 
     def select_outliers(self, X, *, fdr=0.1):
         """Select outliers at a false discovery rate.
@@ -150,21 +198,23 @@ class ConformalMixin:
         Warns
         -----
         UserWarning
-            If no row is selected though more than by chance score lower than all rows
-            that p-values are from. It names how many of these would select them.
+            If most rows of X are rows of ``fit``. If no row is selected though some
+            score lower than all rows that p-values are from, and are more than by
+            chance, or would not be selected at this rate if all rows were outliers. It
+            names how many of these would select them.
         """
         check_scalar(
             fdr, "fdr", Real, min_val=0, max_val=1, include_boundaries="neither"
         )
         if np.isnan(fdr):
             raise ValueError("fdr is nan, must be between 0 and 1.")
-        p = self.p_values(X)
+        p, n_held_out = self._p_values(X, stacklevel=4)
         selected = false_discovery_control(p, method="bh") <= fdr
-        n_held_out = len(self._held_out[0])
         n_lowest = np.count_nonzero(p < 1.5 / (1 + n_held_out))
         # Probability that rows of one distribution have so many of the lowest scores.
         chance = (len(p) / (len(p) + n_held_out)) ** n_lowest
-        if chance < 0.05 and not selected.any():
+        is_hopeless = n_lowest > 0 and fdr * (1 + n_held_out) < 1
+        if not selected.any() and (is_hopeless or chance < 0.05):
             n_needed = math.ceil(len(p) / (fdr * n_lowest)) - 1
             warnings.warn(
                 f"No row is selected: {n_lowest} of {len(p)} score lower than all "

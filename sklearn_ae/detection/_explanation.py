@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from sklearn.utils import check_scalar
+from sklearn.utils._dataframe import is_polars_df
 
 from sklearn_ae.detection._score_components import Explanation
 
@@ -40,17 +41,78 @@ class ExplanationMixin:
         Returns
         -------
         contributions : ndarray or DataFrame of shape (n_samples, n_features)
-            Those of a row sum to its ``score_samples``: the lowest are what makes it an
-            outlier. float64, with X's labels if it is a pandas DataFrame.
+            Positive where a cell makes the row an outlier; those of a row sum to minus
+            its ``score_samples``. ``contributions.idxmax(axis=1)`` of a pandas
+            DataFrame names the column that contributes most. float64; a DataFrame with
+            X's labels if X is one of pandas or polars.
         expected : ndarray or DataFrame of shape (n_samples, n_features)
             Expected values in input units, of the same type. Both are in a named tuple.
+
+        See Also
+        --------
+        reasons : The cells that contribute most as lines of a table.
         """
-        rows = self._check(X)
-        explanation = self._scorers.explain(rows)
-        if not isinstance(X, pd.DataFrame):
-            return explanation
-        labels = {"index": X.index, "columns": X.columns}
-        return Explanation(*(pd.DataFrame(part, **labels) for part in explanation))
+        return Explanation(*(_like(X, part) for part in self._explain(self._check(X))))
+
+    def reasons(self, X, k=3):
+        """Cells that make rows outliers, with their values and the expected ones.
+
+        The share of a cell is its contribution (see ``explain``) divided by the sum of
+        the positive contributions of its row: it is above 0 and at most 1, and with all
+        columns the shares of a row sum to 1. It says where in the row the score comes
+        from, but not whether the row is an outlier: ask for the reasons of the rows
+        that ``predict`` reports. A row without a positive contribution has none, as one
+        with the highest possible score, 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in input units.
+        k : int, default=3
+            Number of cells of a row; fewer, if fewer have a share.
+
+        Returns
+        -------
+        reasons : DataFrame
+            A line for each row and reason, the rows in the order of X and the largest
+            share of a row first, with the columns
+
+            * row: label in the index if X is a pandas DataFrame, else position;
+            * column: label of the cell's column if X is a DataFrame, else its name in
+              ``feature_names_in_`` if there are any, else its position;
+            * value, expected: in input units, float64;
+            * share: float64.
+
+            It is one of polars if X is, else one of pandas.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_ae import AEOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(200, 3))
+        >>> detector = AEOutlierDetector(random_state=0).fit(X)
+        >>> detector.reasons([[0.1, -7.0, 0.2]], k=1)[["row", "column", "value"]]
+           row  column  value
+        0    0       1   -7.0
+        """
+        check_scalar(k, "k", Integral, min_val=1)
+        cells = self._check(X)
+        contributions, expected = self._explain(cells)
+        positive = np.maximum(contributions, 0)
+        total = positive.sum(axis=1, keepdims=True)
+        shares = positive / np.where(total > 0, total, 1)
+        columns = _largest_first(shares)[:, :k]
+        # Lines in the order of the rows, each row's largest share first.
+        rows, rank = np.nonzero(np.take_along_axis(shares, columns, axis=1))
+        columns = columns[rows, rank]
+        table = {
+            "row": X.index[rows] if isinstance(X, pd.DataFrame) else rows,
+            "column": self._labels(X)[columns],
+            "value": cells[rows, columns],
+            "expected": expected[rows, columns],
+            "share": shares[rows, columns],
+        }
+        return type(X)(table) if is_polars_df(X) else pd.DataFrame(table)
 
     def top_features(self, X, k=1):
         """Columns that contribute most to each row's being an outlier.
@@ -65,13 +127,33 @@ class ExplanationMixin:
         Returns
         -------
         features : ndarray of shape (n_samples, k)
-            The column that contributes most first: labels if X is a pandas DataFrame,
-            else ``feature_names_in_`` if there are any, else indices.
+            The column that contributes most first: labels if X is a DataFrame, else
+            ``feature_names_in_`` if there are any, else indices.
         """
         check_scalar(k, "k", Integral, min_val=1)
-        contributions = self.explain(X).contributions
-        order = np.argsort(np.asarray(contributions), axis=1, kind="stable")
-        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        if isinstance(contributions, pd.DataFrame):
-            names = np.asarray(contributions.columns)
-        return names[order[:, :k]]
+        contributions = self._explain(self._check(X)).contributions
+        return np.asarray(self._labels(X))[_largest_first(contributions)[:, :k]]
+
+    def _explain(self, cells):
+        contributions, expected = self._scorers.explain(cells)
+        return Explanation(-contributions, expected)
+
+    def _labels(self, X):
+        """Labels (n_features,) of the columns of X."""
+        if isinstance(X, pd.DataFrame):
+            return X.columns
+        if is_polars_df(X):
+            return np.array(X.columns)
+        return getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+
+
+def _like(X, cells):
+    """Cells (n, d) as a DataFrame with the labels of X, if that is one."""
+    if isinstance(X, pd.DataFrame):
+        return pd.DataFrame(cells, index=X.index, columns=X.columns)
+    return type(X)(cells, schema=X.columns) if is_polars_df(X) else cells
+
+
+def _largest_first(contributions):
+    """Columns (n, d) of each row, the largest contribution first."""
+    return np.argsort(-contributions, axis=1, kind="stable")

@@ -1,5 +1,6 @@
 """Outlier detection by autoencoders."""
 
+from itertools import count
 from numbers import Real
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklearn_ae._runtime import all_or_nothing, limit_threads, random_generator
 from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
-from sklearn_ae.detection._conformal import ConformalMixin
+from sklearn_ae.detection._conformal import MIN_CALIBRATION_ROWS, ConformalMixin
 from sklearn_ae.detection._denoisers import Networks
 from sklearn_ae.detection._explanation import ExplanationMixin
 from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
@@ -81,6 +82,13 @@ class AEOutlierDetector(
         Proportion of the rows that no network is trained on; 50 or a quarter of a small
         table at least, 5,000 at most. Errors are calibrated by them, and ``p_values``
         until ``calibrate`` gives other rows.
+    holdout : {"random", "last"}, default="random"
+        Rows that ``p_values`` are from: those that are held out, drawn at random, or
+        with "last", for rows in time order, as many of the last rows. These set the
+        threshold, too, and nothing else: the result is that of ``fit`` with the rows
+        before them, a share of which is held out to calibrate errors, and ``calibrate``
+        with them. It takes 76 rows, or fewer with a larger ``validation_fraction``,
+        for 19 last ones.
     device : str, default="auto"
         Torch device of the networks. "auto" is that of ``autoencoder``, whose "auto" is
         "cuda" if there is a GPU, else "cpu".
@@ -111,6 +119,9 @@ class AEOutlierDetector(
 
     Notes
     -----
+    There is no ``predict_proba``: use ``p_values``, which say how rare so low a score
+    is among normal rows, or ``select_outliers``.
+
     With ``method="auto"`` the score components are
 
     * the mean distance to the three nearest of up to 4,000 training rows, in standard,
@@ -193,6 +204,7 @@ class AEOutlierDetector(
                 "verbose",
             )
         },
+        "holdout": [StrOptions({"random", "last"})],
     }
 
     def __init__(
@@ -204,6 +216,7 @@ class AEOutlierDetector(
         architecture="mlp",
         input_shape=None,
         validation_fraction=0.15,
+        holdout="random",
         device="auto",
         random_state=None,
         verbose=0,
@@ -214,6 +227,7 @@ class AEOutlierDetector(
         self.architecture = architecture
         self.input_shape = input_shape
         self.validation_fraction = validation_fraction
+        self.holdout = holdout
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -245,22 +259,32 @@ class AEOutlierDetector(
         ------
         ValueError
             For missing or infinite values, fewer than two rows, a parameter out of its
-            range, or ``architecture`` or ``input_shape`` beside ``autoencoder``.
+            range, or ``architecture`` or ``input_shape`` beside ``autoencoder``. If
+            ``holdout="last"`` holds out fewer than 19 rows.
         TypeError
             For sparse input, or an ``autoencoder`` of another type.
+
+        Warns
+        -----
+        UserWarning
+            If most of the rows that ``holdout="last"`` holds out equal earlier ones.
         """
         context = self._init_callback_context(max_subtasks=None)
         with limit_threads():
             X, weight = self._validate(X, sample_weight)
+            (earlier, weight), last = self._split(X, weight)
             random = random_generator(self.random_state)
-            rows, weight = merge_equal_rows(X, weight, random.randint(2**31 - 1))
+            rows, weight = merge_equal_rows(earlier, weight, random.randint(2**31 - 1))
             if len(rows) == 1:
                 # All rows are equal: two of them, for what needs two.
                 rows, weight = rows.repeat(2), weight.repeat(2) / 2
             # Within the task: callbacks at its end see the new threshold.
             with FitTasks(self, context, X, y, sample_weight):
-                self._learn(X[rows], in_copies(weight), random, context)
-                self.set_contamination(self.contamination)
+                self._learn(earlier[rows], in_copies(weight), random, context)
+                if last is None:
+                    self.set_contamination(self.contamination)
+                else:
+                    self._calibrate(*last, "leave late copies out", stacklevel=7)
         return self
 
     def _validate(self, X, sample_weight):
@@ -268,6 +292,25 @@ class AEOutlierDetector(
             validate_given(self.autoencoder, self)
         X = checked_table(self, X, dtype=np.float64, reset=True, min_rows=2)
         return X, checked_weight(sample_weight, X, min_rows=2)
+
+    def _split(self, X, weight):
+        """Rows to fit on with their weights, and the last ones that are held out."""
+        weight = np.ones(len(X)) if weight is None else weight
+        if self.holdout == "random":
+            return (X, weight), None
+        X, weight = X[weight > 0], weight[weight > 0]
+        fraction, minimum = self.validation_fraction, MIN_CALIBRATION_ROWS
+        n_last = n_held_out(len(X), fraction)
+        if n_last < minimum:
+            enough = next(
+                n for n in count(len(X)) if n_held_out(n, fraction) >= minimum
+            )
+            raise ValueError(
+                f"holdout='last' holds out the last {n_last} of {len(X)} rows, but "
+                f"threshold and p-values take {minimum}. Fit on {enough} rows or more, "
+                "set a larger validation_fraction, or holdout='random'."
+            )
+        return (X[:-n_last], weight[:-n_last]), (X[-n_last:], weight[-n_last:])
 
     def _learn(self, X, weight, random, context):
         """Fit scorers, and score training rows, from distinct rows."""
@@ -333,6 +376,8 @@ class AEOutlierDetector(
     def score_samples(self, X):
         """Score rows: higher is more normal.
 
+        For how rare a score is among normal rows, ask ``p_values``.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -342,15 +387,17 @@ class AEOutlierDetector(
         -------
         scores : ndarray of shape (n_samples,), float64
             With ``method="auto"`` the logarithm of the harmonic mean p-value, at most
-            0: it ranks rows but is itself no p-value, see ``p_values``. With
-            "reconstruction" minus the row's loss, averaged over the scaled columns, or
-            with ``latent="gaussian"`` the lower bound of its log-density.
+            0: it ranks rows but is itself no p-value. With "reconstruction" minus the
+            row's loss, averaged over the scaled columns, or with ``latent="gaussian"``
+            the lower bound of its log-density.
         """
         X = self._check(X)
         return self._scorers.scores(X)
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: below 0 for outliers.
+
+        For how rare a score is among normal rows, ask ``p_values``.
 
         Parameters
         ----------
@@ -368,6 +415,9 @@ class AEOutlierDetector(
 
     def predict(self, X):
         """Predict outliers by the threshold.
+
+        There is no ``predict_proba``: for how rare a row's score is among normal rows,
+        ask ``p_values``; for outliers at a false discovery rate, ``select_outliers``.
 
         Parameters
         ----------

@@ -25,8 +25,8 @@ class Explanation(NamedTuple):
     Attributes
     ----------
     contributions : ndarray or DataFrame of shape (n_samples, n_features)
-        Contribution of each cell; those of a row sum to its ``score_samples``. The
-        lowest are what makes the row an outlier.
+        Contribution of each cell, positive where it makes the row an outlier; those of
+        a row sum to minus its ``score_samples``.
     expected : ndarray or DataFrame of shape (n_samples, n_features)
         Values that the model expects in place of the cells, in input units.
     """

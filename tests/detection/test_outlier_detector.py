@@ -189,7 +189,7 @@ def test_a_fit_repeats_itself_whatever_the_order_of_the_rows():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_count_as_copies(kind):
-    X, new = normal(60), normal(20, seed=5)
+    X, new = normal(120), normal(20, seed=5)
     weight = np.random.RandomState(0).randint(0, 4, len(X))
     weighted = detector(kind).fit(X, sample_weight=weight)
     repeated = detector(kind).fit(X.repeat(weight, axis=0))
@@ -201,9 +201,9 @@ def test_weights_count_as_copies(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weight", [0.01, 4])
 def test_only_ratios_of_weights_count(kind, weight):
-    X, new = normal(60), normal(50, seed=1)
-    ratios = np.random.default_rng(0).permutation(np.repeat([1.0, 2.0, 5.0], 20))
-    for each in (np.ones(60), ratios):
+    X, new = normal(90), normal(50, seed=1)
+    ratios = np.random.default_rng(0).permutation(np.repeat([1.0, 2.0, 5.0], 30))
+    for each in (np.ones(90), ratios):
         weighted, plain = (
             detector(kind).fit(X, sample_weight=w) for w in (weight * each, each)
         )
@@ -227,7 +227,7 @@ def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypa
         np.testing.assert_allclose(fitted.score_samples(X), scores, atol=1e-9)
         np.testing.assert_array_equal(fitted.p_values(X), p)
         contributions = fitted.explain(X).contributions
-        np.testing.assert_allclose(contributions.sum(axis=1), scores)
+        np.testing.assert_allclose(contributions.sum(axis=1), -scores)
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
@@ -337,7 +337,7 @@ def test_any_autoencoder_will_do(method, params):
     scores = np.r_[fitted.score_samples(normal(50, seed=1)), fitted.score_samples(far)]
     assert roc_auc_score(np.repeat([1, 0], 50), scores) > 0.7
     contributions, expected = fitted.explain(far)
-    np.testing.assert_allclose(contributions.sum(axis=1), scores[50:])
+    np.testing.assert_allclose(contributions.sum(axis=1), -scores[50:])
     assert np.isfinite(expected).all()
 
 
@@ -392,7 +392,7 @@ def test_p_values_of_normal_rows_are_uniform(kind):
     # One row for each of many fits: the p-values of one fit share its held-out rows.
     p = [
         detector(kind, max_iter=1, random_state=seed)
-        .fit(normal(60, seed=seed))
+        .fit(normal(80, seed=seed))
         .p_values(normal(1, seed=1_000 + seed))[0]
         for seed in range(60)
     ]
@@ -414,11 +414,11 @@ def test_the_lowest_p_values_are_uniform_where_tails_are_heavy(kind, params):
     # Held-out rows have no part in the scaling that they are compared in.
     lowest = []
     for seed in range(40):
-        X = np.random.RandomState(seed).standard_t(1.5, size=(160, 20))
+        X = np.random.RandomState(seed).standard_t(1.5, size=(180, 20))
         fitted = detector(kind, max_iter=1, random_state=seed, **params)
-        # The lowest of 16 possible p-values, each of probability 1/16.
-        lowest.append((fitted.fit(X[:60]).p_values(X[60:]) < 1.5 / 16).mean())
-    assert np.mean(lowest) < 1 / 16 + 3 * np.std(lowest) / np.sqrt(len(lowest))
+        # The lowest of 21 possible p-values, each of probability 1/21.
+        lowest.append((fitted.fit(X[:80]).p_values(X[80:]) < 1.5 / 21).mean())
+    assert np.mean(lowest) < 1 / 21 + 3 * np.std(lowest) / np.sqrt(len(lowest))
 
 
 def test_held_out_rows_are_not_compared_with_themselves():
@@ -526,7 +526,7 @@ def test_calibration_leaves_scores_and_networks(fitted, calibrated):
 
 
 def test_a_new_fit_forgets_the_rows_that_calibrated():
-    X = normal(60, seed=5)
+    X = normal(80, seed=5)
     fitted = detector(max_iter=1).fit(normal()).calibrate(drifted()).fit(X)
     expected = detector(max_iter=1).fit(X)
     assert fitted.offset_ == expected.offset_
@@ -596,11 +596,11 @@ def test_a_selection_that_needs_more_rows_names_their_number(fitted):
 # -- explanations ----------------------------------------------------------------------
 
 
-def test_contributions_of_a_row_sum_to_its_score(fitted):
+def test_contributions_of_a_row_sum_to_minus_its_score(fitted):
     for X in (normal(), normal(50, seed=8) * 3):
         contributions, expected = fitted.explain(X)
         sums = contributions.sum(axis=1)
-        np.testing.assert_allclose(sums, fitted.score_samples(X), atol=1e-12)
+        np.testing.assert_allclose(sums, -fitted.score_samples(X), atol=1e-12)
         assert expected.shape == X.shape
 
 
@@ -615,7 +615,7 @@ def test_explanations_of_a_frame_are_frames():
     unnamed = detector("reconstruction").fit(X.to_numpy())
     assert set(unnamed.top_features(X.to_numpy()).ravel()) <= {0, 1, 2, 3}
     labelled = X.set_axis([10, 20, 30, 40], axis=1)
-    expected = unnamed.explain(labelled).contributions.idxmin(axis=1)
+    expected = unnamed.explain(labelled).contributions.idxmax(axis=1)
     np.testing.assert_array_equal(unnamed.top_features(labelled)[:, 0], expected)
 
 
@@ -659,7 +659,7 @@ def test_a_cell_that_is_stuck_at_its_median_is_found_and_its_value_expected(
     is_wrong = np.abs(was - median) > 1.5 * std
     fitted = AEOutlierDetector(contamination, random_state=0).fit(train)
     contributions, expected = fitted.explain(rows[is_wrong])
-    found = contributions.argmin(axis=1) == cells[is_wrong]
+    found = contributions.argmax(axis=1) == cells[is_wrong]
     # Regression of each column on the others finds all of them.
     assert found.mean() > 0.95
     errors = (expected[every[: len(found)], cells[is_wrong]] - was[is_wrong]) / std[
@@ -676,7 +676,7 @@ def test_explanations_of_more_columns_than_rows_are_finite():
     fitted = detector().fit(X)
     contributions, expected = fitted.explain(rows)
     assert np.isfinite(contributions).all()
-    np.testing.assert_allclose(contributions.sum(axis=1), fitted.score_samples(rows))
+    np.testing.assert_allclose(contributions.sum(axis=1), -fitted.score_samples(rows))
     low, high = X.min(axis=0), X.max(axis=0)
     spread = 3 * (high - low) + 1e-9
     assert ((expected > low - spread) & (expected < high + spread)).all()
@@ -1027,7 +1027,7 @@ def test_callbacks_of_the_given_autoencoder_get_it_fitted(early_stopping):
 
 def test_rows_of_fit_cannot_calibrate_in_silence(fitted):
     again = pickle.loads(pickle.dumps(fitted))
-    with pytest.warns(UserWarning, match="rows of X are rows of fit"):
+    with pytest.warns(UserWarning, match="200 of the 200 rows equal rows of fit"):
         again.calibrate(normal())
 
 
