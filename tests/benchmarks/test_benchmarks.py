@@ -58,9 +58,11 @@ def few(monkeypatch):
     knobs = {"contractive": ({}, "contraction_weight", (1.0,))}
     monkeypatch.setattr(variants, "KNOBS", knobs)
     keep(monkeypatch, generation, "Gaussian q", "mixture r", "variational")
-    keep(monkeypatch, outliers, "kNN", "kNN min-max", "IsolationForest", "PCA error")
-    monkeypatch.setitem(outliers.METHODS, "AEOutlierDetector", _detectors.pca_error)
-    keep(monkeypatch, robustness, "kNN", AEOutlierDetector=_detectors.pca_error)
+    rivals = "kNN", "kNN min-max", "IsolationForest", "PCA error"
+    fast = {"AEOutlierDetector": _detectors.pca_error}
+    keep(monkeypatch, outliers, *rivals, **fast)
+    keep(monkeypatch, outliers, name="CLEAN", **fast)
+    keep(monkeypatch, robustness, "kNN", **fast)
     keep(monkeypatch, explanations, "PCA", "standard score", "AEOutlierDetector")
     short = partial(_denoisers.ours, max_iter=1), lambda _: [""]
     keep(monkeypatch, images, "noisy", "wavelet", name="DENOISERS", ours=short)
