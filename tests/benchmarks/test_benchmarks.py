@@ -376,6 +376,22 @@ def test_the_watch_counts_training_only(monkeypatch):
     assert (watch.reached, watch.iterations, watch.seconds) == (3, 2, 8)
 
 
+def test_detectors_score_rows_with_a_wrong_cell_each(monkeypatch):
+    monkeypatch.setattr(detection, "N_TRAIN", 50)
+    wrong = detection._table(7, 9) - _tables.curved_sheet(59, 7)
+    assert not wrong[:50].any()
+    np.testing.assert_allclose(wrong[50:], 5 * np.eye(7)[np.arange(9) % 7], atol=1e-6)
+    rows = np.array([[0.0], [1], [2], [4], [9], [20]])
+    scores = detection.METHODS["kNN"].fit(rows).score_samples([[0.0]])
+    assert scores == -(0 + 1 + 2 + 4 + 9) / 5
+    seconds = {
+        "seconds": [3.0, 2.0],
+        "method": ["AEOutlierDetector", "IsolationForest"],
+    }
+    frame = pd.DataFrame(dict.fromkeys([*detection.ROWS, "round"], 1) | seconds)
+    assert detection.derived(frame)["/ IsolationForest"].tolist() == [1.5, 1]
+
+
 @pytest.mark.skipif(
     not (_measure.PROCESS / "clear_refs").exists(), reason="only Linux has the peak"
 )
