@@ -49,12 +49,6 @@ def ours(train, test, seed, **params):
     return _fitted(lambda seed: make(random_state=seed), train, test, seed)
 
 
-def ours_on_normal(train, test, seed, **params):
-    """contamination=0 where only normal rows train."""
-    clean = {} if test is None else {"contamination": 0}
-    return ours(train, test, seed, **clean, **params)
-
-
 def _lof(train, test, seed):
     if test is None:
         return (
@@ -94,8 +88,7 @@ def _pyod(module, name, train, test, seed):
 
 
 METHODS = {
-    "AEOutlierDetector": ours_on_normal,
-    "AEOutlierDetector auto": ours,
+    "AEOutlierDetector": ours,
     "textbook autoencoder": partial(ours, method="reconstruction"),
     "IsolationForest": partial(_fitted, lambda s: IsolationForest(random_state=s)),
     "LocalOutlierFactor": _lof,

@@ -252,6 +252,20 @@ def one_class(table, seed):
     return table.X[rows[:half]], table.X[test], table.y[test]
 
 
+def all_rows(table, seed):
+    """All rows to train, outliers included, and no others to test."""
+    return table.X, None, table.y
+
+
+def contaminated_halves(table, seed):
+    """Half of each class's rows to train, outliers included; the others to test."""
+    rng, is_train = np.random.default_rng(seed), np.zeros(len(table.X), bool)
+    for label in (0, 1):
+        rows = rng.permutation(np.flatnonzero(table.y == label))
+        is_train[rows[: (len(rows) + 1) // 2]] = True  # one of each class at the least
+    return table.X[is_train], table.X[~is_train], table.y[~is_train]
+
+
 def curved_sheet(n, d, noise=0.3):
     """Standardised rows (n, d) on a curved sheet, with noise, in float32."""
     rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ def _coder(pictures, seed, scale="auto"):
 
 def _conv_detector(train, test, seed):
     shape = {"architecture": "conv", "input_shape": train.shape[1:]}
-    return _detectors.ours_on_normal(train, test, seed, **shape)
+    return _detectors.ours(train, test, seed, contamination=0, **shape)
 
 
 CODERS = {  # (pictures, seed) -> estimator
@@ -37,7 +37,7 @@ CODERS = {  # (pictures, seed) -> estimator
 }
 DETECTORS = {  # (training rows, test rows, seed) -> a number a row
     "AEOutlierDetector, conv": _conv_detector,
-    "AEOutlierDetector, mlp": _detectors.ours_on_normal,
+    "AEOutlierDetector, mlp": partial(_detectors.ours, contamination=0),
     "PCA error": partial(_detectors.pca_error, n_components=0.95),
     **{name: _detectors.METHODS[name] for name in ("IsolationForest", "OneClassSVM")},
 }

@@ -1,14 +1,35 @@
 """How well outliers are ranked above normal rows, beside the detectors in use."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
-from benchmarks._detectors import METHODS, SEEDLESS, burn_in, detect
+from benchmarks._detectors import METHODS, SEEDLESS, burn_in, detect, ours
 from benchmarks._measure import seeds
 from benchmarks._report import by, dots
-from benchmarks._tables import anomaly_tasks, one_class
+from benchmarks._tables import (
+    all_rows,
+    anomaly_tasks,
+    contaminated_halves,
+    one_class,
+)
 
-OURS, ONLY_S = "AEOutlierDetector", "AEOutlierDetector auto"  # in U they are one
+OURS = "AEOutlierDetector"
+CLEAN = {  # with normal training rows alone, both settings are compared
+    OURS: partial(ours, contamination=0),
+    "AEOutlierDetector auto": ours,
+}
+SPLITS = {  # (table, seed) -> training rows, test rows (None: the same), truth
+    "S": one_class,
+    "U": all_rows,
+    "V": contaminated_halves,
+}
+TITLES = {
+    "S": "S: fit on normal rows",
+    "U": "U: fit on all rows",
+    "V": "V: fit on contaminated rows, new rows scored",
+}
 FIGURE, ROWS = "auroc", ["protocol", "table"]
 MEASURED = ("auroc", "ap", "seconds")
 
@@ -20,18 +41,22 @@ def cases(options):
     return [
         {"table": table, "protocol": protocol, "method": method, "seed": seed}
         for table in found
-        for protocol in "SU"
+        for protocol in SPLITS
         for seed in seeds(options)
-        for method in METHODS
-        if protocol == "S"
-        or (method != ONLY_S and (seed == options.seed or method not in SEEDLESS))
+        for method in methods(protocol)
+        if protocol != "U" or seed == options.seed or method not in SEEDLESS
     ]
+
+
+def methods(protocol):
+    """Every method of a protocol by its name."""
+    # CLEAN replaces entries, from the right; from the left it puts ours first.
+    return CLEAN | METHODS | CLEAN if protocol == "S" else METHODS
 
 
 def measure(table, protocol, method, seed):
     """Fit one method and score the rows that its protocol says."""
-    rows = one_class(table, seed) if protocol == "S" else (table.X, None, table.y)
-    return detect(METHODS[method], *rows, seed)
+    return detect(methods(protocol)[method], *SPLITS[protocol](table, seed), seed)
 
 
 def summary(frame):
@@ -48,13 +73,19 @@ def over_tables(part):
         "tables": auroc.count(),
         "auroc": auroc.mean(),
         "ap": ap.mean(),
-        "rank": auroc.rank(axis=1, ascending=False, na_option="bottom").mean(),
+        "rank": ranks(auroc).mean(),
+        "ap rank": ranks(ap).mean(),
         "ours ahead": auroc.apply(lambda rival: _ahead(auroc[OURS] - rival)),
         "ap ahead": ap.apply(lambda rival: _ahead(ap[OURS] - rival)),
         "median s": seconds.median(),
         "max s": seconds.max(),
     }
     return pd.DataFrame(columns, index=auroc.columns)
+
+
+def ranks(figures):
+    """Rank of each method on each table, 1 is the best; a failure is last."""
+    return figures.rank(axis=1, ascending=False, na_option="bottom")
 
 
 def _ahead(gain):
@@ -74,6 +105,5 @@ def interval(values, n_draws=10_000):
 def plot(frame):
     """Draw each method's mean AUROC and average precision over the tables."""
     table = summary(frame)[["auroc", "ap"]]
-    titles = {"S": "S: fit on normal rows", "U": "U: fit on all rows"}
-    panels = {titles[p]: table.loc[p] for p in table.index.unique("protocol")}
+    panels = {TITLES[p]: table.loc[p] for p in table.index.unique("protocol")}
     return dots(panels, "mean over the tables (right is better)")

@@ -1,11 +1,9 @@
-"""What a fitted autoencoder takes to code, restore and score rows, beside others."""
+"""What a fitted autoencoder takes to code, restore and score rows, beside PCA."""
 
 from functools import cache
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
-from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.utils import gen_batches
 from torch import nn
 
@@ -18,26 +16,25 @@ N_TRAIN, N_COLUMNS, N_COMPONENTS = 10_000, 50, 10
 N_ROUNDS, N_CALLS = 5, 200
 BLOCK = 1024  # rows of a floor's products
 
-PCA_CODE, FOREST, LOF = "PCA.transform", "IsolationForest", "LocalOutlierFactor"
+N_ROWS, QUICK_ROWS = 1_000_000, 20_000
+
+PCA_CODE = "PCA.transform"
 ENCODER, ALL = "encoder's products", "all products"
 OURS = "transform", "reconstruct", "score_samples"
-ROWS = {  # method -> number of rows, and with --quick
-    **dict.fromkeys((ENCODER, ALL, *OURS, PCA_CODE), (1_000_000, 20_000)),
-    **{FOREST: (20_000, 2_000), LOF: (2_000, 500), "KNN": (2_000, 500)},
-}
-SINGLE = ("transform", "score_samples", PCA_CODE, FOREST)  # also called for one row
-RIVALS = ("score_samples", PCA_CODE)
+METHODS = ENCODER, ALL, *OURS, PCA_CODE
+SINGLE = ("transform", "score_samples", PCA_CODE)  # also called for one row
 KEYS, HOW = ["method", "rows"], "median"
 MEASURED = ("seconds", "rows_s", "memory_mb")
 
 
 def cases(options):
     """Every round and method, with many rows and with one."""
+    many = QUICK_ROWS if options.quick else N_ROWS
     return [
         {"method": method, "rows": rows, "round": i}
         for i in range(1 if options.quick else N_ROUNDS)
-        for method, (many, quick) in ROWS.items()
-        for rows in (quick if options.quick else many, *[1] * (method in SINGLE))
+        for method in METHODS
+        for rows in (many, *[1] * (method in SINGLE))
     ]
 
 
@@ -62,7 +59,6 @@ def _methods():
     X = curved_sheet(N_TRAIN, N_COLUMNS)
     # Few iterations: its quality does not matter here.
     ours = AutoencoderTransformer(N_COMPONENTS, max_iter=5, random_state=0).fit(X)
-    neighbors = NearestNeighbors(n_neighbors=5).fit(X)
     return {
         ENCODER: products(ours.module_.encoder),
         ALL: products(ours.module_),
@@ -70,9 +66,6 @@ def _methods():
         "reconstruct": ours.reconstruct,
         "score_samples": ours.score_samples,
         PCA_CODE: PCA(N_COMPONENTS).fit(X).transform,
-        FOREST: IsolationForest(random_state=0).fit(X).score_samples,
-        LOF: LocalOutlierFactor(novelty=True).fit(X).score_samples,
-        "KNN": lambda X: neighbors.kneighbors(X)[0].mean(axis=1),
     }
 
 
@@ -97,11 +90,10 @@ def products(module):
 
 
 def derived(frame):
-    """Time a row over the floor's, over our score's and over PCA's, within a round."""
-    frame = frame.assign(us_a_row=1e6 / frame["rows_s"], single=frame["rows"] == 1)
-    of = ["round", "single"]
-    ratios = {f"/ {r}": over(frame, "us_a_row", r, of) for r in RIVALS}
+    """Time a row over PCA's and over the floor's, within a round."""
+    frame, of = frame.assign(us_a_row=1e6 / frame["rows_s"]), ["round", "rows"]
+    ratios = {f"/ {PCA_CODE}": over(frame, "us_a_row", PCA_CODE, of)}
     floors = (over(frame, "us_a_row", floor, of) for floor in (ENCODER, ALL))
     floor = next(floors).where(frame["method"] == "transform", next(floors))
     ratios["/ floor"] = floor.where(frame["method"].isin(OURS))
-    return frame.assign(**ratios).drop(columns="single")
+    return frame.assign(**ratios)

@@ -32,12 +32,13 @@ from benchmarks import (
     variants,
 )
 from benchmarks.__main__ import QUESTIONS, main
-from sklearn_ae import AutoencoderTransformer
+from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 
 outliers, robustness, explanations = QUESTIONS["outliers"].values()
-speed, quality, growth, scoring = QUESTIONS["speed"].values()
+speed, quality, growth, scoring, detection = QUESTIONS["speed"].values()
 IRIS = _tables.Table("iris", *load_iris(return_X_y=True))
 QUICK = partial(AutoencoderTransformer, max_iter=2)
+SHALLOW = AEOutlierDetector(method="reconstruction", autoencoder=QUICK(2))
 
 
 def options(**given):
@@ -58,9 +59,11 @@ def few(monkeypatch):
     knobs = {"contractive": ({}, "contraction_weight", (1.0,))}
     monkeypatch.setattr(variants, "KNOBS", knobs)
     keep(monkeypatch, generation, "Gaussian q", "mixture r", "variational")
-    keep(monkeypatch, outliers, "kNN", "kNN min-max", "IsolationForest", "PCA error")
-    monkeypatch.setitem(outliers.METHODS, "AEOutlierDetector", _detectors.pca_error)
-    keep(monkeypatch, robustness, "kNN", AEOutlierDetector=_detectors.pca_error)
+    rivals = "kNN", "kNN min-max", "IsolationForest", "PCA error"
+    fast = {"AEOutlierDetector": _detectors.pca_error}
+    keep(monkeypatch, outliers, *rivals, **fast)
+    keep(monkeypatch, outliers, name="CLEAN", **fast)
+    keep(monkeypatch, robustness, "kNN", **fast)
     keep(monkeypatch, explanations, "PCA", "standard score", "AEOutlierDetector")
     short = partial(_denoisers.ours, max_iter=1), lambda _: [""]
     keep(monkeypatch, images, "noisy", "wavelet", name="DENOISERS", ours=short)
@@ -75,9 +78,11 @@ def few(monkeypatch):
     monkeypatch.setattr(growth, "QUICK", [(60, 9), (120, 9)])
     monkeypatch.setattr(growth, "N_HELD_OUT", 50)
     monkeypatch.setattr(growth, "measure", growth.fit)
-    monkeypatch.setattr(scoring, "ROWS", dict.fromkeys(scoring.ROWS, (9, 200)))
-    monkeypatch.setattr(scoring, "N_TRAIN", 400)
-    monkeypatch.setattr(scoring, "N_CALLS", 2)
+    monkeypatch.setattr(scoring, "QUICK_ROWS", 200)
+    keep(monkeypatch, detection, "IsolationForest", "kNN", AEOutlierDetector=SHALLOW)
+    for face in (scoring, detection):
+        monkeypatch.setattr(face, "N_TRAIN", 400)
+        monkeypatch.setattr(face, "N_CALLS", 2)
 
 
 @pytest.mark.usefixtures("few")
@@ -229,9 +234,9 @@ def test_auroc_precision_ranks_and_intervals_by_hand():
         (t, m, v) for t, vs in auroc.items() for m, v in zip(names, vs, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["table", "method", "auroc"])
-    table = outliers.over_tables(frame.assign(ap=frame["auroc"], seconds=1.0))
+    table = outliers.over_tables(frame.assign(ap=1 - frame["auroc"], seconds=1.0))
     assert table["rank"].tolist() == [3, 1, 3, 3]  # a failure is last
-
+    assert table["ap rank"].tolist() == [1.5, 3.5, 1.5, 3.5]
     assert table["ours ahead"].tolist()[:2] == ["-", "-0.250 [-0.300, -0.200]"]
     values = np.random.default_rng(0).normal(size=400)
     half = 1.96 * values.std() / 20
@@ -275,6 +280,31 @@ def test_tasks_and_worse_rows_are_as_documented():
     right = np.array([min(X, key=lambda x: np.sum(x != row)) for row in rows])
     moved = (np.abs(rows - right) / train.std(axis=0)).max(axis=1)
     np.testing.assert_allclose(moved, 5)
+
+
+def test_contaminated_halves_hold_half_of_each_class():
+    X, y = np.arange(11.0)[:, None], np.repeat([0, 1], [6, 5])
+    table = _tables.Table("small", X, y)
+    train, test, truth = _tables.contaminated_halves(table, 0)
+    assert (len(train), len(test), truth.sum()) == (6, 5, 2)  # 3 and 3; 3 and 2
+    np.testing.assert_array_equal(np.sort(np.r_[train, test], axis=0), X)
+    np.testing.assert_array_equal(truth, test.ravel() > 5)
+    others = [_tables.contaminated_halves(table, seed)[0] for seed in range(5)]
+    assert len({tuple(other.ravel()) for other in others}) > 1
+
+
+def test_each_protocol_has_its_methods_and_seeds(monkeypatch):
+    """contamination=0 in S alone; without a seed and a split there is one run."""
+    monkeypatch.setattr(outliers, "burn_in", lambda methods: None)
+    frame = pd.DataFrame(outliers.cases(options(tables="iris", quick=True, seeds=3)))
+    runs = frame.pivot_table("seed", "method", "protocol", "count", fill_value=0)
+    assert runs.loc["AEOutlierDetector auto"].to_dict() == {"S": 3, "U": 0, "V": 0}
+    assert runs.loc["AEOutlierDetector"].to_dict() == {"S": 3, "U": 3, "V": 3}
+    assert runs.loc["IsolationForest"].to_dict() == {"S": 3, "U": 3, "V": 3}
+    assert runs.loc["kNN"].to_dict() == {"S": 3, "U": 1, "V": 3}
+    for protocol, given in {"S": {"contamination": 0}, "U": {}, "V": {}}.items():
+        method = outliers.methods(protocol)["AEOutlierDetector"]
+        assert getattr(method, "keywords", {}) == given
 
 
 def test_drawn_rows_are_distinguished_where_they_differ():
@@ -344,6 +374,22 @@ def test_the_watch_counts_training_only(monkeypatch):
     assert not watch.score(None)
     watch.stop()
     assert (watch.reached, watch.iterations, watch.seconds) == (3, 2, 8)
+
+
+def test_detectors_score_rows_with_a_wrong_cell_each(monkeypatch):
+    monkeypatch.setattr(detection, "N_TRAIN", 50)
+    wrong = detection._table(7, 9) - _tables.curved_sheet(59, 7)
+    assert not wrong[:50].any()
+    np.testing.assert_allclose(wrong[50:], 5 * np.eye(7)[np.arange(9) % 7], atol=1e-6)
+    rows = np.array([[0.0], [1], [2], [4], [9], [20]])
+    scores = detection.METHODS["kNN"].fit(rows).score_samples([[0.0]])
+    assert scores == -(0 + 1 + 2 + 4 + 9) / 5
+    seconds = {
+        "seconds": [3.0, 2.0],
+        "method": ["AEOutlierDetector", "IsolationForest"],
+    }
+    frame = pd.DataFrame(dict.fromkeys([*detection.ROWS, "round"], 1) | seconds)
+    assert detection.derived(frame)["/ IsolationForest"].tolist() == [1.5, 1]
 
 
 @pytest.mark.skipif(
