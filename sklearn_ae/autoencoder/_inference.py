@@ -141,12 +141,12 @@ class FittedAutoencoder:
         return np.nan_to_num(losses, nan=np.finfo(losses.dtype).max)
 
     def denoising_losses(self, X, noise):
-        """Denoising loss (n,) of rows of a table (n, d), in scaled units.
+        """Denoising losses by cell (n, d) of a table (n, d), in scaled units.
 
         The mean over ``noise.draws``, (m, d), each added and subtracted.
         """
         return self._in_blocks(
-            lambda parts, x: self._cells(parts, x, noise)[0].mean(dim=1),
+            lambda parts, x: self._cells(parts, x, noise)[0],
             X,
             self.columns.transform,
             refuse=False,

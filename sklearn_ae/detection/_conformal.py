@@ -20,7 +20,7 @@ MIN_CALIBRATION_ROWS = 19
 class ConformalMixin:
     """Conformal p-values of a detector that has held training rows out.
 
-    The detector has ``_check(X)``, ``_scorers.scores_of_new(X)``,
+    The detector has ``_check(X)``, ``_scorer.scores(X)``,
     ``set_contamination(contamination)``, ``_fitted_scores``, the scores and weights
     of the rows that set the threshold, and ``_held_out``, those of the rows held out.
 
@@ -72,7 +72,7 @@ class ConformalMixin:
         --------
         AEOutlierDetector : ``holdout="last"`` calibrates a fit by its last rows.
         """
-        check_is_fitted(self, "networks_")
+        check_is_fitted(self, "autoencoder_")
         minimum = MIN_CALIBRATION_ROWS
         X = checked_table(self, X, dtype=np.float64, reset=False, min_rows=minimum)
         weight = checked_weight(sample_weight, X, min_rows=minimum)
@@ -87,12 +87,12 @@ class ConformalMixin:
         self._warn_of_training_rows(
             X, f"too many new rows will be reported: {advice}.", stacklevel
         )
-        scores = self._scorers.scores_of_new(X), weight / weight.max()
+        scores = self._scorer.scores(X), weight / weight.max()
         self._fitted_scores = self._held_out = scores
         self.set_contamination(self.contamination)
 
     def _warn_of_training_rows(self, X, consequence, stacklevel):
-        n_known = np.count_nonzero(self._scorers.are_training_rows(X))
+        n_known = np.count_nonzero(self._scorer.are_training_rows(X))
         if 2 * n_known > len(X):
             warnings.warn(
                 f"{n_known} of the {len(X)} rows equal rows of fit. Their scores are "
@@ -115,7 +115,7 @@ class ConformalMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            New rows in input units. Rows of the training table are taken for new ones.
+            New rows in input units.
 
         Returns
         -------
@@ -157,7 +157,7 @@ class ConformalMixin:
         self._warn_of_training_rows(
             X, "p-values are for new rows: use predict for rows of fit.", stacklevel
         )
-        new = self._scorers.scores_of_new(X)
+        new = self._scorer.scores(X)
         return conformal_p_values(new, scores, weight), len(scores)
 
     @property

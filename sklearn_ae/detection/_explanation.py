@@ -1,19 +1,34 @@
 """Explanation of outlier scores by the contributions of cells."""
 
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import check_scalar
 from sklearn.utils._dataframe import is_polars_df
 
-from sklearn_ae.detection._score_components import Explanation
+
+class Explanation(NamedTuple):
+    """Contributions of cells to scores.
+
+    Attributes
+    ----------
+    contributions : ndarray or DataFrame of shape (n_samples, n_features)
+        Contribution of each cell, positive where it makes the row an outlier; those of
+        a row sum to minus its ``score_samples``.
+    expected : ndarray or DataFrame of shape (n_samples, n_features)
+        Values that the model expects in place of the cells, in input units.
+    """
+
+    contributions: np.ndarray
+    expected: np.ndarray
 
 
 class ExplanationMixin:
     """Explanations of a detector's scores.
 
-    The detector has ``_check(X)`` and ``_scorers.explain(X)``.
+    The detector has ``_check(X)`` and ``_scorer.explain(X)``.
     """
 
     def explain(self, X):
@@ -135,8 +150,7 @@ class ExplanationMixin:
         return np.asarray(self._labels(X))[_largest_first(contributions)[:, :k]]
 
     def _explain(self, cells):
-        contributions, expected = self._scorers.explain(cells)
-        return Explanation(-contributions, expected)
+        return Explanation(*self._scorer.explain(cells))
 
     def _labels(self, X):
         """Labels (n_features,) of the columns of X."""

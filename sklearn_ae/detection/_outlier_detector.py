@@ -21,15 +21,21 @@ from sklearn_ae._validation import checked_table, checked_weight
 from sklearn_ae.autoencoder._parameters import CONSTRAINTS, validate_given
 from sklearn_ae.autoencoder._transformer import AutoencoderTransformer
 from sklearn_ae.detection._conformal import MIN_CALIBRATION_ROWS, ConformalMixin
-from sklearn_ae.detection._denoisers import Networks
+from sklearn_ae.detection._denoiser import fit_denoiser
 from sklearn_ae.detection._explanation import ExplanationMixin
-from sklearn_ae.detection._scorers import fused_scorers, reconstruction_scorers
+from sklearn_ae.detection._row_weights import in_copies, without_copies
+from sklearn_ae.detection._scorer import (
+    ReconstructionScore,
+    Scorer,
+    tail_probability_score,
+)
 from sklearn_ae.detection._tail_probability import just_below, median_and_iqr, quantile
-from sklearn_ae.detection._trimming import in_copies, without_copies
-from sklearn_ae.tables._rows import merge_equal_rows, n_held_out
+from sklearn_ae.tables._rows import merge_equal_rows, n_held_out, systematic_sample
 
 # Training rows whose scores the threshold is computed from.
 MAX_THRESHOLD_ROWS = 20_000
+# Training rows whose medians take the place of reconstructions past float64.
+MAX_MEDIAN_ROWS = 5_000
 # Tukey's fence (1977), 1.5 interquartile ranges beyond a quartile, is two from the
 # median of a symmetric distribution.
 TUKEY_FENCE_IQRS = 2.0
@@ -313,22 +319,24 @@ class AEOutlierDetector(
         return (X[:-n_last], weight[:-n_last]), (X[-n_last:], weight[-n_last:])
 
     def _learn(self, X, weight, random, context):
-        """Fit scorers, and score training rows, from distinct rows."""
-        is_train = np.arange(len(X)) >= n_held_out(len(X), self.validation_fraction)
+        """Fit scorer, and score training rows, from distinct rows."""
+        n = n_held_out(len(X), self.validation_fraction)
         fused = self.method == "auto"
         training_weight = (
             without_copies(weight) if fused and self.contamination else weight
         )
-        networks = Networks(self, X, training_weight, is_train, random, context)
-        scorers = fused_scorers if fused else reconstruction_scorers
-        self._scorers = scorers(self, X, training_weight, networks)
-        self.networks_ = networks.fitted
-        some = slice(MAX_THRESHOLD_ROWS)
-        self._fitted_scores = self._scorers.scores(X[some]), weight[some]
-        held_out_scores = self._scorers.scores_of_new(
-            X[~is_train], is_training_row=True, self_weight=training_weight[~is_train]
-        )
-        self._held_out = held_out_scores, weight[~is_train]
+        fitted_on = X[n:], training_weight[n:]
+        self.autoencoder_ = fit_denoiser(self, *fitted_on, random, context)
+        if fused:
+            score = tail_probability_score(self, X, training_weight, n)
+        else:
+            some = systematic_sample(fitted_on[1], MAX_MEDIAN_ROWS)
+            median = np.median(fitted_on[0][some], axis=0)
+            score = ReconstructionScore(self.autoencoder_, median)
+        self._scorer = Scorer(score, X)
+        scores = self._scorer.scores(X[:MAX_THRESHOLD_ROWS])
+        self._fitted_scores = scores, weight[:MAX_THRESHOLD_ROWS]
+        self._held_out = scores[:n], weight[:n]
 
     def set_contamination(self, contamination):
         """Set the threshold by the scores of the training rows, without refitting.
@@ -350,7 +358,7 @@ class AEOutlierDetector(
         ValueError
             For another contamination.
         """
-        check_is_fitted(self, "networks_")
+        check_is_fitted(self, "autoencoder_")
         validate_parameter_constraints(
             {"contamination": self._parameter_constraints["contamination"]},
             {"contamination": contamination},
@@ -370,8 +378,8 @@ class AEOutlierDetector(
 
     @property
     def n_iter_(self):
-        """Number of iterations, summed over the networks."""
-        return sum(network.n_iter_ for network in self.networks_)
+        """Number of iterations of the autoencoder."""
+        return self.autoencoder_.n_iter_
 
     def score_samples(self, X):
         """Score rows: higher is more normal.
@@ -392,7 +400,7 @@ class AEOutlierDetector(
             the lower bound of its log-density.
         """
         X = self._check(X)
-        return self._scorers.scores(X)
+        return self._scorer.scores(X)
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: below 0 for outliers.
@@ -408,7 +416,7 @@ class AEOutlierDetector(
         -------
         decision : ndarray of shape (n_samples,), float64
         """
-        check_is_fitted(self, "networks_")
+        check_is_fitted(self, "autoencoder_")
         # First: another thread may fit the detector meanwhile.
         offset = self.offset_
         return self.score_samples(X) - offset
@@ -432,5 +440,5 @@ class AEOutlierDetector(
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def _check(self, X):
-        check_is_fitted(self, "networks_")
+        check_is_fitted(self, "autoencoder_")
         return checked_table(self, X, dtype=np.float64)

@@ -1,81 +1,43 @@
-"""p-values of score components, by the values of calibration rows."""
+"""Tail probabilities of measures of outlyingness, and weighted quantiles."""
 
 import numpy as np
 
-# Peaks over threshold: beyond this quantile the tail is taken to be exponential.
-TAIL_QUANTILE = 0.8
-# Least mean excess over the threshold, in nats: a thousandth of a distance or error.
+# Least mean excess over the median: a thousandth of a distance or error.
 MIN_MEAN_EXCESS = 1e-3
-# Values that differ by less, in nats, are equal: their last digits are rounding errors
-# and depend on the rows that they were computed with.
-TIE = 1e-6
-# So are scores that differ by a smaller share, beside a thousandth.
+# Scores that differ by a smaller share, beside a thousandth, are equal: their last
+# digits are rounding errors.
 SCORE_TIE = 1e-9
 
 
-class TailLogPValue:
-    """-log p of a row; p is the share of calibration rows that are as far or farther.
+class LogLogisticTail:
+    """-log of the tail probability of a measure under a log-logistic distribution.
 
-    It is interpolated between their values; equal values share a step. Beyond their
-    80 % quantile the excess is taken to be exponential, as extreme value theory has it
-    for a large class of distributions: rows farther than all calibration rows differ in
-    p, too.
+    The logarithm of the measure is logistic, with the median of the calibration rows
+    and their mean excess over it. The function is smooth, has no largest value, and
+    ties of the calibration rows make no steps in it.
 
     Parameters
     ----------
-    values : ndarray of shape (n,)
-        Of the calibration rows, higher is more abnormal: logarithms of distances or
-        errors.
+    logs : ndarray of shape (n,)
+        Logarithms of the measure of calibration rows, higher is more abnormal.
     weight : ndarray of shape (n,)
 
     References
     ----------
-    Pickands, J. (1975). Statistical inference using extreme order statistics. Annals of
-    Statistics 3(1).
+    Johnson, N. L., Kotz, S. and Balakrishnan, N. (1995). Continuous univariate
+    distributions 2, chapter 23.
     """
 
-    def __init__(self, values, weight):
-        order = np.argsort(values, kind="stable")
-        values, weight = values[order], weight[order]
-        below = np.concatenate([[0.0], np.cumsum(weight)])
-        first = np.flatnonzero(np.diff(values, prepend=-np.inf) > TIE)
-        last = np.append(first[1:], len(values)) - 1
-        self._values = np.stack([values[first], values[last]], axis=1).ravel()
-        # Share of the rows with each value or a higher one.
-        self._shares = np.repeat(1 - below[first] / below[-1], 2)
-        self._total = below[-1]
-        first = np.searchsorted(below[1:], TAIL_QUANTILE * below[-1], side="right")
-        first = min(first, len(values) - 1)
-        self._threshold = values[first]
-        excess = values[first:] - self._threshold
-        weight = weight[first:].copy()
-        # The row at the threshold is in the tail with a part of its weight.
-        weight[0] = below[first + 1] - TAIL_QUANTILE * below[-1]
-        mean = np.average(excess, weights=weight) if weight.sum() > 0 else 0.0
-        self._mean_excess = max(mean, MIN_MEAN_EXCESS)
+    def __init__(self, logs, weight):
+        self._median = quantile(logs, weight, 0.5)
+        excess = np.average(np.maximum(logs - self._median, 0), weights=weight)
+        # The mean excess over the median of a logistic distribution of scale 1 is
+        # log(2), rows below the median counted as zeros.
+        self._scale = max(excess, MIN_MEAN_EXCESS) / np.log(2)
 
-    def __call__(self, values, self_weight=0.0):
-        """-log p (n,) in nats, at least 0, of rows with ``values`` (n,).
-
-        Rows that are calibration rows, with weight ``self_weight`` (n,) among them, are
-        compared with the others.
-        """
-        share = np.interp(values, self._values, self._shares)
-        share = (share * self._total - self_weight) / np.maximum(
-            self._total - self_weight, self_weight
-        )
-        body = -np.log(np.maximum(share, 1 - TAIL_QUANTILE))
-        excess = np.maximum(values - self._threshold, 0)
-        tail = (1 - TAIL_QUANTILE) * self._total
-        with np.errstate(invalid="ignore"):
-            mean = (tail * self._mean_excess - self_weight * excess) / np.maximum(
-                tail - self_weight, self_weight
-            )
-        # A row with half of the tail's weight has too few others there to compare with.
-        has_others = (self_weight > 0) & (tail > 2 * self_weight)
-        mean = np.where(has_others, mean, self._mean_excess)
-        beyond = excess / np.maximum(mean, MIN_MEAN_EXCESS) - np.log(1 - TAIL_QUANTILE)
-        return np.where(values > self._threshold + TIE, beyond, body)
+    def __call__(self, logs):
+        """-log p (n,), above 0, of rows with logarithms (n,) of the measure."""
+        return np.logaddexp(0, (logs - self._median) / self._scale)
 
 
 def quantile(values, weight, share):

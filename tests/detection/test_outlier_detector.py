@@ -23,10 +23,10 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn_ae.detection._denoiser import default_autoencoder
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
-from sklearn_ae.detection import _scorers
-from sklearn_ae.detection._denoisers import default_autoencoder
+from sklearn_ae.detection import _scorer
 
 KINDS = {
     "auto": {},
@@ -220,7 +220,7 @@ def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypa
         np.random.RandomState(0).permutation(200)
     ]
     scores, p = fitted.score_samples(X), fitted.p_values(X)
-    monkeypatch.setattr(_scorers, "ROWS_PER_BLOCK", block)
+    monkeypatch.setattr(_scorer, "ROWS_PER_BLOCK", block)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
@@ -234,9 +234,9 @@ def test_rows_are_scored_in_blocks_by_threads(fitted, block, n_threads, monkeypa
 
 
 def test_an_error_in_a_block_is_raised(fitted, monkeypatch):
-    monkeypatch.setattr(_scorers, "ROWS_PER_BLOCK", 8)
+    monkeypatch.setattr(_scorer, "ROWS_PER_BLOCK", 8)
     broken = clone(fitted).fit(normal())
-    broken._scorers.new = None
+    broken._scorer.new = None
     with pytest.raises(AttributeError):
         broken.score_samples(normal(50, seed=1))
 
@@ -259,7 +259,7 @@ def test_a_clump_among_the_training_rows_is_found(size, spread):
 @pytest.mark.parametrize(("n", "together"), [(180, True), (190, False)])
 def test_training_rows_are_scored_like_new_ones_if_trusted_ones_are_few(n, together):
     X = normal(n, 7)  # a quarter is held out; of the rest 40 % are trusted, 54 or 58
-    scorers = detector().fit(X)._scorers
+    scorers = detector().fit(X)._scorer
     both = scorers.scores(X), scorers.scores_of_new(X, is_training_row=True)
     assert np.array_equal(*both) == together
 
@@ -810,7 +810,7 @@ def test_a_fitted_autoencoder_is_not_modified():
     fitted = detector().set_params(autoencoder=given).fit(X[:100])
     assert vars(given) == attributes
     np.testing.assert_array_equal(given.transform(X), codes)
-    assert not np.array_equal(fitted.networks_[0].transform(X), codes)
+    assert not np.array_equal(fitted.autoencoder_.transform(X), codes)
 
 
 def test_without_early_stopping_it_is_trained_for_all_its_iterations():
@@ -823,7 +823,7 @@ def test_distances_are_in_its_scale_if_that_is_named(scale, n):
     fitted = detector("clean", scale=scale).fit(normal())
     scalings = [
         component.neighbors.columns.scale
-        for component, _ in fitted._scorers.new.components[:-1]
+        for component, _ in fitted._scorer.new.components[:-1]
     ]
     assert scalings == (["standard", "minmax", "quantile"] if n == 3 else [scale])
 
