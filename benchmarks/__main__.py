@@ -25,7 +25,7 @@ from benchmarks._tables import BadInput
 
 NAMES = "pca variants generation outliers images pretraining compression speed"
 FACES = {  # the others have one, of their name; the first is a module of the question's
-    "outliers": ("detection", "robustness", "explanations"),
+    "outliers": ("detection", "robustness", "explanations", "measures"),
     "speed": ("training", "quality", "growth", "scoring", "detection"),
 }
 QUESTIONS = {  # name -> face -> module

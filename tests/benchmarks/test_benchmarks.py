@@ -34,7 +34,7 @@ from benchmarks import (
 from benchmarks.__main__ import QUESTIONS, main
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
 
-outliers, robustness, explanations = QUESTIONS["outliers"].values()
+outliers, robustness, explanations, measures = QUESTIONS["outliers"].values()
 speed, quality, growth, scoring, detection = QUESTIONS["speed"].values()
 IRIS = _tables.Table("iris", *load_iris(return_X_y=True))
 QUICK = partial(AutoencoderTransformer, max_iter=2)

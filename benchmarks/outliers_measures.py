@@ -1,0 +1,100 @@
+"""What each measure of the outlier detector adds: the detector without one of them."""
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from benchmarks._measure import seeds, timed
+from benchmarks._report import by
+from benchmarks._tables import (
+    all_rows,
+    anomaly_tasks,
+    contaminated_halves,
+    one_class,
+)
+from benchmarks.outliers import interval
+from sklearn_ae import AEOutlierDetector
+
+SETTINGS = {  # (split into rows to fit and to score, contamination)
+    "S clean": (one_class, 0),
+    "S": (one_class, "auto"),
+    "V": (contaminated_halves, "auto"),
+    "U": (all_rows, "auto"),
+}
+ALL, ERROR = "all", "network's error"
+MEASURES = {  # contamination -> measures in the detector's order
+    0: ("nearest 3, min-max", "nearest 3, normal scores", ERROR),
+    "auto": (
+        "nearest 3, standard",
+        "trusted tenth, standard",
+        "trusted tenth, arcsinh",
+        ERROR,
+    ),
+}
+KEYS, ROWS = ["setting", "method"], ["setting", "table"]
+FIGURE, OURS = "auroc", ALL
+MEASURED = ("auroc", "ap", "us_a_row")
+
+
+def cases(options):
+    """Every table, setting, seed, and measure that is left out."""
+    return [
+        {"table": table, "setting": setting, "method": method, "seed": seed}
+        for table in anomaly_tasks(options)
+        for setting, (_, contamination) in SETTINGS.items()
+        for seed in seeds(options)
+        for method in (ALL, *(f"without {m}" for m in MEASURES[contamination]))
+    ]
+
+
+def measure(table, setting, method, seed):
+    """Score rows by the mean log tail probability of the other measures."""
+    seconds, parts, truth = _parts(table, setting, seed)
+    names = MEASURES[SETTINGS[setting][1]]
+    kept = [i for i, name in enumerate(names) if method != f"without {name}"]
+    scores = parts[kept].mean(axis=0)
+    return {
+        "auroc": roc_auc_score(truth, scores),
+        "ap": average_precision_score(truth, scores),
+        "us_a_row": 1e6 * seconds[kept].sum() / len(truth),
+    }
+
+
+@lru_cache(maxsize=1)  # the measures of a fit share it
+def _parts(table, setting, seed):
+    split, contamination = SETTINGS[setting]
+    train, test, truth = split(table, seed)
+    X = train if test is None else test
+    detector = AEOutlierDetector(contamination, random_state=seed).fit(train)
+    # The classes are private: no setting leaves a measure out.
+    measures, tails = detector._scorer._score._measures, detector._scorer._score._tails
+    found = [timed(measure.logs, X) for measure in measures]
+    parts = [tail(logs) for tail, (_, logs) in zip(tails, found, strict=True)]
+    return np.array([seconds for seconds, _ in found]), np.array(parts), truth
+
+
+def summary(frame):
+    """Means without each measure, and how much more all of them reach."""
+    rows = {}
+    for setting, part in frame.groupby("setting", sort=False):
+        auroc, ap = (by(part, f) for f in ("auroc", "ap"))
+        time = part.groupby("method")["us_a_row"].median()
+        for method in auroc:
+            rows[setting, method] = {
+                "auroc": auroc[method].mean(),
+                "ap": ap[method].mean(),
+                "auroc gained": _gain(auroc, method),
+                "ap gained": _gain(ap, method),
+                "us a row": time[method],
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(KEYS)
+
+
+def _gain(figures, method):
+    if method == ALL:
+        return "-"
+    gain = figures[ALL] - figures[method]
+    low, high = interval(gain)
+    return f"{gain.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
