@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
@@ -280,6 +281,20 @@ def test_tasks_and_worse_rows_are_as_documented():
     right = np.array([min(X, key=lambda x: np.sum(x != row)) for row in rows])
     moved = (np.abs(rows - right) / train.std(axis=0)).max(axis=1)
     np.testing.assert_allclose(moved, 5)
+
+
+def test_leaving_a_measure_out_is_the_mean_of_the_others():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.repeat([0, 1], [50, 10])
+    X[50:] += 4
+    table = _tables.Table("small", X, y)
+    names = [case["method"] for case in measures.cases(options(tables="iris"))]
+    assert len(names) == 4 + 3 * 5
+    _, parts, _ = measures._parts(table, "U", 0)
+    scores = AEOutlierDetector(random_state=0).fit(X).score_samples(X)
+    np.testing.assert_allclose(parts.mean(axis=0), -scores)
+    found = measures.measure(table, "U", "without network's error", 0)
+    assert found["auroc"] == roc_auc_score(y, parts[:3].mean(axis=0))
 
 
 def test_contaminated_halves_hold_half_of_each_class():
