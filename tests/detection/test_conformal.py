@@ -127,7 +127,7 @@ def test_last_rows_are_held_out_as_if_fit_had_not_got_them(kind, is_weighted):
     other.fit(X[earlier], sample_weight=weight[earlier])
     other.calibrate(X[last], sample_weight=weight[last])
     assert one.offset_ == other.offset_
-    assert len(one.networks_) == len(other.networks_)
+    assert one.n_iter_ == other.n_iter_
     for method in ("score_samples", "decision_function", "predict", "p_values"):
         result, expected = (getattr(d, method)(new) for d in (one, other))
         np.testing.assert_array_equal(result, expected, err_msg=method)

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn_ae.detection._explanation import Explanation
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
-from sklearn_ae.detection._explanation import ExplanationMixin
+from sklearn_ae.detection._explanation import Explanation, ExplanationMixin
 
 X = np.arange(12.0).reshape(4, 3)
 # The second row has no outlying cell; in the third a cell makes the score higher.
