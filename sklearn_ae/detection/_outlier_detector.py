@@ -140,10 +140,10 @@ class AEOutlierDetector(
       the rows held out, and the error is the mean of log(1 + loss).
 
     Trusted rows are the 70 % of up to 600 training rows that are nearest to a tenth of
-    them: clusters of outliers up to a tenth of the rows are found. With
-    ``contamination=0`` the distances are to the three nearest of up to 2,000 training
-    rows, in min-max scaling and in normal scores. With ``architecture="conv"`` columns
-    keep their common unit.
+    them. Clusters of outliers up to a twentieth of the rows are found; dense ones that
+    are larger may pass for normal. With ``contamination=0`` the distances are to the
+    three nearest of up to 2,000 training rows, in min-max scaling and in normal scores.
+    With ``architecture="conv"`` columns keep their common unit.
 
     The logarithm of a measure is taken to be logistic, with the median of up to 5,000
     training rows and their mean excess over it; that of the error is by the rows held
