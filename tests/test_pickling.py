@@ -457,7 +457,7 @@ LARGE = {
     },
     "detector": (
         AEOutlierDetector(autoencoder=WIDE, random_state=0),
-        lambda e: [network.module_ for network in e.networks_],
+        lambda e: [e.autoencoder_.module_],
     ),
     "compressor": (
         AutoencoderCompressor(n_components=2, autoencoder=WIDE, random_state=0),

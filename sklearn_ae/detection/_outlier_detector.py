@@ -49,30 +49,30 @@ class AEOutlierDetector(
     OutlierMixin,
     BaseEstimator,
 ):
-    """Outlier and novelty detection by denoising autoencoders and nearest neighbors.
+    """Outlier and novelty detection by a denoising autoencoder and nearest neighbors.
 
-    Two kinds of score components are combined: the error of autoencoders that are
-    trained to restore rows from noise [1]_, and distances to the nearest training rows.
-    Each becomes a p-value by its distribution over the training rows; the score of a
-    row is the logarithm of their harmonic mean [2]_. ``method="reconstruction"`` is the
-    classical detector instead: minus the reconstruction error of one autoencoder with a
+    Two kinds of measures are combined: the error of an autoencoder that is trained to
+    restore rows from noise [1]_, and distances to the nearest training rows. Each
+    becomes a tail probability by its distribution over the training rows; the score of
+    a row is their mean logarithm [2]_. ``method="reconstruction"`` is the classical
+    detector instead: minus the reconstruction error of one autoencoder with a
     bottleneck [3]_.
 
-    Training rows and new rows are scored by the same methods; there is no ``novelty``
+    Training rows and new rows are scored by the same function; there is no ``novelty``
     parameter.
 
     Parameters
     ----------
     contamination : "auto", 0 or float in (0, 0.5], default="auto"
-        Proportion of outliers in the training rows. 0 is novelty detection: one network
-        is trained on all rows. With "auto", for an unknown proportion, or a float a
-        second network is trained on the 40 % of the rows that are the least outlying by
-        classical measures. A float sets the threshold to that quantile of the training
-        scores; "auto" and 0 set it two interquartile ranges below their median.
+        Proportion of outliers in the training rows. 0 is novelty detection: distances
+        are to all rows. With "auto", for an unknown proportion, or a float some are to
+        trusted rows only, which lie amid many others. A float sets the threshold to
+        that quantile of the training scores; "auto" and 0 set it two interquartile
+        ranges below their median.
     method : {"auto", "reconstruction"}, default="auto"
         Method of scoring, as above.
     autoencoder : AutoencoderTransformer or None, default=None
-        Settings of the networks: it is cloned and trained with its own parameters, but
+        Settings of the network: it is cloned and trained with its own parameters, but
         for ``random_state`` and, if they are set here, ``device`` and ``verbose``. With
         ``method="auto"`` distances are taken in its ``scale`` unless that is "auto".
         With ``latent="gaussian"`` minus the log-density of a row takes the place of the
@@ -85,9 +85,9 @@ class AEOutlierDetector(
         Shape of a row for ``architecture="conv"``, as in
         :class:`AutoencoderTransformer`.
     validation_fraction : float, default=0.15
-        Proportion of the rows that no network is trained on; 50 or a quarter of a small
-        table at least, 5,000 at most. Errors are calibrated by them, and ``p_values``
-        until ``calibrate`` gives other rows.
+        Proportion of the rows that the network is not trained on; 50 or a quarter of a
+        small table at least, 5,000 at most. Errors are calibrated by them, and
+        ``p_values`` until ``calibrate`` gives other rows.
     holdout : {"random", "last"}, default="random"
         Rows that ``p_values`` are from: those that are held out, drawn at random, or
         with "last", for rows in time order, as many of the last rows. These set the
@@ -96,23 +96,22 @@ class AEOutlierDetector(
         with them. It takes 76 rows, or fewer with a larger ``validation_fraction``,
         for 19 last ones.
     device : str, default="auto"
-        Torch device of the networks. "auto" is that of ``autoencoder``, whose "auto" is
+        Torch device of the network. "auto" is that of ``autoencoder``, whose "auto" is
         "cuda" if there is a GPU, else "cpu".
     random_state : int, RandomState instance or None, default=None
-        Determines the rows that are held out and the seeds of the networks. Pass an int
+        Determines the rows that are held out and the seed of the network. Pass an int
         for reproducible results.
     verbose : int, default=0
-        Above 0, the networks print a line for each iteration.
+        Above 0, the network prints a line for each iteration.
 
     Attributes
     ----------
     offset_ : float
         The threshold: ``decision_function`` is ``score_samples`` minus it.
-    networks_ : list of AutoencoderTransformer
-        The fitted networks. The first is trained on all rows but those held out; the
-        second, if there is one, on the trusted ones of these.
+    autoencoder_ : AutoencoderTransformer
+        The fitted network. It is trained on all rows but those held out.
     n_iter_ : int
-        Number of iterations, summed over the networks.
+        Number of iterations of the network.
     n_features_in_ : int
         Number of columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -128,29 +127,30 @@ class AEOutlierDetector(
     There is no ``predict_proba``: use ``p_values``, which say how rare so low a score
     is among normal rows, or ``select_outliers``.
 
-    With ``method="auto"`` the score components are
+    With ``method="auto"`` the measures are
 
-    * the mean distance to the three nearest of up to 4,000 training rows, in standard,
-      min-max and quantile (normal scores) scaling of the columns; with
-      ``architecture="conv"`` only without scaling;
-    * the error of the first network in restoring the row from noise with a standard
-      deviation of 0.1 (0.8 with ``architecture="conv"``), averaged over fixed draws of
-      random signs and their opposites, calibrated by the rows held out;
-    * unless ``contamination=0``, the error of the second network and the mean distance
-      to the nearest 5 % of the trusted rows.
+    * the mean Manhattan distance to the three nearest of up to 700 training rows [4]_,
+      in standardised columns;
+    * the mean Manhattan distance to the nearest tenth of the trusted rows, in
+      standardised columns, and once more in the inverse hyperbolic sine of their
+      robust units, in which heavy tails are short;
+    * the error of the network in restoring the row from noise with a standard deviation
+      of 0.1 (0.8 with ``architecture="conv"``), averaged over fixed draws of random
+      signs and their opposites: each cell's loss is divided by the column's median over
+      the rows held out, and the error is the mean of log(1 + loss).
 
-    p is the share of training rows, of up to 5,000, with as high a value or higher;
-    beyond the 80 % quantile the tail is exponential. Trusted rows have the lowest sum
-    of the distance to the nearest 5 % of the rows, the Mahalanobis distance under a
-    trimmed covariance and the rarity of their cells in histograms [4]_.
+    Trusted rows are the 70 % of up to 600 training rows that are nearest to a tenth of
+    them. Clusters of outliers up to a twentieth of the rows are found; dense ones that
+    are larger may pass for normal. With ``contamination=0`` the distances are to the
+    three nearest of up to 2,000 training rows, in min-max scaling and in normal scores.
+    With ``architecture="conv"`` columns keep their common unit.
 
-    The first network is trained on the outliers among the training rows, which are also
-    each other's neighbors. Unless ``contamination=0``, training rows are therefore
-    scored by the components of trusted rows, and with a weight of 0.1 the distance in
-    the last scaling; with fewer than eight trusted rows for each column all rows are
-    scored by all components. A row whose values equal those of a training row, compared
-    in float64, is taken to be that row: neither it nor a copy of it is among its
-    neighbors, unless it has more than three times the copies of the median row.
+    The logarithm of a measure is taken to be logistic, with the median of up to 5,000
+    training rows and their mean excess over it; that of the error is by the rows held
+    out. The score is the mean logarithm of the tail probabilities.
+
+    A row is not among its neighbors: one training row that equals it, to rounding, is
+    left out. A training row is so compared with the others, and a new row with all.
 
     The score of a row does not depend on the rows that it is sent with, beyond 1e-9 of
     it; a score equal to the threshold is an inlier's, and equal to a held-out row's is
@@ -158,11 +158,10 @@ class AEOutlierDetector(
 
     The default autoencoder has ``hidden_layer_sizes=(64, 64, 64)``, as many components
     as there are columns, up to 128, and ``corruption_level=(0.05, 2.0)``. It is trained
-    for 600 mini-batches of 512 rows, with two networks for 175 and 125, with
-    ``learning_rate_init=0.008``, ``early_stopping=False`` and ``alpha`` of 30 divided
-    by the number of rows, between 0.01 and 1. With ``architecture="conv"`` hidden
-    layers, batches and rate are those of :class:`AutoencoderTransformer` and there are
-    up to 1,024 components.
+    for 600 mini-batches of 512 rows, with ``learning_rate_init=0.008``,
+    ``early_stopping=False`` and ``alpha`` of 30 divided by the number of rows, between
+    0.01 and 1. With ``architecture="conv"`` hidden layers, batches and rate are those
+    of :class:`AutoencoderTransformer` and there are up to 1,024 components.
 
     Equal rows are merged and their weights summed: the result depends neither on the
     order of the rows nor on whether one is repeated or weighted. Unless
@@ -174,11 +173,11 @@ class AEOutlierDetector(
     ----------
     .. [1] P. Vincent et al. Extracting and composing robust features with denoising
        autoencoders. ICML 2008.
-    .. [2] D. J. Wilson. The harmonic mean p-value for combining dependent tests. PNAS
-       116, 2019.
+    .. [2] R. A. Fisher. Statistical methods for research workers, section 21.1. 1932.
     .. [3] S. Hawkins et al. Outlier detection using replicator neural networks. DaWaK
        2002.
-    .. [4] M. Goldstein and A. Dengel. Histogram-based outlier score (HBOS). KI 2012.
+    .. [4] M. Sugiyama and K. M. Borgwardt. Rapid distance-based outlier detection via
+       sampling. NeurIPS 2013.
 
     Examples
     --------
@@ -346,7 +345,7 @@ class AEOutlierDetector(
         Parameters
         ----------
         contamination : "auto" or float in [0, 0.5]
-            As the parameter. The networks stay as they are.
+            As the parameter. The network stays as it is.
 
         Returns
         -------
@@ -394,10 +393,10 @@ class AEOutlierDetector(
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            With ``method="auto"`` the logarithm of the harmonic mean p-value, at most
-            0: it ranks rows but is itself no p-value. With "reconstruction" minus the
-            row's loss, averaged over the scaled columns, or with ``latent="gaussian"``
-            the lower bound of its log-density.
+            With ``method="auto"`` the mean logarithm of the measures' tail
+            probabilities, at most 0: it ranks rows but is itself no p-value. With
+            "reconstruction" minus the row's loss, averaged over the scaled columns, or
+            with ``latent="gaussian"`` the lower bound of its log-density.
         """
         X = self._check(X)
         return self._scorer.scores(X)

@@ -33,8 +33,8 @@ MAX_REFERENCE_ROWS, MAX_CLEAN_REFERENCE_ROWS = 700, 2_000
 N_NEIGHBORS = 3
 # Reference rows among which the trusted ones are found, and distances to these.
 MAX_NEIGHBOURHOOD_ROWS = 600
-# A neighbourhood: the nearest rows, by their share. Clusters of outliers up to this
-# share are found: with 0.05 a cluster of 6 % of the rows passes for normal.
+# A neighbourhood: the nearest rows, by their share. Dense clusters of outliers up to
+# half of this share are found, and some of up to this share.
 NEIGHBOURHOOD_SHARE = 0.1
 # Share of the reference rows, the ones with the nearest neighbourhoods, that are
 # trusted to be no outliers. With 0.6 mean AUROC on 28 contaminated tables of ADBench

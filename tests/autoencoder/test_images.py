@@ -266,7 +266,7 @@ def test_the_detector_takes_rows_for_pictures():
 
 
 @pytest.mark.parametrize("method", ["auto", "reconstruction"])
-def test_the_detectors_networks_are_convolutional(method):
+def test_the_detectors_network_is_convolutional(method):
     settings = {
         "architecture": "conv",
         "input_shape": (8, 8),
@@ -274,9 +274,8 @@ def test_the_detectors_networks_are_convolutional(method):
         "max_iter": 2,
     }
     model = detector(settings, method=method, random_state=0).fit(X)
-    for network in model.networks_:
-        assert network.architecture == "conv"
-        assert network._columns.scale is None
+    assert model.autoencoder_.architecture == "conv"
+    assert model.autoencoder_._columns.scale is None
 
 
 # -- a user's own networks -------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_last_rows_are_held_out_as_if_fit_had_not_got_them(kind, is_weighted):
     other.fit(X[earlier], sample_weight=weight[earlier])
     other.calibrate(X[last], sample_weight=weight[last])
     assert one.offset_ == other.offset_
-    assert len(one.networks_) == len(other.networks_)
+    assert one.n_iter_ == other.n_iter_
     for method in ("score_samples", "decision_function", "predict", "p_values"):
         result, expected = (getattr(d, method)(new) for d in (one, other))
         np.testing.assert_array_equal(result, expected, err_msg=method)
@@ -193,7 +193,7 @@ def plant(seed, n_past, n, memory=3, n_sensors=12):
 
 def test_alarms_on_later_rows_hold_after_calibration_and_after_a_fit_with_last_rows():
     shares = {"fitted": [], "calibrated": [], "last": []}
-    for seed in range(2):
+    for seed in (1, 2):
         X, rng = plant(seed, 1_000, 2_000)
         past, recent, later = np.split(X, [1_000, 1_400])
         faulty = later[::5].copy()

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn_ae.detection._explanation import Explanation
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
-from sklearn_ae.detection._explanation import ExplanationMixin
+from sklearn_ae.detection._explanation import Explanation, ExplanationMixin
 
 X = np.arange(12.0).reshape(4, 3)
 # The second row has no outlying cell; in the third a cell makes the score higher.
@@ -20,15 +19,14 @@ ROWS, COLUMNS = [0, 0, 2, 2, 3, 3], [1, 2, 0, 2, 0, 1]
 
 
 class Explained(ExplanationMixin):
-    """A detector whose scorers explain any rows by the numbers above."""
+    """A detector whose scorer explains any rows by the numbers above."""
 
     n_features_in_ = 3
 
     class _scorer:
         @staticmethod
         def explain(cells):
-            # Those of scorers sum to the score.
-            return Explanation(-CONTRIBUTIONS, EXPECTED)
+            return Explanation(CONTRIBUTIONS, EXPECTED)
 
     def _check(self, X):
         return np.asarray(X, dtype=np.float64)
