@@ -8,6 +8,8 @@ import torch
 # A reference row that is nearer than this share of the median distance between
 # neighbours is taken for a copy of the row, which may have been rounded in between.
 COPY_SHARE = 1e-3
+# Reference rows that this median is of.
+MAX_COPY_DISTANCE_ROWS = 256
 # Sums of what is farther may be past float64.
 MAX_SCALED = 1e100
 # Distances, in scaled columns, below which they are equal to zero.
@@ -51,10 +53,11 @@ class NearestDistance:
         self._k = min(n_neighbors, len(sample.X) - 1)
         self._references = self._scaled(sample.X)
         # The nearest row but the row itself and equal ones, where there is one.
-        near = self._nearest(sample.X)
+        near = self._distances(sample.X[:MAX_COPY_DISTANCE_ROWS])
         near = np.min(near, axis=1, initial=np.inf, where=near > MIN_DISTANCE)
         near = near[np.isfinite(near)]
-        self._copy_distance = COPY_SHARE * np.median(near) if len(near) else 0.0
+        near = np.median(near) if len(near) else 0.0
+        self._copy_distance = max(COPY_SHARE * near, MIN_DISTANCE)
 
     def __reduce__(self):
         return NearestDistance, self._arguments
@@ -65,13 +68,21 @@ class NearestDistance:
         first, last = near.min(axis=1), near[:, -1]
         left_out = np.where(first <= self._copy_distance, first, last)
         mean = (near.sum(axis=1) - left_out) / self._k
-        return np.log(np.maximum(mean, MIN_DISTANCE))
+        # Copies of a row that were rounded are no farther than exact ones.
+        return np.log(np.maximum(mean, self._copy_distance))
+
+    def farthest(self, X):
+        """Distance (n,) of reference rows to the last of the nearest others."""
+        return self._nearest(X)[:, -1]
 
     def _nearest(self, X):
         """Distances (n, k + 1) to the nearest reference rows, the last the farthest."""
-        distances = torch.cdist(self._scaled(X), self._references, p=1).numpy()
+        distances = self._distances(X)
         distances.partition(self._k, axis=1)
         return distances[:, : self._k + 1]
+
+    def _distances(self, X):
+        return torch.cdist(self._scaled(X), self._references, p=1).numpy()
 
     def _scaled(self, X):
         scaled = np.nan_to_num(self._columns.transform(X))

@@ -139,9 +139,9 @@ class AEOutlierDetector(
       signs and their opposites: each cell's loss is divided by the column's median over
       the rows held out, and the error is the mean of log(1 + loss).
 
-    Trusted rows are the 70 % of up to 600 training rows that are nearest to a tenth of
-    them. Clusters of outliers up to a twentieth of the rows are found; dense ones that
-    are larger may pass for normal. With ``contamination=0`` the distances are to the
+    Trusted rows are the 70 % of up to 600 training rows whose nearest tenth of these is
+    within the smallest distance. Clusters of outliers of less than a tenth of the rows
+    are found; larger ones may pass for normal. With ``contamination=0`` the distances are to the
     three nearest of up to 2,000 training rows, in min-max scaling and in normal scores.
     With ``architecture="conv"`` columns keep their common unit.
 

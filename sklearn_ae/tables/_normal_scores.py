@@ -12,10 +12,11 @@ class NormalScores:
 
     Tied values share their mean rank, and the inverse maps the whole range of their
     ranks back to them: the inverse of normal draws has each value as often as the
-    column. Values in between are interpolated. A value outside the column's range gets
-    the extreme score plus the distance in standard deviations; the inverse never leaves
-    the range. A column of more than 1,000 distinct values is represented by 1,000
-    quantiles.
+    column. Values in between are interpolated: one just beside a frequent value is near
+    it. A value outside the column's range gets the extreme score plus the distance in
+    standard deviations; the inverse never leaves the range. A column of more than 1,000
+    distinct values is represented by 1,000 quantiles, and the values beside frequent
+    ones.
 
     scikit-learn's ``QuantileTransformer`` maps a column's minimum and maximum to -5.2
     and 5.2, however frequent they are.
@@ -29,22 +30,21 @@ class NormalScores:
     def fit(self, X):
         """Store the quantiles of the columns of X (n, d), finite."""
         self._columns = [_knots(np.sort(x)) for x in X.T]
-        self._steps = [_steps(*knots) for knots in self._columns]
         std = X.std(axis=0)
         self._std = np.where(std > 0, std, 1.0)
         return self
 
     def __reduce__(self):
-        # Each value once; the steps, two thirds of all numbers, follow from the rest.
+        # Each value once.
         columns = [(values[::2], ranks) for values, ranks in self._columns]
         return _restored, (columns, self._std)
 
     def transform(self, X):
         """Return scores (n, d), float64, of X (n, d)."""
-        columns = zip(X.T, self._steps, self._columns, self._std, strict=True)
+        columns = zip(X.T, self._columns, self._std, strict=True)
         scores = [
-            ndtri(np.interp(x, *steps)) + _beyond(x, values) / std
-            for x, steps, (values, _), std in columns
+            ndtri(_mean_ranks(x, values, ranks)) + _beyond(x, values) / std
+            for x, (values, ranks), std in columns
         ]
         return np.stack(scores, axis=1)
 
@@ -59,7 +59,6 @@ def _restored(columns, std):
     """Return the scores of columns of distinct values and ranks."""
     scores = NormalScores()
     scores._columns = [(np.repeat(values, 2), ranks) for values, ranks in columns]
-    scores._steps = [_steps(*knots) for knots in scores._columns]
     scores._std = std
     return scores
 
@@ -69,29 +68,20 @@ def _knots(ordered):
     values, n = np.unique(ordered), len(ordered)
     if len(values) > MAX_QUANTILES:
         quantiles = np.linspace(0, n - 1, MAX_QUANTILES).round().astype(int)
-        values = np.unique(ordered[quantiles])
+        quantiles, hits = np.unique(ordered[quantiles], return_counts=True)
+        # Ranks rise steeply from a frequent value to the next, and no farther.
+        place = np.searchsorted(values, quantiles[hits > 1])
+        beside = np.clip([place - 1, place + 1], 0, len(values) - 1)
+        values = np.union1d(quantiles, values[beside])
     first = np.searchsorted(ordered, values, side="left")
     last = np.searchsorted(ordered, values, side="right") - 1
     ranks = np.stack([first, last], axis=1).ravel()
     return np.repeat(values, 2), (ranks + 0.5) / n
 
 
-def _steps(values, ranks):
-    """Return knots of the map from values to ranks: a step at each value.
-
-    The step is as wide as float32's rounding error, so that a value that was rounded
-    has the mean rank too.
-    """
-    values, first, last = values[::2], ranks[::2], ranks[1::2]
-    # Steps do not overlap: each ends before the middle between two values.
-    gaps = np.diff(values) / 4
-    near = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
-    near = np.minimum(near, np.finfo(np.float32).eps * np.abs(values))
-    near += np.finfo(np.float64).tiny
-    low, high, middle = values - near, values + near, (first + last) / 2
-    knots = np.stack([low, low, high, high], axis=1).ravel()
-    ranks = np.stack([first, middle, middle, last], axis=1).ravel()
-    return np.maximum.accumulate(knots), ranks
+def _mean_ranks(x, values, ranks):
+    """Return mean ranks of x, as shares of rows; interpolated between the values."""
+    return np.interp(x, values[::2], (ranks[::2] + ranks[1::2]) / 2)
 
 
 def _beyond(x, values):

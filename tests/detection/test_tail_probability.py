@@ -1,10 +1,12 @@
+"""Tail probabilities of measures, and weighted quantiles."""
+
 import numpy as np
 import pytest
-from scipy.stats import gumbel_r
+from scipy.stats import fisk, logistic
 
 from sklearn_ae.detection._tail_probability import (
-    TAIL_QUANTILE,
-    TailLogPValue,
+    MIN_MEAN_EXCESS,
+    LogLogisticTail,
     just_below,
     median_and_iqr,
     quantile,
@@ -21,7 +23,7 @@ def unit(values):
 
 def tail_of(values, weight=None):
     values = np.asarray(values, dtype=float)
-    return TailLogPValue(values, unit(values) if weight is None else weight)
+    return LogLogisticTail(values, unit(values) if weight is None else weight)
 
 
 def values_and_weight(n=200):
@@ -33,33 +35,44 @@ def values_and_weight(n=200):
 # -- minus log p ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [5, 99, 1_000])
-def test_in_the_body_p_is_the_share_of_values_as_high_or_higher(n):
-    values = random().normal(size=n).round(1)
-    grid = np.unique(values)
-    share = (values >= grid[:, None]).mean(axis=1)
-    body = share > 1 - TAIL_QUANTILE
-    expected = -np.log(share[body])
-    np.testing.assert_allclose(tail_of(values)(grid[body]), expected, atol=1e-12)
-    # Half of the way to the next.
-    grid, share = (grid[1:] + grid[:-1]) / 2, (share[1:] + share[:-1]) / 2
-    expected = -np.log(share[body[1:]])
-    np.testing.assert_allclose(tail_of(values)(grid[body[1:]]), expected)
-    assert tail_of(values)(values.min() - 1) == 0
+def test_p_is_the_survival_function_of_a_log_logistic_distribution():
+    measure = random().gamma(3, size=201)
+    logs = np.log(measure)
+    median = np.median(measure)
+    # The mean excess of a logistic variable over its median is scale times log(2).
+    scale = np.maximum(logs - np.log(median), 0).mean() / np.log(2)
+    grid = np.array([0.1, 1.0, 3.0, 10.0, 50.0])
+    p = fisk(c=1 / scale, scale=median).sf(grid)
+    np.testing.assert_allclose(np.exp(-tail_of(logs)(np.log(grid))), p, rtol=1e-9)
+    grid = np.array([-30.0, 0, 1, 30, 700])
+    expected = -logistic(np.log(median), scale).logsf(grid)
+    np.testing.assert_allclose(tail_of(logs)(grid), expected, rtol=1e-9)
 
 
-def test_far_beyond_an_exponential_sample_p_is_its_survival_function():
-    values = random().exponential(size=20_000) + 5
-    grid = np.array([1.0, 2.0, 8.0, 30.0, 500.0])
-    assert grid[3] > 2 * (values.max() - 5)
-    # The mean of 4,000 excesses is off by 1.6 %.
-    np.testing.assert_allclose(tail_of(values)(grid + 5), grid, rtol=0.05)
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_at_the_median_p_is_one_half(n):
+    values = random().normal(size=n)
+    p = np.exp(-tail_of(values)(np.array([np.median(values)])))
+    np.testing.assert_allclose(p, 0.5, rtol=1e-12)
 
 
-def test_beyond_other_tails_that_fall_off_exponentially_too():
-    values = gumbel_r.rvs(size=20_000, random_state=0)
-    grid = np.array([2.0, 5.0, 20.0])
-    np.testing.assert_allclose(tail_of(values)(grid), -gumbel_r.logsf(grid), rtol=0.08)
+@pytest.mark.parametrize(("median", "scale"), [(0, 1), (-20, 0.1), (3, 4)])
+def test_of_logistic_draws_p_is_their_own(median, scale):
+    # So is the mean of -log p, 1 where p is uniform.
+    values = random().logistic(median, scale, size=20_000)
+    grid = median + scale * np.array([-4.0, -1, 0, 1, 3, 10, 100])
+    expected = -logistic(median, scale).logsf(grid)
+    minus_log_p = tail_of(values)(grid)
+    np.testing.assert_allclose(minus_log_p, expected, rtol=0.05)
+    assert tail_of(values)(values).mean() == pytest.approx(1, abs=0.03)
+
+
+def test_low_values_do_not_widen_the_tail():
+    # The distances of rows with copies, say, are all but zero.
+    values = random().normal(size=401)
+    spoilt = np.where(values < -0.5, -20.0, values)
+    grid = np.array([0.0, 1, 5])
+    np.testing.assert_allclose(tail_of(spoilt)(grid), tail_of(values)(grid))
 
 
 @pytest.mark.parametrize(
@@ -70,88 +83,59 @@ def test_beyond_other_tails_that_fall_off_exponentially_too():
         [3.0] * 50,
         [3.0] * 50 + [4.0],
         [0.0] + [3.0] * 50,
-        [-1e300, 3.0, 1e300],
+        [-700.0, 3.0, 700.0],
         [0.0, 1e-300, 3.0],
         list(range(10)),
     ],
     ids=str,
 )
-def test_minus_log_p_rises_from_zero_for_any_sample(values):
-    grid = [-np.inf, -1e300, 0.0, 2.9, 3.0, np.nextafter(3.0, 4), 5, 20, np.inf]
-    minus_log_p = tail_of(values)(np.array(grid))
-    assert not np.isnan(minus_log_p).any()
-    assert minus_log_p[0] == 0
+def test_minus_log_p_is_smooth_and_rises_for_any_sample(values):
+    tail = tail_of(values)
+    grid = np.array([-1e280, -700, 0, 2.9, 3, np.nextafter(3, 4), 5, 20, 700, 1e280])
+    minus_log_p = tail(grid)
+    assert np.isfinite(minus_log_p).all()
+    assert (minus_log_p >= 0).all()
     assert (np.diff(minus_log_p) >= 0).all()
-    assert np.isfinite(minus_log_p[:-1]).all()
+    assert minus_log_p[-1] > 1e270
+    # No step is steeper than the inverse of the scale, a thousandth or more.
+    grid = np.linspace(2, 4, 10_001)
+    steepest = np.log(2) / MIN_MEAN_EXCESS
+    assert np.diff(tail(grid)).max() <= steepest * np.diff(grid).max() * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("spread", [1e-15, 1e-9])
-def test_values_that_rounding_tells_apart_share_a_step(spread):
-    # Ten values, twenty rows each: the highest two are in the tail.
-    steps = np.repeat(np.arange(10.0), 20)
-    rounded = steps + spread * random().uniform(-1, 1, len(steps))
-    exact, tail = tail_of(steps), tail_of(rounded)
-    for moved in (steps, steps - spread, steps + spread):
-        np.testing.assert_allclose(tail(moved), exact(steps), rtol=1e-6, atol=1e-9)
-    # In the body the share of a value counts all of its rows.
-    np.testing.assert_allclose(np.exp(-tail(np.arange(8.0))), 1 - np.arange(8) / 10)
+def test_of_equal_values_p_falls_from_one_half():
+    tail = tail_of([3.0] * 50)
+    np.testing.assert_allclose(tail(np.array([3.0])), np.log(2))
+    # A thousandth beyond, of a distance or an error, is one mean excess.
+    beyond = tail(np.array([3.0 + MIN_MEAN_EXCESS, 3.1]))
+    np.testing.assert_allclose(beyond[0], np.log(3), rtol=1e-9)
+    assert beyond[1] > 50
 
 
-def test_beyond_equal_values_p_is_small():
-    minus_log_p = tail_of([3.0] * 50)(np.array([3.0, 3.1]))
-    assert minus_log_p[0] == 0
-    assert minus_log_p[1] > 50
+def test_a_unit_changes_nothing():
+    values, grid = random().normal(size=100), np.linspace(-5, 5, 21)
+    moved = tail_of(values + 7)(grid + 7)
+    np.testing.assert_allclose(moved, tail_of(values)(grid), rtol=1e-9)
 
 
-def test_p_goes_on_falling_beyond_the_highest_value():
-    values = random().normal(size=100)
-    last = values.max()
-    minus_log_p = tail_of(values)(np.array([last, last + 1]))
-    assert minus_log_p[1] > minus_log_p[0] + 1
-
-
-def test_calibration_rows_are_compared_with_the_others_only():
-    values = np.sort(random().exponential(size=100))
-    minus_log_p = tail_of(values)(values, self_weight=1.0)
-    others = np.arange(99, -1, -1) / 99  # of 99, how many are as abnormal or more
-    np.testing.assert_allclose(minus_log_p[:80], -np.log(np.maximum(others[:80], 0.2)))
-    beyond = values[81:] - values[80]
-    mean_of_others = (beyond.sum() - beyond) / 19
-    expected = beyond / mean_of_others - np.log(0.2)
-    np.testing.assert_allclose(minus_log_p[81:], expected)
-    # One alone, or next to it, has no others.
-    assert np.isfinite(tail_of(values[:5])(values[:5], self_weight=1.0)).all()
-
-
-def test_p_does_not_depend_on_the_order_nor_on_the_unit_of_weights():
-    values, weight = values_and_weight()
-    values = values + 1e-6 * np.arange(len(values))
-    grid = np.linspace(-5, 5, 101)
-    expected = TailLogPValue(values, weight)(grid)
-    shuffled = random().permutation(len(values))
-    other = TailLogPValue(values[shuffled], 0.25 * weight[shuffled])(grid)
-    np.testing.assert_allclose(other, expected, atol=1e-12)
-
-
-def test_in_the_body_weights_count_as_repetition():
-    values, weight = values_and_weight()
-    repeated = np.repeat(values, weight.astype(int))
-    grid = np.linspace(-5, np.quantile(repeated, 0.79), 101)
-    expected = tail_of(repeated)(grid)
+def test_a_power_of_the_measure_changes_nothing():
+    values, grid = random().normal(size=100), np.linspace(-5, 5, 21)
     np.testing.assert_allclose(
-        TailLogPValue(values, weight)(grid), expected, atol=1e-12
+        tail_of(3 * values)(3 * grid), tail_of(values)(grid), rtol=1e-9
     )
 
 
-@pytest.mark.parametrize("heavy", [False, True])
-def test_in_the_tail_weights_count_as_repetition(heavy):
-    values, weight = np.unique(values_and_weight()[0]), values_and_weight()[1]
-    weight = weight[: len(values)]
-    if heavy:
-        weight[int(0.7 * len(values))] = 300
+def test_weights_count_as_copies_whatever_their_unit_and_order():
+    values, weight = values_and_weight()
     grid = np.linspace(-5, 9, 101)
     expected = tail_of(np.repeat(values, weight.astype(int)))(grid)
-    np.testing.assert_allclose(TailLogPValue(values, weight)(grid), expected, rtol=1e-9)
+    order = random().permutation(len(values))
+    for same in (
+        tail_of(values, weight),
+        tail_of(values, 0.25 * weight),
+        tail_of(values[order], weight[order]),
+    ):
+        np.testing.assert_allclose(same(grid), expected, rtol=1e-9)
 
 
 # -- thresholds ----------------------------------------------------------------------
