@@ -141,9 +141,9 @@ class AEOutlierDetector(
 
     Trusted rows are the 70 % of up to 600 training rows whose nearest tenth of these is
     within the smallest distance. Clusters of outliers of less than a tenth of the rows
-    are found; larger ones may pass for normal. With ``contamination=0`` the distances are to the
-    three nearest of up to 2,000 training rows, in min-max scaling and in normal scores.
-    With ``architecture="conv"`` columns keep their common unit.
+    are found; larger ones may pass for normal. With ``contamination=0`` the distances
+    are to the three nearest of up to 2,000 training rows, in min-max scaling and in
+    normal scores. With ``architecture="conv"`` columns keep their common unit.
 
     The logarithm of a measure is taken to be logistic, with the median of up to 5,000
     training rows and their mean excess over it; that of the error is by the rows held
