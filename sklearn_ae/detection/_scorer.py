@@ -197,7 +197,7 @@ def tail_probability_score(detector, X, weight, n_held_out):
     measures += [NearestDistance(columns, usual, k) for columns in wide]
     # Errors of rows that a network was trained on are too low.
     measures.append(DenoisingError(detector.autoencoder_, X[: n_held_out or len(X)]))
-    cells = CellwiseGaussian(scalings[-1], usual.X[:MAX_NEIGHBOURHOOD_ROWS])
+    cells = CellwiseGaussian(scalings[-1], sample.X)
     some = slice(MAX_CALIBRATION_ROWS)
     return TailProbabilityScore(measures, X[some], weight[some], n_held_out, cells)
 
