@@ -39,14 +39,13 @@ class ExplanationMixin:
 
         Minus the score is divided among the cells by the mean of two shares. One is the
         cell's squared distance, in conditional standard deviations, from its mean given
-        the row's other cells, under a Gaussian of up to 700 training rows (2,000 with
-        ``contamination=0``) in the last scaling, normal scores by default. So a cell
-        that holds a usual value is found, too, if it does not fit the others. The other
-        is the fall of the network's loss with that mean in the cell; of a row's cells
-        the 32 farthest from their means are tried. Cells that do not fit are left out
-        of what the others are compared with: several wrong cells in a row are found,
-        each with the value that the right ones imply. Two cells that contradict each
-        other alone look equally wrong.
+        the row's other cells, under a Gaussian of up to 700 training rows in the last
+        scaling, normal scores by default. So a cell that holds a usual value is found,
+        too, if it does not fit the others. The other is the fall of the network's loss
+        with that mean in the cell; of a row's cells the 32 farthest from their means
+        are tried. Cells that do not fit are left out of what the others are compared
+        with: several wrong cells of a row are found, each with the value that the right
+        ones imply. Where just two cells contradict each other, either may be blamed.
 
         Expected is the conditional mean. With ``method="reconstruction"`` a cell
         contributes its error, and expected is the reconstruction.
@@ -60,10 +59,10 @@ class ExplanationMixin:
         -------
         contributions : ndarray or DataFrame of shape (n_samples, n_features)
             Positive where a cell makes the row an outlier, else 0; those of a row sum
-            to minus its ``score_samples``. With the log-density of
-            ``method="reconstruction"`` some may be negative. ``contributions.idxmax(axis=1)`` of a pandas
-            DataFrame names the column that contributes most. float64; a DataFrame with
-            X's labels if X is one of pandas or polars.
+            to minus its ``score_samples``. With ``method="reconstruction"`` and a
+            log-density some may be negative. ``contributions.idxmax(axis=1)`` of a
+            pandas DataFrame names the column that contributes most. float64; a
+            DataFrame with X's labels if X is one of pandas or polars.
         expected : ndarray or DataFrame of shape (n_samples, n_features)
             Expected values in input units, of the same type. Both are in a named tuple.
 

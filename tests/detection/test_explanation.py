@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn_ae.detection._explanation import Explanation
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
-from sklearn_ae.detection._explanation import ExplanationMixin
+from sklearn_ae.detection._explanation import Explanation, ExplanationMixin
 
 X = np.arange(12.0).reshape(4, 3)
 # The second row has no outlying cell; in the third a cell makes the score higher.
@@ -27,8 +26,7 @@ class Explained(ExplanationMixin):
     class _scorer:
         @staticmethod
         def explain(cells):
-            # Those of scorers sum to the score.
-            return Explanation(-CONTRIBUTIONS, EXPECTED)
+            return Explanation(CONTRIBUTIONS, EXPECTED)
 
     def _check(self, X):
         return np.asarray(X, dtype=np.float64)
@@ -62,6 +60,13 @@ def test_shares_of_all_reasons_sum_to_one_where_there_are_any():
     # The cell that makes the third row's score higher is no reason.
     assert reasons.query("row == 2")["column"].tolist() == [0, 2]
     assert Explained().reasons(X).equals(Explained().reasons(X, k=3))
+
+
+def test_rounding_errors_are_no_reasons(monkeypatch):
+    # 1e-15 beside 1 is a rest of a subtraction; a thousandth is a share.
+    cells = np.array([[1.0, 1e-15, 1e-3]] * 4)
+    monkeypatch.setattr(sys.modules[__name__], "CONTRIBUTIONS", cells)
+    assert Explained().reasons(X)["column"].tolist() == [0, 2] * 4
 
 
 def test_without_outlying_cells_there_are_no_reasons_but_their_columns(monkeypatch):
