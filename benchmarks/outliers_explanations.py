@@ -51,8 +51,11 @@ def planted(X, change, seed):
     rows, train = X[:n_wrong].copy(), X[n_wrong:]
     columns = rng.choice(np.flatnonzero(np.ptp(train, axis=0)), n_wrong)
     cells = np.arange(n_wrong), columns
-    rows[cells] = CHANGES[change](train, rows[cells], columns, rng)
-    return train, rows, columns
+    right = rows[cells]
+    rows[cells] = CHANGES[change](train, right, columns, rng)
+    # The opposite of a frequent value may be the value.
+    is_wrong = rows[cells] != right
+    return train, rows[is_wrong], columns[is_wrong]
 
 
 def cases(options):

@@ -9,9 +9,10 @@ from sklearn_ae.detection._nearest_distance import MAX_SCALED, MIN_DISTANCE
 # Variance of independent noise beside the columns' mean variance. The covariance of
 # fewer rows than columns has no inverse without it.
 NOISE_SHARE = 0.01
-# Conditional standard deviations from which on a cell is left out for the others:
-# the square root of the 0.99 quantile of a chi-squared distribution, as in cellHandler.
-CUTOFF = 2.576
+# Conditional standard deviations from which on a cell is left out for the others. With
+# 2.576, the 0.99 quantile as in cellHandler, good cells of tables that are not Gaussian
+# are left out: 0.604, not 0.615, of turned cells are found on 34 tables; 5 is as good.
+CUTOFF = 4
 # At most half of the cells, and so many, are left out.
 MAX_LEFT_OUT = 32
 
@@ -30,6 +31,11 @@ class Expectation(NamedTuple):
     means: np.ndarray
     deviations: np.ndarray
 
+    @property
+    def is_bad(self):
+        """True for cells (n, d) that do not fit the others."""
+        return self.deviations > CUTOFF
+
 
 class CellwiseGaussian:
     """Mean of each cell given the others, under a Gaussian of reference rows.
@@ -43,7 +49,9 @@ class CellwiseGaussian:
     columns : ColumnScaler
         Fitted.
     X : ndarray of shape (m, d)
-        Reference rows, in input units.
+        Reference rows, in input units, that the scaling was fitted to. Outliers among
+        them weigh little in normal scores; trusted rows alone lack rare categories: on
+        29 contaminated tables 0.542 of the turned cells deviate most, not 0.572.
 
     References
     ----------

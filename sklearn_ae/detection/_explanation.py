@@ -8,6 +8,9 @@ import pandas as pd
 from sklearn.utils import check_scalar
 from sklearn.utils._dataframe import is_polars_df
 
+# Share of a row's contributions below which one is a rounding error.
+MIN_SHARE = 1e-9
+
 
 class Explanation(NamedTuple):
     """Contributions of cells to scores.
@@ -34,19 +37,18 @@ class ExplanationMixin:
     def explain(self, X):
         """Contribution of each cell to the scores, and the value expected in it.
 
-        Each component of the score is divided among the cells: a distance by their
-        parts in it, the error of a network by how much less it is with the conditional
-        mean in the cell. That is the mean given the row's other cells, under a Gaussian
-        of up to 1,000 training rows in the last scaling (normal scores by default): a
-        cell that holds a usual value is found, too, if it does not fit the others. Of a
-        row's cells the 32 farthest from it, in standard deviations, have a part in
-        the error. Components weigh by their part in the score. With
-        ``method="reconstruction"`` a cell contributes its error.
+        Minus the score is divided among the cells by the mean of two shares. One is the
+        cell's squared distance, in conditional standard deviations, from its mean given
+        the row's other cells, under a Gaussian of up to 700 training rows in the last
+        scaling, normal scores by default. So a cell that holds a usual value is found,
+        too, if it does not fit the others. The other is the fall of the network's loss
+        with that mean in the cell; of a row's cells the 32 farthest from their means
+        are tried. Cells that do not fit are left out of what the others are compared
+        with: several wrong cells of a row are found, each with the value that the right
+        ones imply. Where just two cells contradict each other, either may be blamed.
 
-        Expected, in the cell that contributes most, is the conditional mean; in the
-        others the mean of the three nearest trusted training rows by all cells but that
-        one (of all training rows with ``contamination=0``). With
-        ``method="reconstruction"`` it is the reconstruction.
+        Expected is the conditional mean. With ``method="reconstruction"`` a cell
+        contributes its error, and expected is the reconstruction.
 
         Parameters
         ----------
@@ -56,10 +58,11 @@ class ExplanationMixin:
         Returns
         -------
         contributions : ndarray or DataFrame of shape (n_samples, n_features)
-            Positive where a cell makes the row an outlier; those of a row sum to minus
-            its ``score_samples``. ``contributions.idxmax(axis=1)`` of a pandas
-            DataFrame names the column that contributes most. float64; a DataFrame with
-            X's labels if X is one of pandas or polars.
+            Positive where a cell makes the row an outlier, else 0; those of a row sum
+            to minus its ``score_samples``. With ``method="reconstruction"`` and a
+            log-density some may be negative. ``contributions.idxmax(axis=1)`` of a
+            pandas DataFrame names the column that contributes most. float64; a
+            DataFrame with X's labels if X is one of pandas or polars.
         expected : ndarray or DataFrame of shape (n_samples, n_features)
             Expected values in input units, of the same type. Both are in a named tuple.
 
@@ -74,7 +77,8 @@ class ExplanationMixin:
 
         The share of a cell is its contribution (see ``explain``) divided by the sum of
         the positive contributions of its row: it is above 0 and at most 1, and with all
-        columns the shares of a row sum to 1. It says where in the row the score comes
+        columns the shares of a row sum to 1. Shares below 1e-9, which are rounding
+        errors, are no reasons. It says where in the row the score comes
         from, but not whether the row is an outlier: ask for the reasons of the rows
         that ``predict`` reports. A row without a positive contribution has none, as one
         with the highest possible score, 0.
@@ -116,6 +120,7 @@ class ExplanationMixin:
         positive = np.maximum(contributions, 0)
         total = positive.sum(axis=1, keepdims=True)
         shares = positive / np.where(total > 0, total, 1)
+        shares[shares < MIN_SHARE] = 0
         columns = _largest_first(shares)[:, :k]
         # Lines in the order of the rows, each row's largest share first.
         rows, rank = np.nonzero(np.take_along_axis(shares, columns, axis=1))

@@ -197,7 +197,9 @@ def tail_probability_score(detector, X, weight, n_held_out):
     measures += [NearestDistance(columns, usual, k) for columns in wide]
     # Errors of rows that a network was trained on are too low.
     measures.append(DenoisingError(detector.autoencoder_, X[: n_held_out or len(X)]))
-    cells = CellwiseGaussian(scalings[-1], usual.X[:MAX_NEIGHBOURHOOD_ROWS])
+    # Values outside of the range that a scaling was fitted to may be past all others.
+    scaled = _sample(X[n_held_out:], weight[n_held_out:], MAX_REFERENCE_ROWS)
+    cells = CellwiseGaussian(scalings[-1], scaled.X)
     some = slice(MAX_CALIBRATION_ROWS)
     return TailProbabilityScore(measures, X[some], weight[some], n_held_out, cells)
 

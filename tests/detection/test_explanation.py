@@ -62,6 +62,13 @@ def test_shares_of_all_reasons_sum_to_one_where_there_are_any():
     assert Explained().reasons(X).equals(Explained().reasons(X, k=3))
 
 
+def test_rounding_errors_are_no_reasons(monkeypatch):
+    # 1e-15 beside 1 is a rest of a subtraction; a thousandth is a share.
+    cells = np.array([[1.0, 1e-15, 1e-3]] * 4)
+    monkeypatch.setattr(sys.modules[__name__], "CONTRIBUTIONS", cells)
+    assert Explained().reasons(X)["column"].tolist() == [0, 2] * 4
+
+
 def test_without_outlying_cells_there_are_no_reasons_but_their_columns(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "CONTRIBUTIONS", np.zeros((4, 3)))
     for table in (X, frame(), pl.DataFrame(X)):
