@@ -1,5 +1,6 @@
 """Deviation of each cell of a row from what its other cells predict."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,15 @@ class Expectation(NamedTuple):
         return self.deviations > CUTOFF
 
 
+class Gaussian(NamedTuple):
+    """Mean (d,), range and precision (d, d) of scaled columns."""
+
+    center: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    precision: np.ndarray
+
+
 class CellwiseGaussian:
     """Mean of each cell given the others, under a Gaussian of reference rows.
 
@@ -48,8 +58,8 @@ class CellwiseGaussian:
     ----------
     columns : ColumnScaler
         Fitted.
-    X : ndarray of shape (m, d)
-        Reference rows, in input units, that the scaling was fitted to. Outliers among
+    sample : Sample
+        Reference rows that the scaling was fitted to. Outliers among
         them weigh little in normal scores; trusted rows alone lack rare categories: on
         29 contaminated tables 0.542 of the turned cells deviate most, not 0.572.
 
@@ -60,32 +70,39 @@ class CellwiseGaussian:
     Visualisation 1(3) (cellHandler).
     """
 
-    def __init__(self, columns, X):
-        self._columns = columns
-        scaled = columns.transform(X)
+    def __init__(self, columns, sample):
+        self._columns, self._sample = columns, sample
+
+    def __reduce__(self):
+        # A precision of many columns is larger than the rows.
+        return CellwiseGaussian, (self._columns, self._sample)
+
+    @cached_property
+    def _gaussian(self):
+        scaled = self._columns.transform(self._sample.X)
         # The median first: beside a large offset float64 loses small differences.
-        self._center = np.median(scaled, axis=0)
-        self._center += (scaled - self._center).mean(axis=0)
-        scaled -= self._center
-        self._low, self._high = scaled.min(axis=0), scaled.max(axis=0)
+        center = np.median(scaled, axis=0)
+        center += (scaled - center).mean(axis=0)
+        scaled -= center
         covariance = scaled.T @ scaled / len(scaled)
         d = len(covariance)
         noise = max(NOISE_SHARE * np.trace(covariance) / d, MIN_DISTANCE)
-        self._precision = np.linalg.inv(covariance + noise * np.eye(d))
+        precision = np.linalg.inv(covariance + noise * np.eye(d))
+        return Gaussian(center, scaled.min(axis=0), scaled.max(axis=0), precision)
 
     def __call__(self, X):
         """Expectation of the cells of rows (n, d)."""
-        scaled = np.nan_to_num(self._columns.transform(X)) - self._center
+        center, low, high, precision = self._gaussian
+        scaled = np.nan_to_num(self._columns.transform(X)) - center
         scaled = np.clip(scaled, -MAX_SCALED, MAX_SCALED)
-        outside = (scaled < self._low) | (scaled > self._high)
-        variances = 1 / np.diag(self._precision)
-        residuals = scaled @ self._precision * variances
+        outside = (scaled < low) | (scaled > high)
+        variances = 1 / np.diag(precision)
+        residuals = scaled @ precision * variances
         means, deviations = scaled - residuals, np.abs(residuals) / np.sqrt(variances)
         is_bad = outside.any(axis=1) | (deviations > CUTOFF).any(axis=1)
         for i in np.flatnonzero(is_bad):
             means[i], deviations[i] = self._without_bad_cells(scaled[i], outside[i])
-        means = self._columns.inverse_transform(means + self._center)
-        return Expectation(means, deviations)
+        return Expectation(self._columns.inverse_transform(means + center), deviations)
 
     def _without_bad_cells(self, row, outside):
         """Conditional means (d,) and deviations (d,) with bad cells left out."""
@@ -108,13 +125,15 @@ class CellwiseGaussian:
         """
         observed = row.copy()
         observed[bad] = 0
-        across = self._precision[:, bad]
+        precision = self._gaussian.precision
+        across = precision[:, bad]
         covariance = np.linalg.inv(across[bad])
         filled = -covariance @ (across.T @ observed)
-        precision = np.diag(self._precision) - np.einsum(
+        residuals = precision @ observed + across @ filled
+        precision = np.diag(precision) - np.einsum(
             "ij,jk,ik->i", across, covariance, across
         )
         precision[bad] = 1 / np.diag(covariance)
-        residuals = (self._precision @ observed + across @ filled) / precision
+        residuals /= precision
         residuals[bad] = row[bad] - filled
         return row - residuals, np.abs(residuals) * np.sqrt(precision)

@@ -179,27 +179,24 @@ def tail_probability_score(detector, X, weight, n_held_out):
     n_held_out : int
     """
     # Scaling is without the rows held out, as it is without new ones: p-values.
-    scalings = [
-        ColumnScaler(scale).fit(X[n_held_out:], weight[n_held_out:])
-        for scale in _scales(detector)
-    ]
+    # Distances leave a row out of its neighbours.
+    fitted_on = X[n_held_out:], weight[n_held_out:]
+    scalings = [ColumnScaler(scale).fit(*fitted_on) for scale in _scales(detector)]
     if detector.contamination == 0:
-        sample = usual = _sample(X, weight, MAX_CLEAN_REFERENCE_ROWS)
-        local, wide = scalings, []
+        sample = _sample(X, weight, MAX_CLEAN_REFERENCE_ROWS)
+        measures = [NearestDistance(c, sample, N_NEIGHBORS) for c in scalings]
     else:
-        sample = _sample(X, weight, MAX_REFERENCE_ROWS)
-        local, wide = scalings[:1], scalings[:1]
-        usual = _trusted(wide[0], sample)
+        sample, wide = _sample(X, weight, MAX_REFERENCE_ROWS), scalings[:1]
+        trusted = _trusted(wide[0], sample)
         if wide[0].scale == "standard":
             wide = [*wide, ArcsinhColumns(wide[0], sample.X)]
-    k = _n_neighbourhood(usual)
-    measures = [NearestDistance(columns, sample, N_NEIGHBORS) for columns in local]
-    measures += [NearestDistance(columns, usual, k) for columns in wide]
+        k = _n_neighbourhood(trusted)
+        measures = [NearestDistance(wide[0], sample, N_NEIGHBORS)]
+        measures += [NearestDistance(columns, trusted, k) for columns in wide]
     # Errors of rows that a network was trained on are too low.
     measures.append(DenoisingError(detector.autoencoder_, X[: n_held_out or len(X)]))
     # Values outside of the range that a scaling was fitted to may be past all others.
-    scaled = _sample(X[n_held_out:], weight[n_held_out:], MAX_REFERENCE_ROWS)
-    cells = CellwiseGaussian(scalings[-1], scaled.X)
+    cells = CellwiseGaussian(scalings[-1], _sample(*fitted_on, MAX_REFERENCE_ROWS))
     some = slice(MAX_CALIBRATION_ROWS)
     return TailProbabilityScore(measures, X[some], weight[some], n_held_out, cells)
 

@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 
 from sklearn_ae import AEOutlierDetector
 from sklearn_ae.detection._cellwise import CUTOFF, NOISE_SHARE, CellwiseGaussian
+from sklearn_ae.detection._nearest_distance import Sample
 from sklearn_ae.tables._column_scaler import ColumnScaler
 
 
@@ -17,7 +18,7 @@ def correlated(n=300, d=6, rank=2, seed=0):
 
 
 def gaussian(X, scale="standard"):
-    return CellwiseGaussian(ColumnScaler(scale).fit(X, np.ones(len(X))), X)
+    return CellwiseGaussian(ColumnScaler(scale).fit(X, np.ones(len(X))), Sample(X))
 
 
 @pytest.mark.parametrize("n", [300, 4], ids=["tall", "wide"])

@@ -6,8 +6,9 @@ import torch
 from sklearn.datasets import load_wine
 
 from sklearn_ae import AEOutlierDetector, AutoencoderTransformer
-from sklearn_ae.detection._cellwise import Expectation
+from sklearn_ae.detection._cellwise import CUTOFF, Expectation
 from sklearn_ae.detection._denoiser import (
+    EXPLAINING_NOISE_STDS,
     MAX_OCCLUDED,
     DenoisingError,
     default_autoencoder,
@@ -127,9 +128,9 @@ def test_of_few_columns_there_are_more_draws(n_features, most):
 # -- error ---------------------------------------------------------------------------
 
 
-def losses_by_hand(ae, X, absolute=False):
+def losses_by_hand(ae, X, absolute=False, *stds):
     """Mean over the draws and their opposites of the losses of scaled cells."""
-    noise = scoring_noise(ae, D)
+    noise = scoring_noise(ae, D, *stds)
     scaled = (X - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
     if ae.scale == "quantile":
         scaled = ae._columns.transform(X)
@@ -198,40 +199,69 @@ def test_errors_and_shares_of_far_rows_are_finite(kind, value, transformers):
 # -- shares --------------------------------------------------------------------------
 
 
-def expectation(X=NEW):
-    """Means that are not the cells, and how far these are from them."""
-    means = np.tile(np.median(TRAIN, axis=0), (len(X), 1))
-    return Expectation(means, np.abs(X - means) / TRAIN.std(axis=0))
+class Chain:
+    """An autoencoder that expects in each cell what the one before it holds."""
+
+    is_random = False
+
+    def denoising_losses(self, X, noise):
+        return np.square(X - np.roll(X, 1, axis=1))
 
 
-@pytest.mark.parametrize("n_tried", [MAX_OCCLUDED, 5])
-@pytest.mark.parametrize("kind", ["noise_conditional", "absolute", "gaussian"])
+@pytest.mark.parametrize("n_tried", [MAX_OCCLUDED, 3])
 def test_shares_are_by_the_loss_that_conditional_means_remove(
-    kind, n_tried, transformers, monkeypatch
+    n_tried, transformers, monkeypatch
 ):
     monkeypatch.setattr("sklearn_ae.detection._denoiser.MAX_OCCLUDED", n_tried)
-    ae, means = transformers[kind], expectation()
-    error = DenoisingError(ae, TRAIN)
-    shares = error.shares(NEW, means)
-    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    error = DenoisingError(transformers["plain"], TRAIN)
+    error._autoencoder = chain = Chain()
+    rng = np.random.default_rng(0)
+    X, means = rng.normal(size=(20, 6)), rng.normal(size=(20, 6))
+    deviations = rng.uniform(0, 6, size=(20, 6))
+    shares = error.shares(X, Expectation(means, deviations))
+    is_bad = deviations > CUTOFF
+    assert is_bad.any()
+    assert not is_bad.all()
 
-    def loss(X):
-        if kind == "gaussian":
-            return -ae.score_samples(X)
-        return losses_by_hand(ae, X, kind == "absolute").mean(axis=1)
+    def loss(row):
+        return chain.denoising_losses(row[None], None).mean()
 
-    gains = np.empty_like(NEW)
-    for j in range(D):
-        X = NEW.copy()
-        X[:, j] = means.means[:, j]
-        gains[:, j] = np.maximum(loss(NEW) - loss(X), 0)
+    gains = np.zeros_like(X)
+    for i, j in np.ndindex(X.shape):
+        # The other bad cells hold their conditional means.
+        with_cell = np.where(is_bad[i], means[i], X[i])
+        with_mean = with_cell.copy()
+        with_cell[j], with_mean[j] = X[i, j], means[i, j]
+        gains[i, j] = max(loss(with_cell) - loss(with_mean), 0)
     # Only the cells farthest from their conditional means take part.
-    rank = np.argsort(np.argsort(-means.deviations, axis=1), axis=1)
+    rank = np.argsort(np.argsort(-deviations, axis=1), axis=1)
     expected = shares_of(np.where(rank < n_tried, gains, 0))
-    np.testing.assert_allclose(shares, expected, atol=1e-5)
+    np.testing.assert_allclose(shares, expected, atol=1e-12)
     # Nothing is gained where each cell is as expected.
-    as_expected = Expectation(NEW, np.zeros_like(NEW))
-    np.testing.assert_allclose(error.shares(NEW, as_expected), 1 / D)
+    as_expected = Expectation(X, np.zeros_like(X))
+    np.testing.assert_allclose(error.shares(X, as_expected), 1 / 6)
+
+
+def test_shares_are_by_the_noise_of_explanations(transformers):
+    for kind in ("noise_conditional", "absolute", "gaussian"):
+        error = DenoisingError(transformers[kind], TRAIN)
+        means = np.median(TRAIN, axis=0) + np.zeros_like(NEW)
+        shares = error.shares(NEW, Expectation(means, np.zeros_like(NEW)))
+        np.testing.assert_allclose(shares.sum(axis=1), 1)
+        gains = np.empty_like(NEW)
+        for j in range(D):
+            X = NEW.copy()
+            X[:, j] = means[:, j]
+            losses = [
+                -transformers[kind].score_samples(rows)
+                if kind == "gaussian"
+                else losses_by_hand(
+                    transformers[kind], rows, kind == "absolute", EXPLAINING_NOISE_STDS
+                ).mean(axis=1)
+                for rows in (NEW, X)
+            ]
+            gains[:, j] = np.maximum(losses[0] - losses[1], 0)
+        np.testing.assert_allclose(shares, shares_of(gains), atol=1e-5)
 
 
 class Rounding:

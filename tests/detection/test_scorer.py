@@ -61,7 +61,7 @@ def score_of(ae, n_held_out=N_HELD_OUT, weight=WEIGHT):
         for scale, k in [("minmax", 3), ("standard", 20)]
     ]
     measures.append(DenoisingError(ae, TRAIN[: n_held_out or N]))
-    cells = CellwiseGaussian(columns(), TRAIN)
+    cells = CellwiseGaussian(columns(), Sample(TRAIN))
     return TailProbabilityScore(measures, TRAIN, weight, n_held_out, cells)
 
 
@@ -109,7 +109,7 @@ def test_weights_of_calibration_rows_count_as_copies(transformers):
 def test_contributions_are_the_mean_of_two_shares(kind, transformers):
     score = score_of(transformers[kind])
     contributions, expected = score.explain(NEW)
-    expectation = CellwiseGaussian(columns(), TRAIN)(NEW)
+    expectation = CellwiseGaussian(columns(), Sample(TRAIN))(NEW)
     np.testing.assert_allclose(expected, expectation.means)
     shares = shares_of(np.square(expectation.deviations))
     shares += DenoisingError(transformers[kind], TRAIN).shares(NEW, expectation)
