@@ -31,7 +31,7 @@ class Explanation(NamedTuple):
 class ExplanationMixin:
     """Explanations of a detector's scores.
 
-    The detector has ``_check(X)`` and ``_scorer.explain(X)``.
+    The detector has ``_check(X, min_rows)`` and ``_scorer.explain(X)``.
     """
 
     def explain(self, X):
@@ -70,7 +70,9 @@ class ExplanationMixin:
         --------
         reasons : The cells that contribute most as lines of a table.
         """
-        return Explanation(*(_like(X, part) for part in self._explain(self._check(X))))
+        return Explanation(
+            *(_like(X, part) for part in self._explain(self._check(X, min_rows=0)))
+        )
 
     def reasons(self, X, k=3):
         """Cells that make rows outliers, with their values and the expected ones.
@@ -115,7 +117,7 @@ class ExplanationMixin:
         0    0       1   -7.0
         """
         check_scalar(k, "k", Integral, min_val=1)
-        cells = self._check(X)
+        cells = self._check(X, min_rows=0)
         contributions, expected = self._explain(cells)
         positive = np.maximum(contributions, 0)
         total = positive.sum(axis=1, keepdims=True)
@@ -151,10 +153,13 @@ class ExplanationMixin:
             ``feature_names_in_`` if there are any, else indices.
         """
         check_scalar(k, "k", Integral, min_val=1)
-        contributions = self._explain(self._check(X)).contributions
+        contributions = self._explain(self._check(X, min_rows=0)).contributions
         return np.asarray(self._labels(X))[_largest_first(contributions)[:, :k]]
 
     def _explain(self, cells):
+        # No row to explain is no error: none was reported.
+        if len(cells) == 0:
+            return Explanation(cells, cells)
         return Explanation(*self._scorer.explain(cells))
 
     def _labels(self, X):

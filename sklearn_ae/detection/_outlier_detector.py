@@ -438,6 +438,6 @@ class AEOutlierDetector(
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def _check(self, X):
+    def _check(self, X, min_rows=1):
         check_is_fitted(self, "autoencoder_")
-        return checked_table(self, X, dtype=np.float64)
+        return checked_table(self, X, dtype=np.float64, min_rows=min_rows)

@@ -28,7 +28,7 @@ class Explained(ExplanationMixin):
         def explain(cells):
             return Explanation(CONTRIBUTIONS, EXPECTED)
 
-    def _check(self, X):
+    def _check(self, X, min_rows=1):
         return np.asarray(X, dtype=np.float64)
 
 
@@ -155,3 +155,14 @@ def test_reasons_of_a_fit_name_a_cell_that_is_far():
     assert first["value"] == 99
     assert abs(first["expected"]) < 3
     assert first["share"] > 0.9
+
+
+@pytest.mark.parametrize("settings", [{}, {"method": "reconstruction"}])
+def test_no_rows_have_no_reasons(settings):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=list("abc"))
+    fitted = AEOutlierDetector(random_state=0, **settings).fit(X)
+    reasons = fitted.reasons(X[:0])
+    assert len(reasons) == 0
+    assert list(reasons) == ["row", "column", "value", "expected", "share"]
+    assert fitted.explain(X[:0]).contributions.shape == (0, 3)
+    assert fitted.top_features(X[:0], 2).shape == (0, 2)
