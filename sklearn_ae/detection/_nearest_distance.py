@@ -10,6 +10,9 @@ import torch
 COPY_SHARE = 1e-3
 # Reference rows that this median is of.
 MAX_COPY_DISTANCE_ROWS = 256
+# Interquartile ranges, in standard deviations, below which they are rounding errors. A
+# few cells of 3e10 beside many of one make a range of 1e-10.
+MIN_IQR = 1e-12
 # Sums of what is farther may be past float64.
 MAX_SCALED = 1e100
 # Distances, in scaled columns, below which they are equal to zero.
@@ -115,7 +118,7 @@ class ArcsinhColumns:
         )
         iqr = q3 - q1
         # Where half of the rows have one value, the standard deviation.
-        self._unit = np.where(iqr > MIN_DISTANCE, iqr / 1.349, 1.0)
+        self._unit = np.where(iqr > MIN_IQR, iqr / 1.349, 1.0)
 
     def transform(self, X):
         """Scaled columns of X (n, d)."""

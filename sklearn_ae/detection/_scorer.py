@@ -19,6 +19,7 @@ from sklearn_ae.detection._nearest_distance import (
     NearestDistance,
     Sample,
 )
+from sklearn_ae.detection._row_weights import FREQUENT_ROW_SHARE
 from sklearn_ae.detection._tail_probability import LogLogisticTail
 from sklearn_ae.tables._column_scaler import ColumnScaler
 from sklearn_ae.tables._rows import systematic_sample, value_hash
@@ -213,7 +214,18 @@ def _scales(detector):
 
 
 def _sample(X, weight, n_rows):
-    return Sample(X[systematic_sample(weight, n_rows)])
+    """Distinct rows, by their weight if there are more than ``n_rows``.
+
+    A row that is a tenth of the table is there as often as it weighs, as it is usual.
+    Others are there once: with more copies than neighbours their distances would be
+    zero, and every new row far.
+    """
+    rows = np.arange(len(X))
+    if len(X) > n_rows:
+        rows = np.unique(systematic_sample(weight, n_rows))
+    share = weight[rows] / weight.sum()
+    copies = np.where(share >= FREQUENT_ROW_SHARE, np.round(share * len(rows)), 1)
+    return Sample(X[np.repeat(rows, np.maximum(copies, 1).astype(int))])
 
 
 def _trusted(columns, sample):

@@ -367,13 +367,14 @@ def test_a_cluster_of_less_than_a_tenth_is_not_trusted(share, spread):
         assert len(measure._arguments[1].X) == 500
 
 
-def test_rows_are_references_as_often_as_they_weigh():
+@pytest.mark.parametrize(("heavy", "n_copies"), [(2, 1), (5, 4)])
+def test_only_frequent_rows_are_references_as_often_as_they_weigh(heavy, n_copies):
     X = np.arange(40.0).reshape(20, 2)
     weight = np.ones(20)
-    weight[3] = 5
+    weight[3] = heavy  # of 24 five are more than a tenth, two of 21 are not
     sample = chosen(X, 5, weight)._measures[0]._arguments[1]
-    assert len(sample.X) == 24
-    assert (X[3] == sample.X).all(axis=1).sum() == 5
+    assert len(sample.X) == 19 + n_copies
+    assert (X[3] == sample.X).all(axis=1).sum() == n_copies
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0])

@@ -205,3 +205,24 @@ def test_beside_a_frequent_value_rows_score_alike(share, scale, contamination):
         beside = new + np.array([step, 0, 0])
         moved = np.abs(fitted.score_samples(beside) - scores).max()
         assert moved < 1e-3 * scores.std()
+
+
+@pytest.mark.parametrize("contamination", CONTAMINATIONS)
+@pytest.mark.parametrize("way", ["weights", "copies"])
+def test_weights_and_copies_make_new_rows_no_outliers(way, contamination):
+    rng = random(0)
+    X, new = rng.normal(size=(100, 3)), rng.normal(size=(300, 3))
+    times = rng.integers(13, 30, 100)
+    X, weight = (X, times) if way == "weights" else (X.repeat(times, axis=0), None)
+    fitted = AEOutlierDetector(contamination, random_state=0)
+    fitted.fit(X, sample_weight=weight)
+    assert (fitted.predict(new) == -1).mean() < 0.2
+    assert (fitted.p_values(new) <= 0.05).mean() < 0.1
+
+
+def test_a_few_huge_cells_hide_no_others_of_their_column():
+    X = random(0).normal(size=(1_000, 3))
+    X[:10, 0] = 3e10
+    fitted = AEOutlierDetector(random_state=0).fit(X)
+    scores = fitted.score_samples([[0, 0, 0], [20, 0, 0], [1_000, 0, 0], [1e6, 0, 0]])
+    assert (np.diff(scores) < -0.3).all()
