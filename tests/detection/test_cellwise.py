@@ -57,7 +57,7 @@ def test_bad_cells_are_left_out_of_what_the_others_are_compared_with():
         slopes = np.linalg.solve(covariance[np.ix_(others, others)], covariance[others])
         expected[:, j - 2] = z[:, others] @ slopes[:, j]
     np.testing.assert_allclose(columns.transform(means)[:, 2:], expected, atol=1e-9)
-    # Of each bad column on the good ones.
+    # Regression of each bad column on the good ones.
     slopes = np.linalg.solve(covariance[2:, 2:], covariance[2:, :2])
     np.testing.assert_allclose(columns.transform(means)[:, :2], z[:, 2:] @ slopes)
 

@@ -247,7 +247,7 @@ def test_p_values_of_few_rows_name_how_many_it_takes():
 
 def test_a_rate_for_which_rows_are_too_few_is_warned_of_if_rows_are_far():
     few, far = detector().fit(normal(76)), 99 * normal(2, seed=1)
-    # Of 19 rows the lowest p-value is 1 / 20; with 20 it takes as many as that.
+    # The lowest p-value of 19 rows is 1 / 20: above 0.04, and below 0.06.
     assert few.select_outliers(far, fdr=0.06).all()
     message = "2 of 2 score lower than all 19 rows .* fdr=0.04 .* with 24 of these"
     with pytest.warns(UserWarning, match=message) as caught:

@@ -97,7 +97,7 @@ def test_every_cell_has_noise_of_one_size(kind, level, transformers):
     assert noise.level == pytest.approx(level)
     std = transformers[kind]._inference.noise_std(level)
     np.testing.assert_allclose(np.abs(noise.draws), np.tile(std, (2, 1)), rtol=1e-6)
-    # Of columns of variance one.
+    # Noise is in units of columns of variance one.
     np.testing.assert_allclose(std, level, rtol=0.1)
     # The draws differ, also from the opposite of each other.
     first, second = np.sign(noise.draws)
@@ -172,7 +172,7 @@ def test_with_a_normal_latent_it_is_minus_the_log_density(transformers):
 
 
 def test_no_column_decides_alone(transformers):
-    # Of a column whose losses are 1,000 times as large, a row's may be too.
+    # A column with losses 1,000 times as large has a unit as large.
     error = DenoisingError(transformers["plain"], TRAIN)
     before = error.logs(NEW)
     cells, unit = error._losses, error._unit.copy()

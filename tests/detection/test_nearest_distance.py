@@ -86,7 +86,7 @@ def test_exactly_one_copy_is_left_out():
 
 @pytest.mark.parametrize("levels", [2, 4])
 def test_a_row_with_many_copies_is_as_near_if_it_is_jittered(levels):
-    # Of few different rows, each has more copies than there are neighbours.
+    # Few different rows have more copies each than there are neighbours.
     X = np.random.default_rng(0).integers(1, levels, size=(300, 2)).astype(float)
     X[:10] += 7
     near = nearest(X)
@@ -141,7 +141,7 @@ def test_far_rows_are_far_and_finite(scale):
 @pytest.mark.parametrize(
     ("X", "expected"),
     [
-        # Of two rows the other; equal ones are as near as distances get.
+        # The other of two rows; equal ones are as near as distances get.
         ([[0.0], [2.0]], 2.0),
         ([[3.0], [3.0]], MIN_DISTANCE),
         ([[0.0], [2.0], [2.0]], 2.0),

@@ -269,7 +269,7 @@ def distances(score):
     ]
 
 
-# Of 89 rows the nearest tenth is 8, of the 62 trusted ones 6.
+# The nearest tenth of 89 rows is 8 rows, that of the 62 trusted ones 6.
 N_TRUSTED = round(0.7 * N)
 
 
@@ -331,7 +331,7 @@ def test_of_many_rows_some_are_references():
         ("minmax", 2_000, 3),
         ("quantile", 2_000, 3),
     ]
-    # Of 700 the first 600 are ranked; of the 420 trusted ones a tenth are near.
+    # The first 600 of the 700 are ranked; 420 are trusted, and a tenth of them near.
     assert distances(chosen(X)) == [
         ("standard", 700, 3),
         ("standard", 420, 42),

@@ -126,7 +126,7 @@ def test_training_rows_that_are_moved_a_little_keep_their_ranks(name, contaminat
 def test_an_offset_changes_scores_no_more_than_another_seed(
     offset, spread, contamination
 ):
-    # Which rows are held out is by their values: an offset is as another seed. The
+    # Rows are held out by their values: an offset acts as another seed. The
     # distances are the same to rounding: see tests of the nearest distance.
     X, new = spread * correlated(), spread * correlated(200, seed=1)
     X[:15] *= 4
