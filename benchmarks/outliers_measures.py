@@ -1,8 +1,9 @@
 """What each measure of the outlier detector adds: the detector without one of them."""
 
+from copy import copy
 from functools import lru_cache
+from itertools import compress
 
-import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -16,6 +17,7 @@ from benchmarks._tables import (
 )
 from benchmarks.outliers import interval
 from sklearn_ae import AEOutlierDetector
+from sklearn_ae.detection._nearest_distance import NearestDistances
 
 SETTINGS = {  # (split into rows to fit and to score, contamination)
     "S clean": (one_class, 0),
@@ -51,28 +53,41 @@ def cases(options):
 
 def measure(table, setting, method, seed):
     """Score rows by the mean log tail probability of the other measures."""
-    seconds, parts, truth = _parts(table, setting, seed)
+    scorer, X, truth = _fitted(table, setting, seed)
     names = MEASURES[SETTINGS[setting][1]]
-    kept = [i for i, name in enumerate(names) if method != f"without {name}"]
-    scores = parts[kept].mean(axis=0)
+    kept = [method != f"without {name}" for name in names]
+    # The classes are private: no setting leaves a measure out.
+    part = copy(scorer)
+    part._score = _with_measures(scorer._score, kept)
+    seconds, scores = timed(part.scores, X)
     return {
-        "auroc": roc_auc_score(truth, scores),
-        "ap": average_precision_score(truth, scores),
-        "us_a_row": 1e6 * seconds[kept].sum() / len(truth),
+        "auroc": roc_auc_score(truth, -scores),
+        "ap": average_precision_score(truth, -scores),
+        "us_a_row": 1e6 * seconds / len(truth),
     }
 
 
-@lru_cache(maxsize=1)  # the measures of a fit share it
-def _parts(table, setting, seed):
+@lru_cache(maxsize=1)  # the measures of a fit follow each other
+def _fitted(table, setting, seed):
     split, contamination = SETTINGS[setting]
     train, test, truth = split(table, seed)
-    X = train if test is None else test
     detector = AEOutlierDetector(contamination, random_state=seed).fit(train)
-    # The classes are private: no setting leaves a measure out.
-    measures, tails = detector._scorer._score._measures, detector._scorer._score._tails
-    found = [timed(measure.logs, X) for measure in measures]
-    parts = [tail(logs) for tail, (_, logs) in zip(tails, found, strict=True)]
-    return np.array([seconds for seconds, _ in found]), np.array(parts), truth
+    return detector._scorer, train if test is None else test, truth
+
+
+def _with_measures(score, kept):
+    """Copy of a score with the measures that are kept, of all of its measures."""
+    part, flags = copy(score), iter(kept)
+    part._tails = list(compress(score._tails, kept))
+    part._measures = []
+    for measure in score._measures:
+        if not isinstance(measure, NearestDistances):
+            part._measures += [measure] if next(flags) else []
+            continue
+        columns, sample, nearest = measure._arguments
+        if nearest := [one for one in nearest if next(flags)]:
+            part._measures.append(NearestDistances(columns, sample, nearest))
+    return part
 
 
 def summary(frame):

@@ -83,8 +83,8 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
 
     @all_or_nothing
     @with_callbacks
-    def _fit(self, X, y=None, sample_weight=None, is_train=None):
-        """As ``fit``; with ``is_train`` see ``fit_subset``."""
+    def _fit(self, X, y=None, sample_weight=None, *, keep_last=False):
+        """As ``fit``; with ``keep_last`` see ``fit_to_the_end``."""
         context = self._init_callback_context(max_subtasks=max_iterations(self))
         cold = not (self.warm_start and hasattr(self, "module_"))
         X, weight = self._validate(X, sample_weight, reset=cold)
@@ -94,15 +94,12 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
             self._fit_margins(X, data)
             moments = column_moments(data.matrix, data.weight)
             corruption = fit_corruption(self, moments) if cold else None
-            if is_train is not None:
-                data = data.subset(is_train[data.rows])
-                moments = column_moments(data.matrix, data.weight)
             data.hold_out(self._held_out_fraction(), moments)
             net = self._net_to_train(data, corruption, cold=cold)
             rows = weighted_rows(data, net.device)
             train = rows.part(slice(data.n_held_out, None))
             n_monitored = data.n_held_out
-            if not n_monitored and is_train is None:
+            if not n_monitored and not keep_last:
                 n_monitored = n_in_sample_monitor(len(data))
             monitored = rows.part(slice(n_monitored)) if n_monitored else None
             config = training_config(self, len(train), self._random)
@@ -112,7 +109,7 @@ class _BaseAutoencoder(PicklingMixin, CallbackSupportMixin, BaseEstimator):
             if has_mixture(self):
                 prior = fitted_prior(net.module_, rows.x, data.weight, self._random)
             self._set_fitted(net, train, prior)
-            self._keep_moments(net, self.warm_start and is_train is None)
+            self._keep_moments(net, self.warm_start and not keep_last)
             self.n_iter_, self.best_loss_ = net.n_iter_, net.best_loss_
             self.loss_curve_ = net.loss_curve_
             self.validation_curve_ = net.validation_curve_
@@ -339,13 +336,13 @@ def check_unchanged(autoencoder, where, way_out, ignored=()):
             )
 
 
-def fit_subset(autoencoder, X, weight, is_train):
-    """Fit an autoencoder to the rows that a mask (n_samples,) selects.
+def fit_to_the_end(autoencoder, X, weight):
+    """Fit an autoencoder as ``fit`` does, but for what is kept without early stopping.
 
-    Scaling and the unit of the noise are those of all rows. Without early stopping the
-    loss is not monitored, and the last weights are kept.
+    The loss is then not monitored, and the last weights are kept: the loss of training
+    rows is lowest where they are memorised.
     """
-    return autoencoder._fit(X, sample_weight=weight, is_train=is_train)
+    return autoencoder._fit(X, sample_weight=weight, keep_last=True)
 
 
 def explained_variance(X, X_hat, sample_weight):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ae.autoencoder._base import fit_subset
+from sklearn_ae.autoencoder._base import fit_to_the_end
 from sklearn_ae.autoencoder._inference import inference_of
 from sklearn_ae.autoencoder._parameters import (
     batch_size,
@@ -113,7 +113,7 @@ def fit_denoiser(detector, X, weight, random, context):
     new.set_params(random_state=random.randint(2**31 - 1))
     task = context.subcontext(task_name="autoencoder")
     with task.propagate_callback_context(new):
-        fit_subset(new, X, weight, np.ones(len(X), dtype=bool))
+        fit_to_the_end(new, X, weight)
     return new
 
 
@@ -165,12 +165,12 @@ class DenoisingError:
             self._unit = np.median(self._losses(X), axis=0) + MIN_DISTANCE
 
     def logs(self, X):
-        """Logarithm (n,) of the measure of rows (n, d), or minus the log-density."""
+        """Logarithms (1, n) of the measure of rows (n, d), or minus log-densities."""
         if self._autoencoder.is_random:
-            return self._row_losses(X)
+            return self._row_losses(X)[None]
         largest = np.finfo(np.float64).max
         relative = np.nan_to_num(self._losses(X) / self._unit, nan=largest)
-        return np.log1p(relative).mean(axis=1)
+        return np.log1p(relative).mean(axis=1)[None]
 
     def shares(self, X, expectation):
         """Share (n, d) of each cell: the loss that its conditional mean in it removes.

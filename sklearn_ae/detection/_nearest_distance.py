@@ -25,8 +25,15 @@ class Sample(NamedTuple):
     X: np.ndarray
 
 
-class NearestDistance:
-    """Mean Manhattan distance to the nearest reference rows, in scaled columns.
+class Nearest(NamedTuple):
+    """The nearest ``k`` rows of a mask (m,) of the reference rows, or of all."""
+
+    k: int
+    rows: np.ndarray | slice = slice(None)
+
+
+class NearestDistances:
+    """Mean Manhattan distances to the nearest reference rows, in scaled columns.
 
     A row is not among its neighbours: one reference row that equals it, to rounding, is
     left out. So a training row is compared with the others, and a new row with all.
@@ -41,7 +48,8 @@ class NearestDistance:
         Fitted.
     sample : Sample
         The reference rows, at least two.
-    n_neighbors : int
+    nearest : sequence of Nearest
+        One for each measure; they share the distances.
 
     References
     ----------
@@ -50,10 +58,9 @@ class NearestDistance:
     surprising behavior of distance metrics in high dimensional space. ICDT.
     """
 
-    def __init__(self, columns, sample, n_neighbors):
-        self._arguments = columns, sample, n_neighbors
-        self._columns = columns
-        self._k = min(n_neighbors, len(sample.X) - 1)
+    def __init__(self, columns, sample, nearest):
+        self._arguments = columns, sample, nearest
+        self._columns, self._nearest = columns, nearest
         self._references = self._scaled(sample.X)
         # The nearest row but the row itself and equal ones, where there is one.
         near = self._distances(sample.X[:MAX_COPY_DISTANCE_ROWS])
@@ -63,26 +70,29 @@ class NearestDistance:
         self._copy_distance = max(COPY_SHARE * near, MIN_DISTANCE)
 
     def __reduce__(self):
-        return NearestDistance, self._arguments
+        return NearestDistances, self._arguments
 
     def logs(self, X):
-        """Logarithms (n,) of the mean distances of rows (n, d)."""
-        near = self._nearest(X)
-        first, last = near.min(axis=1), near[:, -1]
-        left_out = np.where(first <= self._copy_distance, first, last)
-        mean = (near.sum(axis=1) - left_out) / self._k
-        # Copies of a row that were rounded are no farther than exact ones.
-        return np.log(np.maximum(mean, self._copy_distance))
+        """Logarithms (n_measures, n) of the mean distances of rows (n, d)."""
+        distances, logs = self._distances(X), []
+        for near in self._near(distances):
+            first, last, k = near.min(axis=1), near[:, -1], near.shape[1] - 1
+            left_out = np.where(first <= self._copy_distance, first, last)
+            mean = (near.sum(axis=1) - left_out) / k
+            # Copies of a row that were rounded are no farther than exact ones.
+            logs.append(np.log(np.maximum(mean, self._copy_distance)))
+        return np.stack(logs)
 
     def farthest(self, X):
-        """Distance (n,) of reference rows to the last of the nearest others."""
-        return self._nearest(X)[:, -1]
+        """Distances (n_measures, n) of reference rows to the last of the nearest."""
+        return np.stack([near[:, -1] for near in self._near(self._distances(X))])
 
-    def _nearest(self, X):
-        """Distances (n, k + 1) to the nearest reference rows, the last the farthest."""
-        distances = self._distances(X)
-        distances.partition(self._k, axis=1)
-        return distances[:, : self._k + 1]
+    def _near(self, distances):
+        """For each measure distances (n, k + 1), the last one the farthest."""
+        for nearest in self._nearest:
+            some = distances[:, nearest.rows]
+            k = min(nearest.k, some.shape[1] - 1)
+            yield np.partition(some, k, axis=1)[:, : k + 1]
 
     def _distances(self, X):
         return torch.cdist(self._scaled(X), self._references, p=1).numpy()

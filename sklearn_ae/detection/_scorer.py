@@ -16,7 +16,8 @@ from sklearn_ae.detection._denoiser import (
 )
 from sklearn_ae.detection._nearest_distance import (
     ArcsinhColumns,
-    NearestDistance,
+    Nearest,
+    NearestDistances,
     Sample,
 )
 from sklearn_ae.detection._row_weights import FREQUENT_ROW_SHARE
@@ -85,7 +86,7 @@ class TailProbabilityScore:
 
     Parameters
     ----------
-    measures : list of NearestDistance and DenoisingError
+    measures : list of NearestDistances and DenoisingError
         The last one is the error.
     X : ndarray of shape (n, d)
         Calibration rows, those held out first.
@@ -105,13 +106,14 @@ class TailProbabilityScore:
         for measure in measures:
             is_error = isinstance(measure, DenoisingError)
             rows = slice(n_held_out if is_error and n_held_out else len(X))
-            logs = np.concatenate(_in_blocks(measure.logs, X[rows]))
-            self._tails.append(LogLogisticTail(logs, weight[rows]))
+            logs = np.concatenate(_in_blocks(measure.logs, X[rows]), axis=1)
+            self._tails += [LogLogisticTail(one, weight[rows]) for one in logs]
 
     def scores(self, X):
         """Scores (n,), below 0."""
-        parts = zip(self._tails, self._measures, strict=True)
-        return -np.mean([tail(measure.logs(X)) for tail, measure in parts], axis=0)
+        logs = np.concatenate([measure.logs(X) for measure in self._measures])
+        parts = [tail(one) for tail, one in zip(self._tails, logs, strict=True)]
+        return -np.mean(parts, axis=0)
 
     def explain(self, X):
         """Contributions and expected values by what a row's other cells predict.
@@ -181,19 +183,20 @@ def tail_probability_score(detector, X, weight, n_held_out):
     """
     # Scaling is without the rows held out, as it is without new ones: p-values.
     # Distances leave a row out of its neighbours.
-    fitted_on = X[n_held_out:], weight[n_held_out:]
+    fitted_on, local = (X[n_held_out:], weight[n_held_out:]), Nearest(N_NEIGHBORS)
     scalings = [ColumnScaler(scale).fit(*fitted_on) for scale in _scales(detector)]
     if detector.contamination == 0:
         sample = _sample(X, weight, MAX_CLEAN_REFERENCE_ROWS)
-        measures = [NearestDistance(c, sample, N_NEIGHBORS) for c in scalings]
+        measures = [NearestDistances(c, sample, [local]) for c in scalings]
     else:
-        sample, wide = _sample(X, weight, MAX_REFERENCE_ROWS), scalings[:1]
-        trusted = _trusted(wide[0], sample)
-        if wide[0].scale == "standard":
-            wide = [*wide, ArcsinhColumns(wide[0], sample.X)]
-        k = _n_neighbourhood(trusted)
-        measures = [NearestDistance(wide[0], sample, N_NEIGHBORS)]
-        measures += [NearestDistance(columns, trusted, k) for columns in wide]
+        sample, columns = _sample(X, weight, MAX_REFERENCE_ROWS), scalings[0]
+        trusted = _trusted(columns, sample)
+        k = _n_neighbourhood(trusted.sum())
+        measures = [NearestDistances(columns, sample, [local, Nearest(k, trusted)])]
+        if columns.scale == "standard":
+            robust = ArcsinhColumns(columns, sample.X)
+            others = Sample(sample.X[trusted])
+            measures.append(NearestDistances(robust, others, [Nearest(k)]))
     # Errors of rows that a network was trained on are too low.
     measures.append(DenoisingError(detector.autoencoder_, X[: n_held_out or len(X)]))
     # Values outside of the range that a scaling was fitted to may be past all others.
@@ -229,17 +232,20 @@ def _sample(X, weight, n_rows):
 
 
 def _trusted(columns, sample):
-    """Reference rows with the smallest neighbourhoods."""
+    """Mask (m,) of the reference rows with the smallest neighbourhoods."""
     some = Sample(sample.X[:MAX_NEIGHBOURHOOD_ROWS])
-    near = NearestDistance(columns, some, _n_neighbourhood(some))
+    nearest = Nearest(_n_neighbourhood(len(some.X)))
     # By the farthest neighbour: the mean would trust dense clusters of fewer rows.
-    order = np.argsort(near.farthest(some.X), kind="stable")
-    return Sample(some.X[order[: max(2, round(TRUSTED_SHARE * len(order)))]])
+    (farthest,) = NearestDistances(columns, some, [nearest]).farthest(some.X)
+    order = np.argsort(farthest, kind="stable")
+    mask = np.zeros(len(sample.X), dtype=bool)
+    mask[order[: max(2, round(TRUSTED_SHARE * len(order)))]] = True
+    return mask
 
 
-def _n_neighbourhood(sample):
+def _n_neighbourhood(n_rows):
     # A tenth of few rows is fewer than five.
-    return max(5, int(NEIGHBOURHOOD_SHARE * len(sample.X)))
+    return max(5, int(NEIGHBOURHOOD_SHARE * n_rows))
 
 
 def _in_blocks(function, X):

@@ -188,10 +188,6 @@ class TrainingData:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def subset(self, mask: NDArray[np.bool_]) -> "TrainingData":
-        """The rows that a mask (n,) selects."""
-        return TrainingData(self.matrix[mask], self.weight[mask], self.rows[mask])
-
     def hold_out(
         self, fraction: float | None, moments: ColumnMoments
     ) -> "TrainingData":

@@ -18,7 +18,7 @@ from sklearn_ae import (
     AutoencoderClassifier,
     AutoencoderCompressor,
 )
-from sklearn_ae.autoencoder._base import fit_subset
+from sklearn_ae.autoencoder._base import fit_to_the_end
 from tests import helpers
 from tests.helpers import drawn, tensor
 
@@ -349,58 +349,19 @@ def test_rows_as_they_are_have_the_lowest_level():
 # -- rows that are not trusted -------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def half():
-    """Marks every other row, and rows of which the others are shuffled by column."""
-    trusted = np.arange(len(TRAIN)) % 2 == 0
-    shuffled, rng = TRAIN.copy(), np.random.default_rng(0)
-    shuffled[~trusted] = rng.permuted(TRAIN[~trusted], axis=0)
-    return trusted, shuffled
-
-
-@pytest.mark.parametrize("scale", ["standard", "minmax", "quantile", None])
-def test_scaling_and_noise_are_of_all_rows(half, scale):
-    trusted, _ = half
-    of_all, of_half = (
-        fit_subset(conditional(max_iter=1, scale=scale), TRAIN, None, mask)
-        for mask in (None, trusted)
-    )
-    scaled = of_all._columns.transform(TEST)
-    np.testing.assert_array_equal(of_half._columns.transform(TEST), scaled)
-    units = (ae._inference.corruption.columns for ae in (of_all, of_half))
-    for one, other in zip(*units, strict=True):
-        assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize("level", [0.0, RANGE])
-def test_only_trusted_rows_are_trained_on(half, level):
-    # Exact numbers: the moments of the columns are the same to the last bit.
-    trusted, shuffled = half
-    fits = [
-        fit_subset(transformer(corruption_level=level, max_iter=3), X, None, mask)
-        for X, mask in ((TRAIN, trusted), (shuffled, trusted), (TRAIN, None))
-    ]
-    one, other, of_all = (ae.reconstruct(TEST) for ae in fits)
-    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
-    assert np.abs(one - of_all).max() > 0.1
-
-
-def test_if_all_rows_are_trusted_it_is_fit():
-    every = np.ones(len(TRAIN), dtype=bool)
-    one = fit_subset(conditional(max_iter=2), TRAIN, None, every)
-    np.testing.assert_array_equal(
-        one.transform(TEST), conditional(max_iter=2).fit(TRAIN).transform(TEST)
-    )
-
-
-def test_marks_go_with_rows_in_whatever_order_and_with_weights(half):
-    trusted, _ = half
-    weight = np.arange(len(TRAIN)) % 3.0
-    order = np.random.default_rng(0).permutation(len(TRAIN))
-    one = fit_subset(conditional(max_iter=2), TRAIN, weight, trusted)
-    shuffled = TRAIN[order], weight[order], trusted[order]
-    other = fit_subset(conditional(max_iter=2), *shuffled)
+def test_with_early_stopping_a_fit_to_the_end_is_a_fit():
+    one, other = conditional(max_iter=2), conditional(max_iter=2).fit(TRAIN)
+    fit_to_the_end(one, TRAIN, None)
     np.testing.assert_array_equal(one.transform(TEST), other.transform(TEST))
+
+
+def test_without_early_stopping_a_fit_to_the_end_keeps_the_last_weights():
+    # A rate that is far too high: the start has the lowest loss.
+    settings = {"early_stopping": False, "learning_rate_init": 0.3, "max_iter": 3}
+    best, last = (transformer(corruption_level=0.0, **settings) for _ in range(2))
+    fit_to_the_end(last, TRAIN, None)
+    assert last.score(TRAIN) < best.fit(TRAIN).score(TRAIN)
+    assert len(best.loss_curve_) == len(last.loss_curve_) == 3
 
 
 # -- sparse --------------------------------------------------------------------------

@@ -290,11 +290,16 @@ def test_leaving_a_measure_out_is_the_mean_of_the_others():
     table = _tables.Table("small", X, y)
     names = [case["method"] for case in measures.cases(options(tables="iris"))]
     assert len(names) == 4 + 3 * 5
-    _, parts, _ = measures._parts(table, "U", 0)
+    scorer, rows, _ = measures._fitted(table, "U", 0)
     scores = AEOutlierDetector(random_state=0).fit(X).score_samples(X)
-    np.testing.assert_allclose(parts.mean(axis=0), -scores)
+    np.testing.assert_allclose(scorer.scores(rows), scores)
+    alone = [
+        measures._with_measures(scorer._score, np.arange(4) == i).scores(X)
+        for i in range(4)
+    ]
+    np.testing.assert_allclose(np.mean(alone, axis=0), scores)
     found = measures.measure(table, "U", "without network's error", 0)
-    assert found["auroc"] == roc_auc_score(y, parts[:3].mean(axis=0))
+    assert found["auroc"] == roc_auc_score(y, -np.mean(alone[:3], axis=0))
 
 
 def test_contaminated_halves_hold_half_of_each_class():

@@ -10,7 +10,8 @@ from sklearn.datasets import load_wine
 from sklearn_ae.detection._nearest_distance import (
     MIN_DISTANCE,
     ArcsinhColumns,
-    NearestDistance,
+    Nearest,
+    NearestDistances,
     Sample,
 )
 from sklearn_ae.tables._column_scaler import ColumnScaler
@@ -25,7 +26,7 @@ def scaler(X, scale="standard"):
 
 
 def nearest(X=TRAIN, k=3, scale="standard"):
-    return NearestDistance(scaler(X, scale), Sample(X), k)
+    return NearestDistances(scaler(X, scale), Sample(X), [Nearest(k)])
 
 
 def by_hand(X, rows, k, scale="standard", n_left_out=0):
@@ -48,9 +49,9 @@ def few_values(n=80):
 def test_a_new_row_has_all_neighbours_and_a_training_row_all_but_itself(scale, k):
     near = nearest(k=k, scale=scale)
     expected = by_hand(TRAIN, NEW, k, scale)
-    np.testing.assert_allclose(np.exp(near.logs(NEW)), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(near.logs(NEW)[0]), expected, rtol=1e-12)
     expected = by_hand(TRAIN, TRAIN, k, scale, n_left_out=1)
-    np.testing.assert_allclose(np.exp(near.logs(TRAIN)), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(near.logs(TRAIN)[0]), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", SCALINGS)
@@ -65,15 +66,15 @@ def test_a_copy_that_was_moved_a_little_leaves_the_row_out_too(size, scale):
         moved = TRAIN + 1e-6 * TRAIN.std(axis=0) * noise
     near = nearest(scale=scale)
     assert not np.array_equal(moved, TRAIN)
-    np.testing.assert_allclose(near.logs(moved), near.logs(TRAIN), atol=1e-4)
+    np.testing.assert_allclose(near.logs(moved)[0], near.logs(TRAIN)[0], atol=1e-4)
 
 
 def test_exactly_one_copy_is_left_out():
     X = np.r_[TRAIN, TRAIN[:1], TRAIN[:2]]  # the first row three times, one twice
     near, rows = nearest(X), TRAIN[:3]
-    expected = np.exp(near.logs(rows))
+    expected = np.exp(near.logs(rows)[0])
     for moved in (rows, rows * (1 + 1e-9)):
-        np.testing.assert_allclose(np.exp(near.logs(moved)), expected, rtol=1e-6)
+        np.testing.assert_allclose(np.exp(near.logs(moved)[0]), expected, rtol=1e-6)
     np.testing.assert_allclose(expected, by_hand(X, rows, 3, n_left_out=1))
     # Two of the three nearest of the first row are at distance zero, one of the next.
     columns = scaler(X)
@@ -91,14 +92,14 @@ def test_a_row_with_many_copies_is_as_near_if_it_is_jittered(levels):
     X[:10] += 7
     near = nearest(X)
     jittered = X * (1 + 1e-9 * np.random.default_rng(1).uniform(-1, 1, size=X.shape))
-    np.testing.assert_allclose(near.logs(jittered), near.logs(X), atol=1e-6)
+    np.testing.assert_allclose(near.logs(jittered)[0], near.logs(X)[0], atol=1e-6)
 
 
 def test_a_new_row_that_is_near_another_keeps_it_as_a_neighbour():
     X = np.arange(20.0)[:, None]
     near = nearest(X, k=2, scale=None)
     step = near._columns.transform(X)[1, 0] - near._columns.transform(X)[0, 0]
-    beside = np.exp(near.logs(np.array([[5.01], [5.0]])))
+    beside = np.exp(near.logs(np.array([[5.01], [5.0]]))[0])
     np.testing.assert_allclose(beside, step * np.array([0.5, 1]), rtol=1e-12)
 
 
@@ -106,11 +107,11 @@ def test_a_new_row_that_is_near_another_keeps_it_as_a_neighbour():
 @pytest.mark.parametrize("scale", SCALINGS)
 def test_a_distance_does_not_depend_on_the_other_rows(X, scale):
     near, rows = nearest(X, scale=scale), np.r_[X[:30], X[:30] + 0.5]
-    logs = near.logs(rows)
+    logs = near.logs(rows)[0]
     order = np.random.default_rng(1).permutation(len(rows))
-    np.testing.assert_array_equal(near.logs(rows[order]), logs[order])
-    np.testing.assert_array_equal(near.logs(np.r_[rows + 1, rows])[-60:], logs)
-    alone = np.concatenate([near.logs(row[None]) for row in rows])
+    np.testing.assert_array_equal(near.logs(rows[order])[0], logs[order])
+    np.testing.assert_array_equal(near.logs(np.r_[rows + 1, rows])[0][-60:], logs)
+    alone = np.concatenate([near.logs(row[None])[0] for row in rows])
     np.testing.assert_allclose(alone, logs, rtol=1e-12, atol=1e-12)
 
 
@@ -123,7 +124,7 @@ def test_an_offset_changes_no_distance(scale, offset):
     near, moved = nearest(X, scale=scale), nearest(X + offset, scale=scale)
     for rows in (X, new):
         np.testing.assert_allclose(
-            moved.logs(rows + offset), near.logs(rows), rtol=1e-4, atol=1e-6
+            moved.logs(rows + offset)[0], near.logs(rows)[0], rtol=1e-4, atol=1e-6
         )
 
 
@@ -132,7 +133,7 @@ def test_far_rows_are_far_and_finite(scale):
     near = nearest(scale=scale)
     rows = np.repeat(TRAIN[:1], 5, axis=0)
     rows[1:, 2] = 1e10, 1e100, 1e300, -1e300
-    logs = near.logs(rows)
+    logs = near.logs(rows)[0]
     assert np.isfinite(logs).all()
     assert (np.diff(logs[:3]) > 10).all()
     assert (logs[3:] > logs[2] - 1).all()
@@ -151,21 +152,34 @@ def test_with_fewer_rows_than_neighbours_all_others_are_neighbours(X, expected):
     X = np.array(X)
     near = nearest(X, k=5, scale=None)
     unit = 1 / near._columns.scale_[0] if len(np.unique(X)) > 1 else 1.0
-    np.testing.assert_allclose(np.exp(near.logs(X[:1])), expected * unit)
+    np.testing.assert_allclose(np.exp(near.logs(X[:1])[0]), expected * unit)
+
+
+def test_measures_of_some_of_the_rows_share_the_distances():
+    is_even = np.arange(len(TRAIN)) % 2 == 0
+    columns, sample = scaler(TRAIN), Sample(TRAIN)
+    both = NearestDistances(columns, sample, [Nearest(3), Nearest(5, is_even)])
+    logs, farthest = both.logs(NEW), both.farthest(NEW)
+    distances = cdist(columns.transform(NEW), columns.transform(TRAIN), "cityblock")
+    for i, (k, some) in enumerate([(3, distances), (5, distances[:, is_even])]):
+        ordered = np.sort(some, axis=1)
+        np.testing.assert_allclose(np.exp(logs[i]), ordered[:, :k].mean(axis=1))
+        np.testing.assert_allclose(farthest[i], ordered[:, k])
 
 
 def test_a_pickle_has_the_rows_once_and_gives_the_same():
     X = np.random.default_rng(0).normal(size=(500, 20))
     sample = Sample(X)
     several = [
-        NearestDistance(scaler(X, scale), sample, 3) for scale in ("standard", "minmax")
+        NearestDistances(scaler(X, scale), sample, [Nearest(3)])
+        for scale in ("standard", "minmax")
     ]
     size = len(pickle.dumps(several))
     assert X.nbytes < size < 1.2 * X.nbytes
     restored = pickle.loads(pickle.dumps(several))
     for one, other in zip(several, restored, strict=True):
-        np.testing.assert_array_equal(one.logs(X), other.logs(X))
-        np.testing.assert_array_equal(one.logs(X + 0.1), other.logs(X + 0.1))
+        np.testing.assert_array_equal(one.logs(X)[0], other.logs(X)[0])
+        np.testing.assert_array_equal(one.logs(X + 0.1)[0], other.logs(X + 0.1)[0])
 
 
 # -- columns by arcsinh --------------------------------------------------------------
@@ -200,9 +214,9 @@ def test_a_constant_column_is_at_zero():
 
 def test_distances_may_be_of_them():
     columns = ArcsinhColumns(scaler(TRAIN), TRAIN)
-    near = NearestDistance(columns, Sample(TRAIN), 4)
+    near = NearestDistances(columns, Sample(TRAIN), [Nearest(4)])
     distances = cdist(columns.transform(NEW), columns.transform(TRAIN), "cityblock")
     expected = np.sort(distances, axis=1)[:, :4].mean(axis=1)
-    np.testing.assert_allclose(np.exp(near.logs(NEW)), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(near.logs(NEW)[0]), expected, rtol=1e-12)
     far = np.full((1, TRAIN.shape[1]), 1e300)
-    assert np.isfinite(near.logs(far)).all()
+    assert np.isfinite(near.logs(far)[0]).all()

@@ -14,7 +14,8 @@ from sklearn_ae.detection._cellwise import CellwiseGaussian
 from sklearn_ae.detection._denoiser import DenoisingError, shares_of
 from sklearn_ae.detection._nearest_distance import (
     ArcsinhColumns,
-    NearestDistance,
+    Nearest,
+    NearestDistances,
     Sample,
 )
 from sklearn_ae.detection._scorer import (
@@ -57,7 +58,7 @@ def columns(scale="standard", X=TRAIN):
 def score_of(ae, n_held_out=N_HELD_OUT, weight=WEIGHT):
     """Two distances and the error of a network."""
     measures = [
-        NearestDistance(columns(scale), Sample(TRAIN), k)
+        NearestDistances(columns(scale), Sample(TRAIN), [Nearest(k)])
         for scale, k in [("minmax", 3), ("standard", 20)]
     ]
     measures.append(DenoisingError(ae, TRAIN[: n_held_out or N]))
@@ -85,7 +86,8 @@ def test_a_score_is_the_mean_logarithm_of_the_tail_probabilities(
         # The network was not trained on the rows held out; distances have no network.
         is_error = isinstance(measure, DenoisingError)
         rows = TRAIN[: n_held_out or N] if is_error else TRAIN
-        expected.append(minus_log_p(measure.logs(NEW), measure.logs(rows)))
+        (new,), (calibration,) = measure.logs(NEW), measure.logs(rows)
+        expected.append(minus_log_p(new, calibration))
     scores = score.scores(NEW)
     np.testing.assert_allclose(scores, -np.mean(expected, axis=0), rtol=1e-9)
     assert (scores < 0).all()
@@ -258,14 +260,14 @@ def distances(score):
     """Scale or class of columns, number of rows and number of neighbours."""
     *nearest, error = score._measures
     assert isinstance(error, DenoisingError)
-    arguments = [measure._arguments for measure in nearest]
     return [
         (
             "arcsinh" if isinstance(columns, ArcsinhColumns) else columns.scale,
-            len(sample.X),
+            len(sample.X[rows]),
             k,
         )
-        for columns, sample, k in arguments
+        for columns, sample, parts in (measure._arguments for measure in nearest)
+        for k, rows in parts
     ]
 
 
@@ -342,13 +344,12 @@ def test_of_many_rows_some_are_references():
 def test_the_tails_are_of_all_rows_and_the_errors_of_those_held_out(monkeypatch):
     monkeypatch.setattr(_scorer, "MAX_CALIBRATION_ROWS", 50)
     score = chosen()
-    *nearest, error = zip(score._measures, score._tails, strict=True)
+    *nearest, error = score._measures
+    calibration = [logs for measure in nearest for logs in measure.logs(TRAIN[:50])]
+    calibration += list(error.logs(TRAIN[:N_HELD_OUT]))
     grid = np.linspace(-3, 3, 9)
-    for measure, tail in nearest:
-        expected = minus_log_p(grid, measure.logs(TRAIN[:50]))
-        np.testing.assert_allclose(tail(grid), expected, rtol=1e-9)
-    expected = minus_log_p(grid, error[0].logs(TRAIN[:N_HELD_OUT]))
-    np.testing.assert_allclose(error[1](grid), expected, rtol=1e-9)
+    for logs, tail in zip(calibration, score._tails, strict=True):
+        np.testing.assert_allclose(tail(grid), minus_log_p(grid, logs), rtol=1e-9)
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.3])
@@ -358,11 +359,12 @@ def test_a_cluster_of_less_than_a_tenth_is_not_trusted(share, spread):
     X = rng.normal(size=(500, 4))
     X[: int(share * 500)] = 8 + spread * rng.normal(size=(int(share * 500), 4))
     X = rng.permutation(X)
-    trusted = chosen(X)._measures[1]._arguments[1].X
+    _, sample, (_, (_, is_trusted)) = chosen(X)._measures[0]._arguments
+    trusted = sample.X[is_trusted]
     assert len(trusted) == 350
     assert (trusted.mean(axis=1) < 4).all()
     # All rows are references of the nearest three, and where none are outliers.
-    assert (chosen(X)._measures[0]._arguments[1].X.mean(axis=1) > 4).any()
+    assert (sample.X.mean(axis=1) > 4).any()
     for measure in chosen(X, contamination=0)._measures[:-1]:
         assert len(measure._arguments[1].X) == 500
 

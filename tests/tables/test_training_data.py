@@ -55,14 +55,6 @@ def test_rows_stay_where_all_are_influential():
     assert data.n_held_out == 1
 
 
-def test_a_subset_keeps_rows_and_weights_together():
-    X, weight = np.arange(12.0).reshape(6, 2), np.arange(6.0)
-    some = TrainingData(X, weight, np.arange(6)).subset(weight % 2 == 1)
-    assert len(some) == 3
-    np.testing.assert_array_equal(some.matrix[:, 0], 2 * some.weight)
-    np.testing.assert_array_equal(some.rows, [1, 3, 5])
-
-
 @pytest.mark.parametrize(
     ("n_rows", "expected"),
     [(100, 100), (5_000, 1_000), (12_000, 1_200), (10**6, 5_000)],
