@@ -29,7 +29,7 @@ class Nearest(NamedTuple):
     """The nearest ``k`` rows of a mask (m,) of the reference rows, or of all."""
 
     k: int
-    rows: np.ndarray | slice = slice(None)
+    rows: np.ndarray | None = None
 
 
 class NearestDistances:
@@ -90,7 +90,10 @@ class NearestDistances:
     def _near(self, distances):
         """For each measure distances (n, k + 1), the last one the farthest."""
         for nearest in self._nearest:
-            some = distances[:, nearest.rows]
+            some = distances
+            if nearest.rows is not None:
+                # Indexing by a mask would order the copy by columns: slow to partition.
+                some = np.compress(nearest.rows, distances, axis=1)
             k = min(nearest.k, some.shape[1] - 1)
             yield np.partition(some, k, axis=1)[:, : k + 1]
 

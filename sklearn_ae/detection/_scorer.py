@@ -1,6 +1,7 @@
 """Scores of rows: the measures of a detector, their combination, and blocks of rows."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -251,15 +252,18 @@ def _n_neighbourhood(n_rows):
 def _in_blocks(function, X):
     """Results of a function of blocks of rows (n, d), by torch's number of threads."""
 
-    def of_block(rows):
+    def of_some(blocks):
         # Rows whose distance or error is past float64 are far.
         with limit_threads(), np.errstate(over="ignore", invalid="ignore"):
-            return function(X[rows])
+            return [function(X[rows]) for rows in blocks]
 
     size = min(ROWS_PER_BLOCK, max(1, CELLS_PER_BLOCK // X.shape[1]))
     blocks = [slice(i, i + size) for i in range(0, len(X), size)]
     n_threads = min(n_threads_outside(), len(blocks))
     if n_threads == 1:
-        return [of_block(rows) for rows in blocks]
+        return of_some(blocks)
+    # A limit takes as long as some rows: each thread sets one for all of its blocks.
+    bounds = np.linspace(0, len(blocks), n_threads + 1).astype(int)
+    some = [blocks[i:j] for i, j in pairwise(bounds)]
     with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(of_block, blocks))
+        return [result for results in pool.map(of_some, some) for result in results]

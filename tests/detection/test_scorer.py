@@ -263,7 +263,7 @@ def distances(score):
     return [
         (
             "arcsinh" if isinstance(columns, ArcsinhColumns) else columns.scale,
-            len(sample.X[rows]),
+            len(sample.X) if rows is None else rows.sum(),
             k,
         )
         for columns, sample, parts in (measure._arguments for measure in nearest)
